@@ -1,0 +1,58 @@
+# Everything runs in .venv, with the versions of constraints.txt. `make` alone lists the targets.
+
+PYTHON ?= python3
+JOBS ?= 2
+ARGS ?=
+PIP_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt $(PIP_ARGS)
+
+# Stamps: .core has what simulates and compares, .all every extra too. Either is redone when the declared dependencies change.
+CORE := $(VENV)/.core
+ALL := $(VENV)/.all
+
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+.PHONY: help install compare test check format clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo '  ARGS="..." is handed to the program (compare) or to pytest (test), PIP_ARGS="..." to pip.'
+
+install: $(ALL) ## create .venv with every extra
+
+compare: $(CORE) ## compare the schedulers on the same episodes; ARGS="--help" lists the options
+	@$(BIN)/python -m baselines.compare $(ARGS)
+
+test: $(ALL) ## run all tests, JOBS=2 at a time; ARGS="-k name" selects
+	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
+
+check: $(ALL) ## formatting, lint and types
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+format: $(ALL) ## rewrite the sources in the project's format
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format .
+
+clean: ## remove .venv, builds, caches and results
+	rm -rf $(VENV) build dist site results htmlcov .coverage .cache .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/pip:
+	@$(PYTHON) -c 'import sys; v = sys.version.split()[0]; sys.exit(sys.version_info < (3, 11) and f"prema-gym needs Python 3.11 or later, {sys.executable} is {v}; choose another with PYTHON=...")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(CORE): pyproject.toml constraints.txt | $(BIN)/pip
+	@echo "Installing prema-gym and its core dependencies into $(VENV) ..."
+	@$(PIP_INSTALL) --editable .
+	@touch $@
+
+$(ALL): pyproject.toml constraints.txt | $(BIN)/pip
+	@echo "Installing prema-gym with every extra into $(VENV); the first time takes some minutes ..."
+	@$(PIP_INSTALL) --editable ".[all]"
+	@touch $(CORE) $@
