@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import re
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,27 @@ def test_the_extra_all_is_every_extra():
 @pytest.mark.parametrize("package", PACKAGES)
 def test_each_package_is_marked_as_typed(package):
     assert (ROOT / package / "py.typed").is_file()
+
+
+def interpreted_functions(node: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """Yield every function below a node, less those that numba compiles and what is written inside them."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+            if any(re.search(r"jit|intrinsic|overload|vectorize", ast.unparse(decorator)) for decorator in child.decorator_list):
+                continue
+            yield child
+        yield from interpreted_functions(child)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_function_that_is_not_compiled_is_annotated(package):
+    bare = [
+        f"{path.relative_to(ROOT)}:{function.lineno} {function.name}"
+        for path in sorted((ROOT / package).rglob("*.py"))
+        for function in interpreted_functions(ast.parse(path.read_text(encoding="utf-8")))
+        if function.returns is None and function.name != "__init__"
+    ]
+    assert bare == []  # mypy sees to it that annotations are complete once begun
 
 
 def test_no_tracked_file_names_a_registry_or_a_path_of_one_machine():
