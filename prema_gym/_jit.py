@@ -1,0 +1,119 @@
+"""One door to numba: ``jit`` compiles a function and caches it on disk under a key that sees every jitted source.
+
+numba's own ``cache=True`` watches only the file of the cached function, so an edit to a function that it calls in another file goes
+unnoticed. Here the stamp is a hash of every module that holds jitted code, and of the constants that such code freezes.
+
+``PREMA_GYM_CACHE`` moves the cache directory; ``NUMBA_DISABLE_JIT=1`` runs everything as plain Python.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numba
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+
+FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+
+_MARK = "prema_gym._jit import"
+_ALWAYS = ("types.py", "config.py")
+_ROOT = Path(__file__).resolve().parent
+
+
+def cache_dir() -> Path:
+    """Return the directory of all caches: ``PREMA_GYM_CACHE``, else ``prema-gym`` under ``XDG_CACHE_HOME`` or ``~/.cache``."""
+    chosen = os.environ.get("PREMA_GYM_CACHE")
+    if chosen:
+        return Path(chosen)
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prema-gym"
+
+
+@functools.cache
+def jitted_sources_hash() -> str:
+    """Return a hash over the sources of every module with jitted code, here and in ``baselines`` where it lies beside."""
+    digest = hashlib.sha256()
+    for package in (_ROOT, _ROOT.parent / "baselines"):
+        for path in sorted(package.rglob("*.py")):
+            text = path.read_bytes()
+            if path.name in _ALWAYS or _MARK.encode() in text:
+                digest.update(str(path.relative_to(_ROOT.parent)).encode() + b"\0" + text)
+    return digest.hexdigest()
+
+
+class _Locator(_CacheLocator):  # type: ignore[misc]
+    """Where a function's machine code lies, and what it depends on."""
+
+    def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
+        self._py_file = py_file
+        self._lineno = py_func.__code__.co_firstlineno
+        self._module = py_func.__module__
+
+    def get_cache_path(self) -> str:
+        return str(cache_dir() / "numba")
+
+    def get_source_stamp(self) -> str:
+        return jitted_sources_hash()
+
+    def get_disambiguator(self) -> str:
+        # The path keeps two checkouts that share a cache directory from evicting each other.
+        place = hashlib.sha256(f"{self._py_file}\0{self._module}".encode()).hexdigest()[:12]
+        return f"{self._lineno}-{place}"
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _Locator:
+        return cls(py_func, py_file)
+
+
+class _CacheImpl(CompileResultCacheImpl):  # type: ignore[misc]
+    _locator_classes = [_Locator]  # noqa: RUF012  # numba's own name and form
+
+
+class _Cache(FunctionCache):  # type: ignore[misc]
+    """A cache that never stands in the way: what cannot be read or written is compiled again."""
+
+    _impl_class = _CacheImpl
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception:
+            # A truncated or foreign file raises whatever unpickling it raises; the answer is the same.
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        try:
+            super().save_overload(sig, data)
+        except Exception:
+            # Unwritable directory, or a damaged index: start the index afresh, and give up where that fails too.
+            try:
+                self.flush()
+                super().save_overload(sig, data)
+            except Exception:
+                self.disable()
+
+
+def _compiled(function: FunctionT, *, nogil: bool) -> FunctionT:
+    dispatcher = numba.njit(function, nogil=nogil)
+    if hasattr(dispatcher, "_cache") and not numba.config.DISABLE_JIT:
+        dispatcher._cache = _Cache(function)
+    return dispatcher
+
+
+def jit(function: FunctionT) -> FunctionT:
+    """Compile ``function`` with numba (no ``fastmath``), lazily, with the cache described above."""
+    return _compiled(function, nogil=False)
+
+
+def jit_nogil(function: FunctionT) -> FunctionT:
+    """Compile ``function`` as :func:`jit` does, and let other threads run while it does: for entry points that take long."""
+    return _compiled(function, nogil=True)
+
+
+def jit_inline(function: FunctionT) -> FunctionT:
+    """Inline ``function`` into its compiled callers: for functions that return records, which compiled code cannot hand back."""
+    return numba.njit(function, inline="always")

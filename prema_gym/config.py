@@ -1,0 +1,266 @@
+"""Configurations: the NPU, the workload and the environment, as frozen dataclasses with named presets.
+
+All fields are plain numbers, strings or tuples of them, so a configuration is JSON on the way in and out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self, TypeVar
+
+from prema_gym.errors import ConfigError, unknown_name
+
+PRIORITIES = (1, 3, 9)
+"""Low, medium and high priority (paper, section VI)."""
+MODEL_NAMES = ("CNN-AN", "CNN-GN", "CNN-VN", "CNN-MN", "RNN-SA", "RNN-MT1", "RNN-MT2", "RNN-ASR")
+"""The eight networks of the paper's benchmark (paper, section VI)."""
+MECHANISMS = ("CHECKPOINT", "KILL", "DRAIN")
+"""Preemption mechanisms in the order of the action columns."""
+
+ConfigT = TypeVar("ConfigT", bound="Config")
+
+
+def _check(cls_name: str, field: str, value: object, ok: bool, rule: str) -> None:
+    if not ok:
+        raise ConfigError(f"{cls_name}.{field} = {value!r}: must be {rule}.")
+
+
+def _is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _refuses_unknown_fields(cls: type[ConfigT]) -> type[ConfigT]:
+    """Make ``cls(typo=1)`` a :class:`ConfigError` that lists the fields, in place of Python's bare ``TypeError``."""
+    original: Callable[..., None] = cls.__init__
+    names = [field.name for field in dataclasses.fields(cls)]
+
+    @functools.wraps(original)
+    def checked_init(self: Config, *args: Any, **kwargs: Any) -> None:
+        for key, value in kwargs.items():
+            if key not in names:
+                raise ConfigError(f"{cls.__name__}({key}={value!r}): {unknown_name('field', key, names)}")
+        original(self, *args, **kwargs)
+
+    cls.__init__ = checked_init  # type: ignore[method-assign]
+    return cls
+
+
+class Config:
+    """What the configurations share: presets, construction from plain JSON, and back."""
+
+    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    @classmethod
+    def preset(cls, name: str) -> Self:
+        """Return the preset ``name``; raises :class:`ConfigError` for an unknown one."""
+        if name not in cls.PRESETS:
+            raise ConfigError(unknown_name(f"{cls.__name__} preset", name, cls.PRESETS))
+        return cls(**cls.PRESETS[name])
+
+    @classmethod
+    def coerce(cls, value: Self | str | Mapping[str, Any] | None) -> Self:
+        """Return ``value`` as a configuration: an instance, a preset's name, a mapping of fields, or None for the default.
+
+        A mapping may name a ``"preset"`` whose fields it changes.
+        """
+        if value is None:
+            return cls()
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, str):
+            return cls.preset(value)
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{cls.__name__} = {value!r}: must be a {cls.__name__}, a preset's name or a mapping of its fields.")
+        fields = dict(value)
+        base = cls.preset(fields.pop("preset")) if "preset" in fields else cls()
+        names = [field.name for field in dataclasses.fields(base)]  # type: ignore[arg-type]
+        for key, given in fields.items():
+            if key not in names:
+                raise ConfigError(f"{cls.__name__}({key}={given!r}): {unknown_name('field', key, names)}")
+        return dataclasses.replace(base, **fields)  # type: ignore[type-var]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON types, nested configurations included."""
+        plain = dataclasses.asdict(self)  # type: ignore[call-overload]
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
+
+
+@_refuses_unknown_fields
+@dataclasses.dataclass(frozen=True)
+class NPUConfig(Config):
+    """A weight-stationary systolic array with its buffers and memory. Defaults are the paper's table I where it gives them."""
+
+    array_rows: int = 128
+    """SH: rows of the array, the K extent of a weight tile."""
+    array_cols: int = 128
+    """SW: columns of the array, the N extent of a weight tile."""
+    clock_hz: int = 700_000_000
+    ubuf_bytes: int = 8 << 20
+    """Unified buffer: activations."""
+    wbuf_bytes: int = 4 << 20
+    """Weight buffer."""
+    accumulator_rows: int = 2048
+    """ACC: rows of one of the two accumulator buffers; the longest row chunk (our choice)."""
+    vector_lanes: int = 128
+    """Element operations per cycle of the vector unit (our choice)."""
+    dram_bytes_per_second: int = 358_000_000_000
+    dram_channels: int = 8
+    """Channels that together give the bandwidth; transfers stripe over all of them."""
+    dram_latency_cycles: int = 100
+    operand_bytes: int = 2
+    """Bytes of an activation or weight (our choice)."""
+    accumulator_bytes: int = 4
+    """Bytes of a partial sum (our choice)."""
+    weight_prefetch: bool = False
+    """True hides the array's weight load behind the previous tile, except on a cold start."""
+
+    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "prema": {},
+        "tpu_v1": {
+            "array_rows": 256,
+            "array_cols": 256,
+            "ubuf_bytes": 24 << 20,
+            "wbuf_bytes": 4 << 20,
+            "vector_lanes": 256,
+            "dram_bytes_per_second": 34_000_000_000,
+            "dram_channels": 2,
+            "operand_bytes": 1,
+        },
+        "edge": {
+            "array_rows": 32,
+            "array_cols": 32,
+            "ubuf_bytes": 1 << 20,
+            "wbuf_bytes": 512 << 10,
+            "accumulator_rows": 512,
+            "vector_lanes": 32,
+            "dram_bytes_per_second": 25_600_000_000,
+            "dram_channels": 2,
+            "operand_bytes": 1,
+        },
+    }
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        for field in ("clock_hz", "dram_bytes_per_second"):
+            value = getattr(self, field)
+            if _is_number(value) and float(value).is_integer():
+                object.__setattr__(self, field, int(value))
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name == "weight_prefetch":
+                _check(name, field.name, value, isinstance(value, bool), "True or False")
+                continue
+            least = 0 if field.name == "dram_latency_cycles" else 1
+            _check(name, field.name, value, _is_int(value) and least <= value < 1 << 42, f"a whole number of at least {least}")
+        tile_bytes = self.array_rows * self.array_cols * self.operand_bytes
+        _check(name, "wbuf_bytes", self.wbuf_bytes, self.wbuf_bytes >= 2 * tile_bytes, f"at least two weight tiles ({2 * tile_bytes} bytes)")
+        slice_bytes = 2 * self.array_rows * self.operand_bytes
+        _check(name, "ubuf_bytes", self.ubuf_bytes, self.ubuf_bytes >= slice_bytes, f"at least two rows of the array ({slice_bytes} bytes)")
+
+    @property
+    def bytes_per_cycle(self) -> float:
+        """DRAM bytes per clock cycle, all channels together."""
+        return self.dram_bytes_per_second / self.clock_hz
+
+    def transfer_cycles(self, nbytes: int) -> int:
+        """Cycles to move ``nbytes`` over the DRAM port, latency apart: ceil(bytes / bytes per cycle), in exact integers."""
+        return -(-nbytes * self.clock_hz // self.dram_bytes_per_second)
+
+    def context_cycles(self, nbytes: int) -> int:
+        """Cycles to save or restore a context of ``nbytes``: latency plus transfer, nothing at 0 bytes."""
+        return self.dram_latency_cycles + self.transfer_cycles(nbytes) if nbytes else 0
+
+    def ms(self, cycles: float) -> float:
+        """Return ``cycles`` in milliseconds."""
+        return 1e3 * cycles / self.clock_hz
+
+
+@_refuses_unknown_fields
+@dataclasses.dataclass(frozen=True)
+class WorkloadConfig(Config):
+    """What an episode draws: tasks, models, batches, priorities and arrivals (DESIGN: uniform, independent)."""
+
+    num_tasks: int = 8
+    models: tuple[str, ...] = MODEL_NAMES
+    batches: tuple[int, ...] = (1, 4, 16)
+    priorities: tuple[int, ...] = PRIORITIES
+    window: float = 0.5
+    """Arrivals are uniform over ``window`` times the sum of the drawn tasks' isolated times; smaller is busier."""
+    hoist_inputs: bool = False
+    """True computes the input half of recurrent cells as one GEMM before the steps (a sensitivity)."""
+    predictor_error: float = 0.0
+    """Standard deviation of a log-normal factor on every predicted total (a sensitivity); 0 is Algorithm 1 as it is."""
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        for field in ("models", "batches", "priorities"):
+            value = getattr(self, field)
+            _check(name, field, value, isinstance(value, (list, tuple)) and len(value) > 0, "a non-empty list")
+            object.__setattr__(self, field, tuple(value))
+        _check(name, "num_tasks", self.num_tasks, _is_int(self.num_tasks) and 1 <= self.num_tasks <= 4096, "a whole number from 1 to 4096")
+        _check(name, "window", self.window, _is_number(self.window) and self.window >= 0, "a number of at least 0")
+        for model in self.models:
+            _check(name, "models", model, isinstance(model, str), "a list of model names")
+        for batch in self.batches:
+            _check(name, "batches", batch, _is_int(batch) and 1 <= batch <= 1024, "a list of whole numbers from 1 to 1024")
+        for priority in self.priorities:
+            _check(name, "priorities", priority, _is_int(priority) and priority in PRIORITIES, f"a list drawn from {PRIORITIES}")
+        _check(name, "hoist_inputs", self.hoist_inputs, isinstance(self.hoist_inputs, bool), "True or False")
+        error = self.predictor_error
+        _check(name, "predictor_error", error, _is_number(error) and 0 <= error <= 4, "a number from 0 to 4")
+
+
+@_refuses_unknown_fields
+@dataclasses.dataclass(frozen=True)
+class EnvConfig(Config):
+    """Everything ``gym.make("Prema-v0", ...)`` takes; nested configurations may be given as names or mappings."""
+
+    npu: NPUConfig = NPUConfig()
+    workload: WorkloadConfig = WorkloadConfig()
+    reward: str | Mapping[str, float] = "weighted_antt"
+    """A reward term's name, or a mapping from names to weights."""
+    mechanisms: tuple[str, ...] = MECHANISMS
+    """Mechanisms that the mask offers for evicting a running task."""
+    slots: int | None = None
+    """T: rows of the context table; None means ``num_tasks``, and it is never fewer."""
+    decision_every: int | None = 1
+    """Quanta between decisions asked by the quantum; None asks on arrivals and completions only."""
+    quantum_cycles: int = 175_000
+    """0.25 ms at 700 MHz (paper, section VI)."""
+    scheduler_latency_cycles: int = 0
+    """NPU time that each asked decision costs."""
+    strict: bool = False
+    """True raises on an illegal action in place of replacing it."""
+
+    def __post_init__(self) -> None:
+        name = type(self).__name__
+        object.__setattr__(self, "npu", NPUConfig.coerce(self.npu))
+        object.__setattr__(self, "workload", WorkloadConfig.coerce(self.workload))
+        mechanisms = self.mechanisms
+        if isinstance(mechanisms, str):
+            mechanisms = (mechanisms,)
+        _check(name, "mechanisms", mechanisms, isinstance(mechanisms, (list, tuple)) and len(mechanisms) > 0, f"a non-empty list drawn from {MECHANISMS}")
+        for mechanism in mechanisms:
+            _check(name, "mechanisms", mechanism, mechanism in MECHANISMS, f"a list drawn from {MECHANISMS}")
+        object.__setattr__(self, "mechanisms", tuple(mechanism for mechanism in MECHANISMS if mechanism in mechanisms))
+        slots = self.slots
+        _check(name, "slots", slots, slots is None or (_is_int(slots) and 1 <= slots <= 4096), "None or a whole number from 1 to 4096")
+        every = self.decision_every
+        _check(name, "decision_every", every, every is None or (_is_int(every) and every >= 1), "None or a whole number of at least 1")
+        quantum = self.quantum_cycles
+        _check(name, "quantum_cycles", quantum, _is_int(quantum) and 1 <= quantum < 1 << 42, "a whole number of at least 1")
+        latency = self.scheduler_latency_cycles
+        _check(name, "scheduler_latency_cycles", latency, _is_int(latency) and 0 <= latency < 1 << 32, "a whole number of at least 0")
+        _check(name, "strict", self.strict, isinstance(self.strict, bool), "True or False")
+
+    @property
+    def num_slots(self) -> int:
+        """T: ``slots``, but never fewer than ``num_tasks``."""
+        return max(self.slots or 0, self.workload.num_tasks)

@@ -1,0 +1,75 @@
+"""What the single and the vector environment share: configuration, simulator, buffers, spaces, view."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from gymnasium import spaces
+
+from prema_gym.config import EnvConfig
+from prema_gym.envs.actions import num_actions
+from prema_gym.envs.observation import observation_bounds, observation_size
+from prema_gym.envs.reward import reward_weights
+from prema_gym.envs.step import OUTCOME, begin_row
+from prema_gym.envs.view import View
+from prema_gym.errors import ConfigError, TraceError, unknown_name
+from prema_gym.sim.simulator import Simulator
+from prema_gym.workloads.programs import known_models
+from prema_gym.workloads.seeding import split_index
+from prema_gym.workloads.trace import parse_trace
+
+OPTIONS = ("trace", "reset_mask")
+
+
+class Core:
+    """N rows of simulator with the buffers that a step fills."""
+
+    def __init__(self, arguments: Mapping[str, Any], rows: int, *, split: str = "env", log_entries: int = 0) -> None:
+        self.config = EnvConfig.coerce(arguments)
+        self.weights = reward_weights(self.config.reward)
+        self.split = split_index(split)
+        self.simulator = Simulator(self.config, rows, log_entries)
+        slots = self.simulator.slots
+        self.num_actions = num_actions(slots)
+        self.observation_space = spaces.Box(*observation_bounds(slots), dtype=np.float32)
+        self.action_space: spaces.Discrete = spaces.Discrete(self.num_actions)
+        self.outcomes = np.zeros(rows, OUTCOME)
+        self.observations = np.zeros((rows, observation_size(slots)), np.float32)
+        self.masks = np.zeros((rows, self.num_actions), np.int8)
+
+    def view(self) -> View:
+        """Return what policies may know of all rows."""
+        state = self.simulator.state
+        return View(self.config, state.status, state.slots, self.masks, self.observations)
+
+    def load_trace(self, row: int, trace: object) -> None:
+        """Check ``trace``, put it into ``row`` and play to its first decision."""
+        tasks = parse_trace(trace, known_models())
+        self.simulator.load_trace(row, tasks)
+        begin_row(self.simulator.words, row, len(tasks), self.outcomes, self.observations, self.masks)
+
+
+def check_options(options: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return ``options`` or an empty mapping; raises :class:`ConfigError` for an unknown key."""
+    if options is None:
+        return {}
+    if not isinstance(options, Mapping):
+        raise ConfigError(f"options = {options!r}: must be a mapping or None.")
+    for key in options:
+        if key not in OPTIONS:
+            raise ConfigError(f"reset(options=...): {unknown_name('key', key, OPTIONS)}")
+    return options
+
+
+def traces_of(options: Mapping[str, Any], rows: int) -> list[object] | None:
+    """Return one trace per row: ``options["trace"]`` is one for all rows, or a list of one per row; None where there is none."""
+    trace = options.get("trace")
+    if trace is None:
+        return None
+    if isinstance(trace, Sequence) and len(trace) > 0 and not isinstance(trace[0], Mapping) and not isinstance(trace, (str, bytes)):
+        if len(trace) != rows:
+            raise TraceError(f"options['trace'] holds {len(trace)} traces: must be one trace, or one for each of {rows} rows.")
+        return list(trace)
+    return [trace] * rows

@@ -1,0 +1,147 @@
+"""The observation: a flat float32 vector, T * F slot features and then G global ones, computed from what a policy may see.
+
+:func:`observe` takes the visible arrays only; there is no argument through which the truth could leak. Times enter as logarithms,
+divided so that typical values lie within [-1, 1]; every feature is clipped to its finite bounds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from prema_gym._jit import jit
+from prema_gym.sim.kernel import context_cycles
+from prema_gym.types import CAUSE_ARRIVAL, CAUSE_COMPLETION, CAUSE_QUANTUM, EMPTY, READY, RUNNING
+
+
+@dataclass(frozen=True)
+class Feature:
+    """One feature: its meaning with the scale, and the bounds it is clipped to."""
+
+    name: str
+    meaning: str
+    low: float
+    high: float
+
+
+LOG_SCALE = 4.0
+"""Logarithms are divided by this."""
+REFERENCE_CYCLES = 1_000_000.0
+"""Absolute times are taken relative to this (1.43 ms at 700 MHz) before the logarithm."""
+CONTEXT_SCALE_CYCLES = 16_503.0
+"""Context times are divided by this: the save of a full 8 MiB."""
+REMAINING_FLOOR = 0.01
+"""predicted_remaining is at least this share of the predicted total."""
+
+SLOT_FEATURES = (
+    Feature("present", "1 if a task holds the slot; every other feature of an empty slot is 0", 0, 1),
+    Feature("running", "1 if the task is on the NPU", 0, 1),
+    Feature("priority_low", "1 if the priority is 1", 0, 1),
+    Feature("priority_medium", "1 if the priority is 3", 0, 1),
+    Feature("priority_high", "1 if the priority is 9", 0, 1),
+    Feature("log_token", "ln(token) / 4", 0, 4),
+    Feature("log_elapsed", "ln(1 + elapsed / predicted total) / 4; elapsed = now - arrival", 0, 4),
+    Feature("log_waited", "ln(1 + waited / predicted total) / 4", 0, 4),
+    Feature("log_predicted", "ln(predicted total / 10^6 cycles) / 4", -4, 4),
+    Feature("log_remaining", "ln(predicted remaining / 10^6 cycles) / 4", -4, 4),
+    Feature("executed", "executed / predicted total", 0, 4),
+    Feature("overrun", "1 if executed has passed the predicted total", 0, 1),
+    Feature("length_estimated", "1 if the output length is a guess", 0, 1),
+    Feature("saved_context", "DMA time of the saved context / 16503 cycles", 0, 8),
+    Feature("log_projected_ntt", "ln((elapsed + predicted remaining) / predicted total) / 4", -2, 4),
+)
+"""The F features of a slot, in order."""
+
+GLOBAL_FEATURES = (
+    Feature("ready_share", "ready tasks / T", 0, 1),
+    Feature("log_backlog", "ln(1 + predicted remaining of all tasks / 10^6 cycles) / 4", 0, 4),
+    Feature("log_since_switch", "ln(1 + time since the last switch / 10^6 cycles) / 4", 0, 4),
+    Feature("log_since_arrival", "ln(1 + time since the last arrival / 10^6 cycles) / 4", 0, 4),
+    Feature("min_log_pp", "smallest ln(1 / (NTT * priority)) of finished tasks / 4; 0 if none has finished", -4, 4),
+    Feature("max_log_pp", "largest ln(1 / (NTT * priority)) of finished tasks / 4; 0 if none has finished", -4, 4),
+    Feature("completion", "1 if a completion is among the causes of this invocation", 0, 1),
+    Feature("arrival", "1 if an arrival is among the causes of this invocation", 0, 1),
+    Feature("quantum", "1 if an expired quantum is among the causes of this invocation", 0, 1),
+)
+"""The G global features, in order."""
+
+F = len(SLOT_FEATURES)
+G = len(GLOBAL_FEATURES)
+
+
+def observation_size(slots: int) -> int:
+    """Return T * F + G."""
+    return slots * F + G
+
+
+def observation_bounds(slots: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the (T * F + G,) float32 bounds (low, high)."""
+    low = [feature.low for feature in SLOT_FEATURES] * slots + [feature.low for feature in GLOBAL_FEATURES]
+    high = [feature.high for feature in SLOT_FEATURES] * slots + [feature.high for feature in GLOBAL_FEATURES]
+    return np.array(low, np.float32), np.array(high, np.float32)
+
+
+def feature_names(slots: int) -> list[str]:
+    """Return the name of each element of an observation: ``"slot0.present"``, ..., ``"ready_share"``, ..."""
+    names = [f"slot{slot}.{feature.name}" for slot in range(slots) for feature in SLOT_FEATURES]
+    return names + [feature.name for feature in GLOBAL_FEATURES]
+
+
+@jit
+def predicted_remaining(slot):
+    """Return max(predicted total - executed, 1 % of predicted total) of a slot, in cycles."""
+    return max(float(slot.predicted_cycles - slot.executed_cycles), REMAINING_FLOOR * slot.predicted_cycles)
+
+
+@jit
+def _clip(value, low, high):
+    return min(max(value, low), high)
+
+
+@jit
+def _observe_slot(slot, now, rules, out, at):
+    predicted = float(slot.predicted_cycles)
+    elapsed = float(now - slot.arrival_cycles)
+    remaining = predicted_remaining(slot)
+    out[at] = 1.0
+    out[at + 1] = slot.state == RUNNING
+    out[at + 2] = slot.priority == 1
+    out[at + 3] = slot.priority == 3
+    out[at + 4] = slot.priority == 9
+    out[at + 5] = _clip(np.log(slot.token) / LOG_SCALE, 0.0, 4.0)
+    out[at + 6] = _clip(np.log1p(elapsed / predicted) / LOG_SCALE, 0.0, 4.0)
+    out[at + 7] = _clip(np.log1p(slot.waited_cycles / predicted) / LOG_SCALE, 0.0, 4.0)
+    out[at + 8] = _clip(np.log(predicted / REFERENCE_CYCLES) / LOG_SCALE, -4.0, 4.0)
+    out[at + 9] = _clip(np.log(remaining / REFERENCE_CYCLES) / LOG_SCALE, -4.0, 4.0)
+    out[at + 10] = _clip(slot.executed_cycles / predicted, 0.0, 4.0)
+    out[at + 11] = slot.executed_cycles > slot.predicted_cycles
+    out[at + 12] = slot.length_estimated
+    out[at + 13] = _clip(context_cycles(rules, slot.saved_bytes) / CONTEXT_SCALE_CYCLES, 0.0, 8.0)
+    out[at + 14] = _clip(np.log((elapsed + remaining) / predicted) / LOG_SCALE, -2.0, 4.0)
+    return remaining
+
+
+@jit
+def observe(status, slots, rules, out):
+    """Fill ``out`` (T * F + G,) float32 from a row's visible arrays: ``status`` (STATUS), ``slots`` (T,) SLOT."""
+    now = status.clock_cycles
+    count = slots.shape[0]
+    backlog = 0.0
+    ready = 0
+    for i in range(count):
+        if slots[i].state == EMPTY:
+            out[i * F : (i + 1) * F] = 0.0
+            continue
+        ready += slots[i].state == READY
+        backlog += _observe_slot(slots[i], now, rules, out, i * F)
+    at = count * F
+    out[at] = ready / count
+    out[at + 1] = _clip(np.log1p(backlog / REFERENCE_CYCLES) / LOG_SCALE, 0.0, 4.0)
+    out[at + 2] = _clip(np.log1p((now - status.last_switch_cycles) / REFERENCE_CYCLES) / LOG_SCALE, 0.0, 4.0)
+    out[at + 3] = _clip(np.log1p((now - status.last_arrival_cycles) / REFERENCE_CYCLES) / LOG_SCALE, 0.0, 4.0)
+    out[at + 4] = _clip(status.min_log_pp / LOG_SCALE, -4.0, 4.0)
+    out[at + 5] = _clip(status.max_log_pp / LOG_SCALE, -4.0, 4.0)
+    out[at + 6] = (status.cause & CAUSE_COMPLETION) != 0
+    out[at + 7] = (status.cause & CAUSE_ARRIVAL) != 0
+    out[at + 8] = (status.cause & CAUSE_QUANTUM) != 0

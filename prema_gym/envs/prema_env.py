@@ -1,0 +1,197 @@
+"""``Prema-v0``: the environment of one NPU."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+
+from prema_gym.envs.core import Core, check_options
+from prema_gym.envs.reward import REWARD_TERMS
+from prema_gym.envs.step import reset_rows, step_one
+from prema_gym.envs.text import render_text
+from prema_gym.envs.view import View
+from prema_gym.errors import ActionError, ConfigError, UsageError
+from prema_gym.metrics import metrics_dict
+from prema_gym.types import ASKING, EVENT_NAMES
+
+LOG_ENTRIES = 4096
+"""Events that the compiled log holds before they are moved to Python."""
+_FIRST_ROW = np.ones(1, np.bool_)
+
+
+class PremaEnv(gym.Env[np.ndarray, np.int64]):
+    """A preemptible NPU shared by DNN inference tasks; the agent schedules and preempts.
+
+    ## Description
+    A cloud server time-shares one systolic-array NPU among inference tasks of different networks, batch sizes and priorities that
+    arrive over time (Choi & Rhu, "PREMA", HPCA 2020). Whenever a task arrives or completes, or a 0.25 ms quantum expires while
+    tasks wait, the agent may give the NPU to another task, and chooses how the running one is evicted.
+
+    ## Action Space
+    ``Discrete(1 + 3 * T)`` for T slots. Action 0 keeps the running task. Action ``1 + 3 * slot + mechanism`` gives the NPU to the
+    task in ``slot``: by CHECKPOINT (0: the running operation commits, its context is saved), KILL (1: its progress is dropped) or
+    DRAIN (2: it completes first; nothing is asked in between). On an idle NPU only CHECKPOINT's column is legal; it dispatches.
+    ``info["action_mask"]`` (int8) and :meth:`action_masks` (bool) mark the legal actions. An illegal one is replaced by keep (on an
+    idle NPU by the earliest ready task) and flagged in ``info["illegal_action"]``; with ``strict=True`` it raises.
+
+    ## Observation Space
+    ``Box`` of float32, flat: 15 features for each of T slots, then 9 global ones. All are functions of what a scheduler may know;
+    :mod:`prema_gym.envs.observation` lists index, meaning, scale and clip of each.
+
+    | Part | Features |
+    |------|----------|
+    | slot | present, running, priority one-hot (3), log token, log elapsed/predicted, log waited/predicted, log predicted, log remaining, executed/predicted, overrun, length estimated, saved-context time, log projected NTT |
+    | global | ready share, log backlog, log time since switch, log time since arrival, finished min and max log PP, causes (3) |
+
+    ## Rewards
+    ``reward=`` names a term or maps terms to weights; the default ``"weighted_antt"`` is minus the growth of the priority-weighted
+    average normalized turnaround time. Every term sums over an episode to its metric; see :mod:`prema_gym.envs.reward`.
+
+    ## Starting State
+    The first task has arrived at cycle 0 on an idle NPU, and a decision is asked. ``reset(seed=s)`` plays an episode that s fixes
+    entirely; resets without a seed play its successors. ``options={"trace": [...]}`` plays a trace of your own.
+
+    ## Episode End
+    Terminated when every task has completed. Truncated at a horizon of 20 times the sum of the isolated times after the last
+    arrival. ``info["metrics"]`` then holds the episode's metrics.
+
+    ## Arguments
+    ``npu``, ``workload`` (a preset's name, a mapping of fields, or the dataclass), ``reward``, ``mechanisms``, ``slots``,
+    ``decision_every``, ``quantum_cycles``, ``scheduler_latency_cycles``, ``strict``: see :class:`prema_gym.config.EnvConfig`.
+    ``render_mode``: None or ``"ansi"``. An impossible value raises :class:`prema_gym.errors.ConfigError`.
+
+    ## Version History
+    * v0: first version.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 4}
+
+    def __init__(self, *, render_mode: str | None = None, **arguments: Any) -> None:
+        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
+            raise ConfigError(f"render_mode = {render_mode!r}: must be None or one of {self.metadata['render_modes']}.")
+        self.render_mode = render_mode
+        self._arguments = arguments
+        self._core = Core(arguments, 1, log_entries=LOG_ENTRIES)
+        self._bind()
+
+    def _bind(self) -> None:
+        core = self._core
+        self.config = core.config
+        self.observation_space = core.observation_space
+        self.action_space = core.action_space
+        self._observation, self._mask = core.observations[0], core.masks[0]
+        self._outcomes, self._weights = core.outcomes, core.weights
+        self._reward, self._terms = core.outcomes["reward"], core.outcomes["terms"][0]
+        self._terminated, self._truncated = core.outcomes["terminated"], core.outcomes["truncated"]
+        self._illegal, self._elapsed = core.outcomes["illegal_action"], core.outcomes["elapsed_cycles"]
+        self._ms_per_cycle = 1e3 / core.config.npu.clock_hz
+        self._logged = core.simulator.state.machine["events"]
+        self._history: list[np.ndarray] = []
+        self._playing = False
+        self._seeded = False
+
+    # --- Gymnasium ------------------------------------------------------------------------------------------------------------------
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start an episode; see the class docstring. Returns (observation, info)."""
+        super().reset(seed=seed)
+        core = self._core
+        trace = check_options(options).get("trace")
+        if seed is not None or not self._seeded:
+            core.simulator.seed(0, int(seed if seed is not None else self.np_random.integers(1 << 62)))
+            self._seeded = True
+        self._history.clear()
+        self._playing = False
+        if trace is not None:
+            core.load_trace(0, trace)
+        else:
+            reset_rows(core.simulator.words, _FIRST_ROW, core.split, core.outcomes, core.observations, core.masks)
+        self._playing = True
+        return self._observation.copy(), self._info()
+
+    def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
+        """Carry out ``action`` and play to the next decision. Returns (observation, reward, terminated, truncated, info)."""
+        if not self._playing:
+            raise UsageError("step() needs an episode in play: call reset() first, and again after terminated or truncated.")
+        action = self._checked(action)
+        if self._logged[0] > LOG_ENTRIES // 2:
+            self._drain_log()
+        step_one(self._core.simulator.words, action, self._weights, self._outcomes, self._observation, self._mask)
+        info = self._info()
+        terminated, truncated = bool(self._terminated[0]), bool(self._truncated[0])
+        if terminated or truncated:
+            self._playing = False
+            info["metrics"] = metrics_dict(self._outcomes["metrics"][0])
+        return self._observation.copy(), float(self._reward[0]), terminated, truncated, info
+
+    def render(self) -> str | None:  # type: ignore[override]
+        """Return the table as text under ``render_mode="ansi"``: one line per task."""
+        if self.render_mode is None:
+            return None
+        return render_text(self.config.npu, self._core.simulator)
+
+    # --- Beyond Gymnasium -----------------------------------------------------------------------------------------------------------
+
+    def view(self) -> View:
+        """Return what policies may know: a view of one row. Valid until the next step."""
+        return self._core.view()
+
+    def action_masks(self) -> np.ndarray:
+        """Return the (A,) bool mask of legal actions (sb3-contrib's convention)."""
+        return self._mask.astype(np.bool_)
+
+    def events(self) -> list[dict[str, Any]]:
+        """Return the event log of the episode: dicts with ``cycle``, ``event``, ``slot`` and ``task``, in order."""
+        self._drain_log()
+        return [
+            {"cycle": int(entry["cycle"]), "event": EVENT_NAMES[entry["event"]], "slot": int(entry["slot"]), "task": int(entry["task"])}
+            for part in self._history
+            for entry in part
+        ]
+
+    def tasks(self) -> list[dict[str, Any]]:
+        """Return the episode's tasks, in order of arrival, truth included: for analysis, not for policies."""
+        simulator = self._core.simulator
+        return simulator.describe_tasks(0)
+
+    # --- Inside ---------------------------------------------------------------------------------------------------------------------
+
+    def _checked(self, action: Any) -> int:
+        try:
+            index = int(action)
+        except (TypeError, ValueError):
+            index = -1
+        if not 0 <= index < self._core.num_actions or index != action:
+            raise ActionError(f"action = {action!r}: must be a whole number from 0 to {self._core.num_actions - 1}.")
+        if self.config.strict and not self._mask[index]:
+            legal = ", ".join(str(i) for i in np.flatnonzero(self._mask))
+            raise ActionError(f"action = {index}: illegal here. Legal: {legal}.")
+        return index
+
+    def _info(self) -> dict[str, Any]:
+        return {
+            "action_mask": self._mask.copy(),
+            "reward_terms": dict(zip(REWARD_TERMS, self._terms.tolist(), strict=True)),
+            "elapsed_ms": float(self._elapsed[0]) * self._ms_per_cycle,
+            "illegal_action": bool(self._illegal[0]),
+        }
+
+    def _drain_log(self) -> None:
+        state = self._core.simulator.state
+        if self._logged[0] > 0:
+            self._history.append(state.log[0, : self._logged[0]].copy())
+            self._logged[0] = 0
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if not isinstance(value, np.ndarray)}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        playing, seeded, history = state["_playing"], state["_seeded"], state["_history"]
+        self.__dict__.update(state)
+        self._bind()
+        self._playing, self._seeded, self._history = playing, seeded, history
+
+
+assert ASKING == 0  # a fresh outcome record must not read as an ended episode

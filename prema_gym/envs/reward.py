@@ -1,0 +1,110 @@
+"""Rewards: named terms over the interval of a step, each of which sums over an episode to its metric (costs with a minus sign).
+
+A step covers [t0, t1]. With arrival a_i, completion d_i, isolated time I_i, priority p_i, n tasks, x_i(t) = min(t, d_i) - a_i and
+f_i = I_i / max(I_i, x_i), the terms are
+
+==================  ==================================================================  ==========================
+term                value of a step                                                     sums to
+==================  ==================================================================  ==========================
+antt                -(1/n) sum of the time in [t0, t1] that i is in the system / I_i    -antt
+weighted_antt       the same with p_i / sum p in place of 1/n                           -weighted_antt
+sla                 -(1/19n) sum of SLA targets passed in the step                      -sla_violation
+stp                 growth of sum f_i over arrived tasks (an arrival adds 1)            stp
+fairness            min PP / max PP, paid at the end                                    fairness
+fairness_shaped     growth of min (f_i / p_i) / max (f_i / p_i) over arrived tasks      fairness
+hp_excess           -(1/n) sum over p_i = 9 of time beyond 2.3 I_i, over I_i            -hp_excess
+==================  ==================================================================  ==========================
+
+Rewards may use the truth (isolated times); what a policy sees may not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from numbers import Real
+
+import numpy as np
+
+from prema_gym._jit import jit
+from prema_gym.errors import ConfigError, unknown_name
+from prema_gym.metrics import HIGH_PRIORITY, HIGHEST_TARGET, HP_TARGET, LOWEST_TARGET, age, targets_passed
+from prema_gym.types import ASKING
+
+REWARD_TERMS = ("antt", "weighted_antt", "sla", "stp", "fairness", "fairness_shaped", "hp_excess")
+"""Columns of the terms array."""
+NUM_TERMS = len(REWARD_TERMS)
+_ANTT, _WEIGHTED_ANTT, _SLA, _STP, _FAIRNESS, _FAIRNESS_SHAPED, _HP_EXCESS = range(NUM_TERMS)
+
+
+def reward_weights(reward: str | Mapping[str, float]) -> np.ndarray:
+    """Return the (NUM_TERMS,) float64 weights of ``reward``: a term's name or a mapping from names to weights."""
+    named = {reward: 1.0} if isinstance(reward, str) else reward
+    if not isinstance(named, Mapping) or not named:
+        raise ConfigError(f"reward = {reward!r}: must be a reward term's name or a non-empty mapping from names to weights.")
+    weights = np.zeros(NUM_TERMS)
+    for name, weight in named.items():
+        if name not in REWARD_TERMS:
+            raise ConfigError(unknown_name("reward term", name, REWARD_TERMS))
+        if not isinstance(weight, Real) or isinstance(weight, bool) or not np.isfinite(float(weight)):
+            raise ConfigError(f"reward[{name!r}] = {weight!r}: must be a finite number.")
+        weights[REWARD_TERMS.index(name)] = float(weight)
+    return weights
+
+
+@jit
+def _potentials(tasks, count, now):
+    """Return (sum of f_i, min over max of f_i / p_i) over the tasks arrived by ``now``."""
+    total, least, most = 0.0, np.inf, 0.0
+    for i in range(count):
+        task = tasks[i]
+        if task.arrival_cycles > now:
+            break
+        progress = task.isolated_cycles / max(task.isolated_cycles, age(task, now))
+        total += progress
+        least = min(least, progress / task.priority)
+        most = max(most, progress / task.priority)
+    return total, least / most if most > 0.0 else 0.0
+
+
+@jit
+def _costs(machine, tasks, start, end, out):
+    """Fill the terms that are integrals or counts over [start, end]."""
+    n = machine.tasks
+    priority_sum = 0.0
+    for i in range(n):
+        priority_sum += tasks[i].priority
+    for i in range(n):
+        task = tasks[i]
+        if task.arrival_cycles >= end:
+            break
+        before, after = age(task, start), age(task, end)
+        if after == before:
+            continue
+        isolated = task.isolated_cycles
+        share = (after - before) / isolated
+        out[_ANTT] -= share / n
+        out[_WEIGHTED_ANTT] -= share * task.priority / priority_sum
+        passed = targets_passed(after, isolated) - targets_passed(before, isolated)
+        out[_SLA] -= passed / (n * (HIGHEST_TARGET - LOWEST_TARGET + 1))
+        if task.priority == HIGH_PRIORITY:
+            excess = max(after / isolated - HP_TARGET, 0.0) - max(before / isolated - HP_TARGET, 0.0)
+            out[_HP_EXCESS] -= excess / n
+
+
+@jit
+def step_reward(machine, tasks, now, out):
+    """Fill ``out`` (NUM_TERMS,) float64 with the terms from the decision just carried out to cycle ``now``."""
+    out[:] = 0.0
+    start = machine.step_start_cycles
+    _costs(machine, tasks, start, now, out)
+    total, ratio = _potentials(tasks, machine.tasks, now)
+    if machine.decisions > 1:
+        # Before the first decision both potentials count as 0, so that the terms sum to the metrics.
+        total_before, ratio_before = _potentials(tasks, machine.tasks, start)
+        out[_STP] = total - total_before
+        out[_FAIRNESS_SHAPED] = ratio - ratio_before
+    else:
+        out[_STP] = total
+        out[_FAIRNESS_SHAPED] = ratio
+    if machine.outcome != ASKING:
+        out[_FAIRNESS] = ratio

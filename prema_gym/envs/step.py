@@ -1,0 +1,158 @@
+"""One step of every row, in compiled code: decode, decide, advance, reward, metrics, autoreset, mask, observe.
+
+Single environment, vector environment and evaluation all run these functions; the single one is the case of one row.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from prema_gym._jit import jit
+from prema_gym.envs.actions import decode, fill_mask, is_legal, replacement
+from prema_gym.envs.observation import observe
+from prema_gym.envs.reward import NUM_TERMS, step_reward
+from prema_gym.metrics import NUM_METRICS, episode_metrics
+from prema_gym.sim.book import open_book
+from prema_gym.sim.kernel import advance, begin, decide, row_of
+from prema_gym.types import ASKING, TERMINATED, TRUNCATED, outcome_dtype
+from prema_gym.workloads.seeding import hash64
+from prema_gym.workloads.trace import draw_trace
+
+OUTCOME = outcome_dtype(NUM_TERMS, NUM_METRICS)
+"""What a step returns for one row."""
+
+NEXT_STEP, SAME_STEP, DISABLED = 0, 1, 2
+"""When a row whose episode has ended starts the next one."""
+_NOTHING_WRONG = -1
+
+
+@jit
+def _show(row, tables, observation, mask):
+    """Fill a row's (D,) observation and (A,) mask."""
+    fill_mask(row.status, row.slots, tables.rules[0].mechanisms, row.machine.outcome == ASKING, mask)
+    observe(row.status, row.slots, tables.rules[0], observation)
+
+
+@jit
+def start_episode(row, tables, draws, split):
+    """Draw the row's next episode of ``split`` and play to its first decision."""
+    machine = row.machine
+    machine.episode_seed = hash64(split, machine.seed, 0, machine.episode)
+    machine.episode += 1
+    draw_trace(row.tasks, draws.draw[0], draws.mixes, draws.priorities, tables.programs, draws.totals, machine.episode_seed)
+    begin(row, tables, draws.draw[0].num_tasks)
+
+
+@jit
+def _clear_outcome(outcome):
+    outcome.reward = 0.0
+    outcome.elapsed_cycles = 0
+    outcome.terms[:] = 0.0
+    outcome.metrics[:] = np.nan
+    outcome.terminated = False
+    outcome.truncated = False
+    outcome.illegal_action = False
+
+
+@jit
+def play(row, tables, outcome, weights, action):
+    """Carry out ``action`` in a row that asks for one and fill ``outcome``; an illegal action is replaced and flagged."""
+    illegal = not is_legal(row.status, row.slots, tables.rules[0].mechanisms, action)
+    if illegal:
+        action = replacement(row.status, row.slots)
+    slot, mechanism = decode(action)
+    decide(row, tables, slot, mechanism)
+    ended = advance(row, tables)
+    now = row.status.clock_cycles
+    step_reward(row.machine, row.tasks, now, outcome.terms)
+    reward = 0.0
+    for k in range(NUM_TERMS):
+        reward += weights[k] * outcome.terms[k]
+    outcome.reward = reward
+    outcome.elapsed_cycles = now - row.machine.step_start_cycles
+    outcome.illegal_action = illegal
+    outcome.terminated = ended == TERMINATED
+    outcome.truncated = ended == TRUNCATED
+    if ended == ASKING:
+        outcome.metrics[:] = np.nan
+    else:
+        episode_metrics(row.machine, row.tasks, now, outcome.metrics)
+
+
+@jit
+def find_bad_action(words, actions, strict, mode):
+    """Return the first row whose action is out of range, or under ``strict`` illegal; -1 where there is none."""
+    tables, _, state = open_book(words)
+    limit = 1 + 3 * state.slots.shape[1]
+    for i in range(actions.shape[0]):
+        row = row_of(state, i)
+        if row.machine.outcome != ASKING and mode == NEXT_STEP:
+            continue
+        if actions[i] < 0 or actions[i] >= limit:
+            return i
+        if strict and not is_legal(row.status, row.slots, tables.rules[0].mechanisms, actions[i]):
+            return i
+    return _NOTHING_WRONG
+
+
+@jit
+def step_rows(words, actions, weights, mode, split, outcomes, observations, masks, final_observations):
+    """Step every row; return how many episodes ended.
+
+    Parameters
+    ----------
+    words: int64 address book. actions: (N,) int64. weights: (NUM_TERMS,) float64. mode: NEXT_STEP, SAME_STEP or DISABLED.
+    split: index of the seeds' split. Filled: outcomes (N,) OUTCOME, observations (N, D) float32, masks (N, A) int8, and under
+    SAME_STEP final_observations (N, D) float32 in the rows whose episode ended.
+
+    """
+    tables, draws, state = open_book(words)
+    ended = 0
+    for i in range(actions.shape[0]):
+        row = row_of(state, i)
+        if row.machine.outcome != ASKING:
+            _clear_outcome(outcomes[i])
+            if mode == NEXT_STEP:
+                start_episode(row, tables, draws, split)
+        else:
+            play(row, tables, outcomes[i], weights, actions[i])
+            if row.machine.outcome != ASKING:
+                ended += 1
+                if mode == SAME_STEP:
+                    observe(row.status, row.slots, tables.rules[0], final_observations[i])
+                    start_episode(row, tables, draws, split)
+        _show(row, tables, observations[i], masks[i])
+    return ended
+
+
+@jit
+def step_one(words, action, weights, outcomes, observation, mask):
+    """Step row 0, which must be asking: the single environment's whole step."""
+    tables, _, state = open_book(words)
+    row = row_of(state, 0)
+    play(row, tables, outcomes[0], weights, action)
+    _show(row, tables, observation, mask)
+
+
+@jit
+def reset_rows(words, chosen, split, outcomes, observations, masks):
+    """Start the next episode of the rows where ``chosen`` (N,) bool is set; show every row."""
+    tables, draws, state = open_book(words)
+    for i in range(chosen.shape[0]):
+        row = row_of(state, i)
+        if chosen[i]:
+            start_episode(row, tables, draws, split)
+        _clear_outcome(outcomes[i])
+        _show(row, tables, observations[i], masks[i])
+
+
+@jit
+def begin_row(words, i, count, outcomes, observations, masks):
+    """Start the injected episode of ``count`` tasks that lies in row ``i``; show the row."""
+    tables, _, state = open_book(words)
+    row = row_of(state, i)
+    row.machine.episode_seed = 0
+    row.machine.episode += 1
+    begin(row, tables, count)
+    _clear_outcome(outcomes[i])
+    _show(row, tables, observations[i], masks[i])

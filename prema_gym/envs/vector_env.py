@@ -1,0 +1,194 @@
+"""The native vector environment: n rows stepped by one compiled call, equal to n single environments to the bit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
+
+from prema_gym.envs.core import Core, check_options, traces_of
+from prema_gym.envs.reward import REWARD_TERMS
+from prema_gym.envs.step import DISABLED, NEXT_STEP, OUTCOME, SAME_STEP, find_bad_action, reset_rows, step_rows
+from prema_gym.envs.view import View
+from prema_gym.errors import ActionError, ConfigError, UsageError
+from prema_gym.metrics import FIRST_TARGET, METRICS
+from prema_gym.types import ASKING
+
+_MODES = {AutoresetMode.NEXT_STEP: NEXT_STEP, AutoresetMode.SAME_STEP: SAME_STEP, AutoresetMode.DISABLED: DISABLED}
+
+
+def _autoreset_mode(given: AutoresetMode | str) -> AutoresetMode:
+    allowed = [mode.value for mode in AutoresetMode]
+    if isinstance(given, str) and given in allowed:
+        return AutoresetMode(given)
+    if isinstance(given, AutoresetMode):
+        return given
+    raise ConfigError(f"autoreset_mode = {given!r}: must be an AutoresetMode or one of {allowed}.")
+
+
+def metrics_columns(metrics: np.ndarray) -> dict[str, np.ndarray]:
+    """Return (n, NUM_METRICS) metrics by name: (n,) float64 arrays, and (n, 19) for ``sla_violation_at``."""
+    named = {name: metrics[:, index] for index, name in enumerate(METRICS)}
+    return {**named, "sla_violation_at": metrics[:, FIRST_TARGET:]}
+
+
+class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
+    """``num_envs`` rows of ``Prema-v0`` (see :class:`prema_gym.envs.prema_env.PremaEnv` for spaces, rewards and arguments).
+
+    Row i behaves as the single environment with seed ``seed + i``. ``autoreset_mode`` is NEXT_STEP (the step after an episode's end
+    ignores the row's action, starts its next episode and pays 0), SAME_STEP (the step itself does; ``info["final_obs"]`` and
+    ``info["final_info"]`` keep the end) or DISABLED (``reset(options={"reset_mask": mask})`` restarts chosen rows).
+    ``info["action_mask"]`` is (n, A) int8. Steps in which an episode ended carry ``info["metrics"]``: float64 arrays, NaN in the
+    other rows. Every array returned is the caller's to keep.
+    """
+
+    metadata: ClassVar[dict[str, Any]] = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}
+
+    def __init__(
+        self,
+        num_envs: int = 1,
+        *,
+        autoreset_mode: AutoresetMode | str = AutoresetMode.NEXT_STEP,
+        split: str = "env",
+        render_mode: str | None = None,
+        **arguments: Any,
+    ) -> None:
+        if not isinstance(num_envs, int) or isinstance(num_envs, bool) or num_envs < 1:
+            raise ConfigError(f"num_envs = {num_envs!r}: must be a whole number of at least 1.")
+        if render_mode is not None:
+            raise ConfigError(f"render_mode = {render_mode!r}: must be None; the single environment renders.")
+        self.num_envs = num_envs
+        self.render_mode = None
+        self.autoreset_mode = _autoreset_mode(autoreset_mode)
+        self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}  # type: ignore[misc]
+        self._mode = _MODES[self.autoreset_mode]
+        self._core = Core(arguments, num_envs, split=split)
+        self.config = self._core.config
+        self.single_observation_space = self._core.observation_space
+        self.single_action_space = self._core.action_space
+        self.observation_space = batch_space(self.single_observation_space, num_envs)
+        self.action_space = batch_space(self.single_action_space, num_envs)
+        self._seeded = False
+        self._playing = False
+
+    # --- Gymnasium ------------------------------------------------------------------------------------------------------------------
+
+    def reset(
+        self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
+        """Start an episode in every row, or in those of ``options["reset_mask"]``; ``seed`` is one for row 0 or one per row."""
+        chosen = self._chosen(check_options(options))
+        if seed is not None and not isinstance(seed, Sequence):
+            super().reset(seed=int(seed))
+        self._seed(seed, chosen)
+        self._renew()
+        core = self._core
+        traces = traces_of(options or {}, self.num_envs)
+        drawn = chosen if traces is None else np.zeros_like(chosen)
+        reset_rows(core.simulator.words, drawn, core.split, core.outcomes, core.observations, core.masks)
+        if traces is not None:
+            for row in np.flatnonzero(chosen):
+                core.load_trace(int(row), traces[row])
+        self._playing = True
+        return core.observations, self._info()
+
+    def step(self, actions: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, dict[str, Any]]:
+        """Carry out one action per row. Returns (observations, rewards, terminations, truncations, infos)."""
+        actions = self._checked(actions)
+        core = self._core
+        self._renew()
+        final = np.empty_like(core.observations) if self._mode == SAME_STEP else core.observations[:0]
+        ended = step_rows(
+            core.simulator.words, actions, core.weights, self._mode, core.split, core.outcomes, core.observations, core.masks, final
+        )
+        info = self._info()
+        if ended:
+            self._add_end(info, final)
+        outcomes = core.outcomes
+        return core.observations, outcomes["reward"], outcomes["terminated"], outcomes["truncated"], info
+
+    # --- Beyond Gymnasium -----------------------------------------------------------------------------------------------------------
+
+    def view(self) -> View:
+        """Return what policies may know of all rows. Valid until the next step."""
+        return self._core.view()
+
+    def action_masks(self) -> np.ndarray:
+        """Return the (n, A) bool mask of legal actions."""
+        return self._core.masks.astype(np.bool_)
+
+    # --- Inside ---------------------------------------------------------------------------------------------------------------------
+
+    def _renew(self) -> None:
+        """Give this step buffers of its own, so that what earlier steps returned stays as it was."""
+        core = self._core
+        core.observations = np.empty_like(core.observations)
+        core.masks = np.empty_like(core.masks)
+        core.outcomes = np.empty(self.num_envs, OUTCOME)
+
+    def _chosen(self, options: Any) -> np.ndarray:
+        mask = options.get("reset_mask")
+        if mask is None:
+            return np.ones(self.num_envs, np.bool_)
+        if not isinstance(mask, np.ndarray) or mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
+            raise ConfigError(f"options['reset_mask'] = {mask!r}: must be a bool array of shape ({self.num_envs},), not all False.")
+        return mask
+
+    def _seed(self, seed: int | Sequence[int | None] | None, chosen: np.ndarray) -> None:
+        if seed is None and self._seeded:
+            return
+        if seed is None:
+            seed = int(self.np_random.integers(1 << 62))
+        seeds = list(seed) if isinstance(seed, Sequence) else [int(seed) + row for row in range(self.num_envs)]
+        if len(seeds) != self.num_envs:
+            raise ConfigError(f"seed = {seed!r}: must be one number, or one for each of {self.num_envs} rows.")
+        for row in np.flatnonzero(chosen):
+            if seeds[row] is not None:
+                self._core.simulator.seed(int(row), int(seeds[row]))  # type: ignore[arg-type]
+        self._seeded = True
+
+    def _checked(self, actions: Any) -> np.ndarray:
+        if not self._playing:
+            raise UsageError("step() needs episodes in play: call reset() first.")
+        given = np.asarray(actions)
+        if given.shape != (self.num_envs,) or given.dtype.kind not in "iu":
+            raise ActionError(f"actions of shape {given.shape} and type {given.dtype}: must be ({self.num_envs},) whole numbers.")
+        given = np.ascontiguousarray(given, np.int64)
+        core = self._core
+        if self._mode == DISABLED and (core.simulator.state.machine["outcome"] != ASKING).any():
+            raise UsageError("step() with rows whose episode is over: reset them with options={'reset_mask': mask} first.")
+        bad = find_bad_action(core.simulator.words, given, self.config.strict, self._mode)
+        if bad >= 0:
+            what = f"actions[{bad}] = {given[bad]}"
+            if 0 <= given[bad] < core.num_actions:
+                raise ActionError(f"{what}: illegal here. Legal: {np.flatnonzero(core.masks[bad]).tolist()}.")
+            raise ActionError(f"{what}: must be a whole number from 0 to {core.num_actions - 1}.")
+        return given
+
+    def _info(self) -> dict[str, Any]:
+        outcomes = self._core.outcomes
+        terms = outcomes["terms"]
+        return {
+            "action_mask": self._core.masks,
+            "reward_terms": {name: terms[:, index] for index, name in enumerate(REWARD_TERMS)},
+            "elapsed_ms": self.config.npu.ms(outcomes["elapsed_cycles"]),
+            "illegal_action": outcomes["illegal_action"],
+        }
+
+    def _add_end(self, info: dict[str, Any], final_observations: np.ndarray) -> None:
+        outcomes = self._core.outcomes
+        ended = outcomes["terminated"] | outcomes["truncated"]
+        info["metrics"], info["_metrics"] = metrics_columns(outcomes["metrics"]), ended
+        if self._mode != SAME_STEP:
+            return
+        final_obs = np.full(self.num_envs, None, dtype=object)
+        for row in np.flatnonzero(ended):
+            final_obs[row] = final_observations[row].copy()
+        masks = np.zeros_like(self._core.masks)
+        masks[:, 0] = ended
+        kept = ("reward_terms", "elapsed_ms", "illegal_action", "metrics")
+        info["final_obs"], info["_final_obs"] = final_obs, ended
+        info["final_info"], info["_final_info"] = {"action_mask": masks, **{key: info[key] for key in kept}}, ended

@@ -1,0 +1,46 @@
+"""Errors that prema-gym raises on purpose.
+
+Each message names what was wrong, the value that was given and what is allowed. Every class derives from
+:class:`PremaError`, and from the built-in a caller would expect, so both ``except PremaError`` and ``except ValueError`` work.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class PremaError(Exception):
+    """Base of every error that this package raises on purpose."""
+
+
+class ConfigError(PremaError, ValueError):
+    """A configuration field is unknown or its value is impossible."""
+
+
+class ModelError(PremaError, ValueError):
+    """A network is unknown, or its layers do not fit together."""
+
+
+class TraceError(PremaError, ValueError):
+    """An injected trace cannot be played."""
+
+
+class ActionError(PremaError, ValueError):
+    """An action is out of range, or illegal under ``strict=True``."""
+
+
+class PolicyError(PremaError, ValueError):
+    """A policy is unknown or cannot be used here."""
+
+
+class UsageError(PremaError, RuntimeError):
+    """An environment was used in the wrong order, for example stepped before its first reset."""
+
+
+def unknown_name(kind: str, name: object, allowed: Iterable[str]) -> str:
+    """Return one sentence that says ``name`` is no ``kind``, what is allowed, and the nearest allowed name."""
+    names = sorted(allowed)
+    near = difflib.get_close_matches(str(name), names, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"unknown {kind} {name!r}.{hint} Allowed: {', '.join(names)}."

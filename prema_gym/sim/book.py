@@ -1,0 +1,109 @@
+"""The address book: hands all arrays of a simulator to compiled code as one small int64 vector.
+
+Passing thirty arrays to a compiled function costs more than a step of the kernel; passing their addresses costs 0.2 microseconds.
+The simulator owns the arrays and the book, so the addresses live as long as they are used.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import carray, config, types
+from numba.extending import intrinsic
+
+from prema_gym._jit import jit
+from prema_gym.sim.kernel import State, Tables
+from prema_gym.types import BLOCK, DRAW, EVENT, MACHINE, MIX, PROGRAM, RULES, RUN, SEGMENT, SLOT, STATUS, TASK
+
+
+class Draws(NamedTuple):
+    """What an episode is drawn from."""
+
+    draw: np.ndarray
+    """(1,) DRAW."""
+    mixes: np.ndarray
+    """(models, batches) MIX."""
+    priorities: np.ndarray
+    """(levels,) int64."""
+    totals: np.ndarray
+    """(...,) int64 true total cycles, by program and output length."""
+
+
+_ORDER: list[tuple[str, int]] = [
+    ("runs", 1),
+    ("blocks", 1),
+    ("segments", 1),
+    ("programs", 1),
+    ("rules", 1),
+    ("draw", 1),
+    ("mixes", 2),
+    ("priorities", 1),
+    ("totals", 1),
+    ("machine", 1),
+    ("tasks", 2),
+    ("status", 1),
+    ("slots", 2),
+    ("log", 2),
+]
+_WORDS = 3
+_OPEN: dict[int, tuple[Tables, Draws, State]] = {}
+
+
+@intrinsic
+def _pointer(typingctx: Any, address: Any) -> Any:
+    """Turn an integer address into a void pointer."""
+    signature = types.voidptr(address)
+
+    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
+
+    return signature, codegen
+
+
+def write_book(tables: Tables, draws: Draws, state: State) -> np.ndarray:
+    """Return the (3 * arrays,) int64 book: address and two extents of every array. All must be C-contiguous."""
+    named = {**tables._asdict(), **draws._asdict(), **state._asdict()}
+    words = np.zeros(_WORDS * len(_ORDER), np.int64)
+    for index, (name, ndim) in enumerate(_ORDER):
+        array = named[name]
+        assert array.ndim == ndim and array.flags.c_contiguous, name
+        words[_WORDS * index] = array.ctypes.data
+        words[_WORDS * index + 1 : _WORDS * index + 1 + ndim] = array.shape
+    if config.DISABLE_JIT:
+        _OPEN[int(words[_WORDS * 9])] = (tables, draws, state)
+    return words
+
+
+if config.DISABLE_JIT:
+
+    def open_book(words: np.ndarray) -> tuple[Tables, Draws, State]:
+        """Return the arrays behind ``words`` (interpreted mode: they are looked up by address)."""
+        return _OPEN[int(words[_WORDS * 9])]
+
+else:
+
+    @jit
+    def open_book(words):
+        """Return (Tables, Draws, State) over the arrays behind ``words``."""
+        tables = Tables(
+            carray(_pointer(words[0]), (words[1],), RUN),
+            carray(_pointer(words[3]), (words[4],), BLOCK),
+            carray(_pointer(words[6]), (words[7],), SEGMENT),
+            carray(_pointer(words[9]), (words[10],), PROGRAM),
+            carray(_pointer(words[12]), (words[13],), RULES),
+        )
+        draws = Draws(
+            carray(_pointer(words[15]), (words[16],), DRAW),
+            carray(_pointer(words[18]), (words[19], words[20]), MIX),
+            carray(_pointer(words[21]), (words[22],), np.int64),
+            carray(_pointer(words[24]), (words[25],), np.int64),
+        )
+        state = State(
+            carray(_pointer(words[27]), (words[28],), MACHINE),
+            carray(_pointer(words[30]), (words[31], words[32]), TASK),
+            carray(_pointer(words[33]), (words[34],), STATUS),
+            carray(_pointer(words[36]), (words[37], words[38]), SLOT),
+            carray(_pointer(words[39]), (words[40], words[41]), EVENT),
+        )
+        return tables, draws, state

@@ -1,0 +1,237 @@
+"""The vocabulary: record types of everything that compiled code shares, with shape, unit and sentinel at every field.
+
+Units are in the names: ``_cycles``, ``_bytes``. Indices are ``_row``, ``_slot``, ``_program``, ``_point``; -1 means none.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+NONE = -1
+"""Sentinel of every index."""
+NEVER = np.iinfo(np.int64).max
+"""Sentinel of a cycle that never comes."""
+
+# --- Compiled programs (hardware/program.py builds them, sim/kernel.py reads them) -----------------------------------------------
+#
+# program -> segments -> block -> runs. A run is a stretch of operations that commit at equal distances with equal costs. A block is
+# a stretch of runs (a layer, or one step of a loop), shared by every program that contains it. A segment plays a block ``repeats``
+# times. Positions are cycles of undisturbed execution since the program's cold start.
+
+RUN = np.dtype(
+    [
+        ("start_cycles", np.int64),  # position, in its block, of the commit before the run's first
+        ("start_point", np.int32),  # points of the block before this run
+        ("step_cycles", np.int32),  # between commits: the j-th (from 0) is at start_cycles + (j + 1) * step_cycles
+        ("save_bytes", np.int32),  # context to save after each of these points, on top of the segment's base
+        ("restore_bytes", np.int32),  # context to restore, likewise
+        ("refill_cycles", np.int32),  # what the empty pipeline takes beyond running on
+        ("points", np.int32),  # how many points the run holds
+    ]
+)
+
+BLOCK = np.dtype(
+    [
+        ("cycles", np.int64),  # of one pass over the block, from the commit before it to its last commit
+        ("points", np.int32),  # preemption points of one pass
+        ("first_run", np.int32),  # into the run table
+        ("runs", np.int32),
+    ]
+)
+
+SEGMENT = np.dtype(
+    [
+        ("start_cycles", np.int64),  # position of the commit before the segment's first
+        ("start_point", np.int64),  # points of the program before this segment
+        ("repeats", np.int64),  # passes over the block; NEVER in the open loop that ends a program of unknown output length
+        ("save_bytes", np.int64),  # base of the first pass
+        ("restore_bytes", np.int64),
+        ("save_step_bytes", np.int64),  # added to the base at every further pass (a sequence that grows on the chip)
+        ("restore_step_bytes", np.int64),
+        ("block", np.int32),
+    ]
+)
+
+PROGRAM = np.dtype(
+    [
+        ("first_segment", np.int32),  # into the segment table
+        ("segments", np.int32),
+        ("first_total", np.int32),  # into the table of total cycles: one entry per output length 1, 2, ...
+        ("totals", np.int32),  # 1 where the output length is fixed
+        ("predicted_cycles", np.int64),  # Algorithm 1 at the predicted output length; policies may see it
+        ("length_estimated", np.bool_),  # whether the output length had to be guessed
+    ]
+)
+
+# --- The simulated machine (sim/kernel.py owns these) ------------------------------------------------------------------------------
+#
+# What a scheduler may see (STATUS, SLOT) and what it may not (MACHINE, TASK) are separate arrays: code that must not know the truth
+# is not handed it.
+
+EMPTY, READY, RUNNING = 0, 1, 2
+"""States of a slot: free; arrived and waiting; on the NPU (or being switched to)."""
+
+KEEP = -1
+CHECKPOINT, KILL, DRAIN = 0, 1, 2
+"""Mechanisms, in the order of the action columns; KEEP stands for no slot."""
+
+CAUSE_COMPLETION, CAUSE_ARRIVAL, CAUSE_QUANTUM = 1, 2, 4
+"""Bits of the cause of an invocation: everything that happened at its cycle, or during the switch that it follows."""
+
+ASKING, TERMINATED, TRUNCATED = 0, 1, 2
+"""Outcome of advancing a row: a decision is asked, every task has completed, or the horizon has passed."""
+
+STATUS = np.dtype(
+    [
+        ("clock_cycles", np.int64),  # now
+        ("dispatch_cycles", np.int64),  # when the running task was chosen (under DRAIN: when the NPU came free)
+        ("last_switch_cycles", np.int64),  # when the last dispatched task began to run
+        ("last_arrival_cycles", np.int64),
+        ("min_log_pp", np.float64),  # over finished tasks: log of 1 / (NTT * priority); 0 where none has finished
+        ("max_log_pp", np.float64),
+        ("running_slot", np.int32),  # NONE while idle
+        ("last_slot", np.int32),  # last dispatched slot, NONE before the first
+        ("cause", np.int32),  # CAUSE_* bits of the latest invocation
+        ("ready", np.int32),  # tasks in state READY
+        ("finished", np.int32),
+    ],
+    align=True,
+)
+"""NPU status, one per row; visible to policies."""
+
+SLOT = np.dtype(
+    [
+        ("arrival_cycles", np.int64),
+        ("predicted_cycles", np.int64),  # predicted total: Algorithm 1 at the predicted output length
+        ("executed_cycles", np.int64),  # progress kept so far
+        ("waited_cycles", np.int64),  # in state READY so far
+        ("accounted_cycles", np.int64),  # up to when the wait is in waited_cycles
+        ("last_dispatch_cycles", np.int64),  # NONE before the first
+        ("token", np.float64),  # Algorithm 2
+        ("token_whole_wait", np.float64),  # the other reading of Algorithm 2
+        ("saved_bytes", np.int64),  # context in DRAM; 0 where there is none
+        ("restore_bytes", np.int64),  # what a restore will move
+        ("refill_cycles", np.int64),  # what the pipeline will take to fill again
+        ("preemptions", np.int32),
+        ("program", np.int32),  # row of the program table
+        ("task", np.int32),  # row of TASK: the order of arrival
+        ("priority", np.int32),
+        ("state", np.int8),  # EMPTY, READY, RUNNING
+        ("length_estimated", np.bool_),
+    ],
+    align=True,
+)
+"""A row of the inference task context table; visible to policies."""
+
+MACHINE = np.dtype(
+    [
+        ("run_start_cycles", np.int64),  # up to when the running task's progress is in executed_cycles
+        ("dispatch_position_cycles", np.int64),  # executed_cycles at its dispatch: it must commit beyond it
+        ("invocation_cycles", np.int64),  # the latest invocation
+        ("quantum_due_cycles", np.int64),
+        ("horizon_cycles", np.int64),
+        ("step_start_cycles", np.int64),  # clock of the decision being carried out: the reward's interval starts here
+        ("useful_cycles", np.int64),
+        ("wasted_cycles", np.int64),  # executed, then killed
+        ("overhead_cycles", np.int64),  # save, restore, refill, scheduler latency
+        ("idle_cycles", np.int64),
+        ("episode_seed", np.uint64),  # 0 where a trace was injected
+        ("seed", np.uint64),  # of reset()
+        ("episode", np.int64),  # episodes begun since that seed
+        ("decisions", np.int64),  # asked in this episode
+        ("preemptions", np.int32),
+        ("quanta", np.int32),  # expired since the last decision
+        ("next_task", np.int32),  # the first that has not arrived
+        ("tasks", np.int32),  # n of this episode
+        ("window_cause", np.int32),  # CAUSE_* bits of what happened during the switch just made
+        ("outcome", np.int32),  # ASKING, TERMINATED, TRUNCATED
+        ("events", np.int32),  # filled entries of the log
+    ],
+    align=True,
+)
+"""What drives a row and no policy may see."""
+
+TASK = np.dtype(
+    [
+        ("arrival_cycles", np.int64),
+        ("completion_cycles", np.int64),  # NONE while unfinished
+        ("isolated_cycles", np.int64),  # true total
+        ("predicted_cycles", np.int64),
+        ("program", np.int32),
+        ("output_length", np.int32),  # 1 where the network has none
+        ("priority", np.int32),
+        ("length_estimated", np.bool_),
+    ],
+    align=True,
+)
+"""A task of the episode, in order of arrival: the truth."""
+
+EVENT_NAMES = ("arrival", "completion", "quantum", "dispatch", "run", "commit", "saved", "kill", "drain", "stall")
+"""arrival: enters the table. completion. quantum: asks a decision. dispatch: the NPU is given to the slot, restore and refill start.
+run: the slot's operations start. commit: the running operation has committed and execution stops. saved: the context is in DRAM.
+kill: progress dropped. drain: the running task is committed to complete. stall: a decision starts to cost scheduler latency."""
+(
+    EVENT_ARRIVAL,
+    EVENT_COMPLETION,
+    EVENT_QUANTUM,
+    EVENT_DISPATCH,
+    EVENT_RUN,
+    EVENT_COMMIT,
+    EVENT_SAVED,
+    EVENT_KILL,
+    EVENT_DRAIN,
+    EVENT_STALL,
+) = range(len(EVENT_NAMES))
+
+EVENT = np.dtype([("cycle", np.int64), ("event", np.int32), ("slot", np.int32), ("task", np.int32)], align=True)
+"""An entry of the event log."""
+
+RULES = np.dtype(
+    [
+        ("quantum_cycles", np.int64),
+        ("scheduler_latency_cycles", np.int64),
+        ("decision_every", np.int64),  # quanta; 0: the quantum asks no decision
+        ("clock_hz", np.int64),
+        ("dram_bytes_per_second", np.int64),
+        ("dram_latency_cycles", np.int64),
+        ("mechanisms", np.int64),  # bit m: mechanism m may evict
+    ],
+    align=True,
+)
+"""The rules that a kernel plays by: one record per simulator."""
+
+MIX = np.dtype(
+    [
+        ("first_program", np.int32),  # program row at the shortest input length
+        ("min_length", np.int32),  # 0 where the network has no lengths
+        ("max_length", np.int32),
+        ("max_output", np.int32),  # 1 where the network has no output length
+        ("log_median", np.float64),  # of the input length
+        ("sigma", np.float64),
+        ("ratio", np.float64),  # output length over input length
+        ("output_sigma", np.float64),
+    ],
+    align=True,
+)
+"""How to draw one model at one batch: lengths and program rows."""
+
+DRAW = np.dtype([("window", np.float64), ("predictor_error", np.float64), ("num_tasks", np.int64)], align=True)
+"""How to draw an episode."""
+
+# --- What a step returns (envs/step.py fills it) -------------------------------------------------------------------------------------
+
+
+def outcome_dtype(terms: int, metrics: int) -> np.dtype:
+    """Return the record of one row's step, for the given numbers of reward terms and metrics."""
+    return np.dtype(
+        [
+            ("reward", np.float64),
+            ("elapsed_cycles", np.int64),  # covered by the step
+            ("terms", np.float64, (terms,)),
+            ("metrics", np.float64, (metrics,)),  # of the episode that ended in this step; NaN where none did
+            ("terminated", np.bool_),
+            ("truncated", np.bool_),
+            ("illegal_action", np.bool_),  # the action was replaced
+        ],
+        align=True,
+    )
