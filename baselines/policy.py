@@ -13,10 +13,15 @@ from prema_gym.envs.view import View
 class Policy(Protocol):
     """A scheduler. What it remembers is in the context table, so one instance may play any number of rows and episodes."""
 
-    name: str
-    """Unique in the registry."""
-    clairvoyant: bool
-    """Whether it may know true times; only then :func:`baselines.evaluate` calls :meth:`act` with ``truth``."""
+    @property
+    def name(self) -> str:
+        """Unique in the registry."""
+        ...
+
+    @property
+    def clairvoyant(self) -> bool:
+        """Whether it may know true times; only then :func:`baselines.evaluate` calls :meth:`act` with ``truth``."""
+        ...
 
     def act(self, view: View, truth: np.ndarray | None = None) -> np.ndarray:
         """Return (N,) int64 legal actions. ``truth`` is (N, T) int64 true isolated cycles, for clairvoyant policies only."""

@@ -32,7 +32,9 @@ def _prema_variants() -> Iterator[Heuristic]:
     yield Heuristic("PREMA-CHECKPOINT", "PREMA", "CHECKPOINT", source=f"{_PAPER}, Algorithm 2 with the static mechanism.")
     yield Heuristic("PREMA-KILL", "PREMA", "KILL", source=f"{_PAPER}, Algorithm 2 with the static mechanism.")
     yield Heuristic("PREMA-COMMIT", "PREMA", "COMMIT", source=f"{algorithms} Reads 'drain' as a commitment.")
-    yield Heuristic("PREMA-WHOLE-WAIT", "PREMA", "DYNAMIC", whole_wait=True, source=f"{algorithms} Adds the whole wait to the token.")
+    yield Heuristic(
+        "PREMA-WHOLE-WAIT", "PREMA", "DYNAMIC", whole_wait=True, source=f"{algorithms} Adds the whole wait to the token."
+    )
     yield Heuristic("PREMA-ORACLE", "PREMA", "DYNAMIC", clairvoyant=True, source=f"{algorithms} With true times.")
 
 

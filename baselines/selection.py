@@ -97,11 +97,11 @@ def _key(slot, now, params, threshold, truth):
     """Return the key of a present slot under ``params.selection``; the smallest key runs."""
     rule = params.selection
     remaining, total = times(slot, params, truth)
-    if (rule == TOKEN or rule == PREMA) and token_of(slot, params) < threshold:
+    if rule in (TOKEN, PREMA) and token_of(slot, params) < threshold:
         return np.inf
     if rule == HPF:
         return -float(slot.priority)
-    if rule == SJF or rule == PREMA:
+    if rule in (SJF, PREMA):
         return total
     if rule == SRPT:
         return remaining

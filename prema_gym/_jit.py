@@ -13,12 +13,12 @@ import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeAlias
 
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
-FunctionT = TypeVar("FunctionT", bound=Callable[..., Any])
+Compiled: TypeAlias = Callable[..., Any]
 
 _MARK = "prema_gym._jit import"
 _ALWAYS = ("types.py", "config.py")
@@ -97,23 +97,23 @@ class _Cache(FunctionCache):  # type: ignore[misc]
                 self.disable()
 
 
-def _compiled(function: FunctionT, *, nogil: bool) -> FunctionT:
+def _compiled(function: Compiled, *, nogil: bool) -> Compiled:
     dispatcher = numba.njit(function, nogil=nogil)
     if hasattr(dispatcher, "_cache") and not numba.config.DISABLE_JIT:
         dispatcher._cache = _Cache(function)
     return dispatcher
 
 
-def jit(function: FunctionT) -> FunctionT:
+def jit(function: Compiled) -> Compiled:
     """Compile ``function`` with numba (no ``fastmath``), lazily, with the cache described above."""
     return _compiled(function, nogil=False)
 
 
-def jit_nogil(function: FunctionT) -> FunctionT:
+def jit_nogil(function: Compiled) -> Compiled:
     """Compile ``function`` as :func:`jit` does, and let other threads run while it does: for entry points that take long."""
     return _compiled(function, nogil=True)
 
 
-def jit_inline(function: FunctionT) -> FunctionT:
+def jit_inline(function: Compiled) -> Compiled:
     """Inline ``function`` into its compiled callers: for functions that return records, which compiled code cannot hand back."""
     return numba.njit(function, inline="always")

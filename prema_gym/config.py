@@ -39,7 +39,7 @@ def _is_number(value: object) -> bool:
 def _refuses_unknown_fields(cls: type[ConfigT]) -> type[ConfigT]:
     """Make ``cls(typo=1)`` a :class:`ConfigError` that lists the fields, in place of Python's bare ``TypeError``."""
     original: Callable[..., None] = cls.__init__
-    names = [field.name for field in dataclasses.fields(cls)]
+    names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
 
     @functools.wraps(original)
     def checked_init(self: Config, *args: Any, **kwargs: Any) -> None:
@@ -48,7 +48,7 @@ def _refuses_unknown_fields(cls: type[ConfigT]) -> type[ConfigT]:
                 raise ConfigError(f"{cls.__name__}({key}={value!r}): {unknown_name('field', key, names)}")
         original(self, *args, **kwargs)
 
-    cls.__init__ = checked_init  # type: ignore[method-assign]
+    cls.__init__ = checked_init  # type: ignore[assignment]
     return cls
 
 
@@ -152,17 +152,29 @@ class NPUConfig(Config):
             value = getattr(self, field)
             if _is_number(value) and float(value).is_integer():
                 object.__setattr__(self, field, int(value))
-        for field in dataclasses.fields(self):
-            value = getattr(self, field.name)
-            if field.name == "weight_prefetch":
-                _check(name, field.name, value, isinstance(value, bool), "True or False")
+        for field in (entry.name for entry in dataclasses.fields(self)):
+            value = getattr(self, field)
+            if field == "weight_prefetch":
+                _check(name, field, value, isinstance(value, bool), "True or False")
                 continue
-            least = 0 if field.name == "dram_latency_cycles" else 1
-            _check(name, field.name, value, _is_int(value) and least <= value < 1 << 42, f"a whole number of at least {least}")
+            least = 0 if field == "dram_latency_cycles" else 1
+            _check(name, field, value, _is_int(value) and least <= value < 1 << 42, f"a whole number of at least {least}")
         tile_bytes = self.array_rows * self.array_cols * self.operand_bytes
-        _check(name, "wbuf_bytes", self.wbuf_bytes, self.wbuf_bytes >= 2 * tile_bytes, f"at least two weight tiles ({2 * tile_bytes} bytes)")
+        _check(
+            name,
+            "wbuf_bytes",
+            self.wbuf_bytes,
+            self.wbuf_bytes >= 2 * tile_bytes,
+            f"at least two weight tiles ({2 * tile_bytes} bytes)",
+        )
         slice_bytes = 2 * self.array_rows * self.operand_bytes
-        _check(name, "ubuf_bytes", self.ubuf_bytes, self.ubuf_bytes >= slice_bytes, f"at least two rows of the array ({slice_bytes} bytes)")
+        _check(
+            name,
+            "ubuf_bytes",
+            self.ubuf_bytes,
+            self.ubuf_bytes >= slice_bytes,
+            f"at least two rows of the array ({slice_bytes} bytes)",
+        )
 
     @property
     def bytes_per_cycle(self) -> float:
@@ -204,7 +216,13 @@ class WorkloadConfig(Config):
             value = getattr(self, field)
             _check(name, field, value, isinstance(value, (list, tuple)) and len(value) > 0, "a non-empty list")
             object.__setattr__(self, field, tuple(value))
-        _check(name, "num_tasks", self.num_tasks, _is_int(self.num_tasks) and 1 <= self.num_tasks <= 4096, "a whole number from 1 to 4096")
+        _check(
+            name,
+            "num_tasks",
+            self.num_tasks,
+            _is_int(self.num_tasks) and 1 <= self.num_tasks <= 4096,
+            "a whole number from 1 to 4096",
+        )
         _check(name, "window", self.window, _is_number(self.window) and self.window >= 0, "a number of at least 0")
         for model in self.models:
             _check(name, "models", model, isinstance(model, str), "a list of model names")
@@ -246,18 +264,38 @@ class EnvConfig(Config):
         mechanisms = self.mechanisms
         if isinstance(mechanisms, str):
             mechanisms = (mechanisms,)
-        _check(name, "mechanisms", mechanisms, isinstance(mechanisms, (list, tuple)) and len(mechanisms) > 0, f"a non-empty list drawn from {MECHANISMS}")
+        _check(
+            name,
+            "mechanisms",
+            mechanisms,
+            isinstance(mechanisms, (list, tuple)) and len(mechanisms) > 0,
+            f"a non-empty list drawn from {MECHANISMS}",
+        )
         for mechanism in mechanisms:
             _check(name, "mechanisms", mechanism, mechanism in MECHANISMS, f"a list drawn from {MECHANISMS}")
         object.__setattr__(self, "mechanisms", tuple(mechanism for mechanism in MECHANISMS if mechanism in mechanisms))
         slots = self.slots
-        _check(name, "slots", slots, slots is None or (_is_int(slots) and 1 <= slots <= 4096), "None or a whole number from 1 to 4096")
+        _check(
+            name,
+            "slots",
+            slots,
+            slots is None or (_is_int(slots) and 1 <= slots <= 4096),
+            "None or a whole number from 1 to 4096",
+        )
         every = self.decision_every
-        _check(name, "decision_every", every, every is None or (_is_int(every) and every >= 1), "None or a whole number of at least 1")
+        _check(
+            name,
+            "decision_every",
+            every,
+            every is None or (_is_int(every) and every >= 1),
+            "None or a whole number of at least 1",
+        )
         quantum = self.quantum_cycles
         _check(name, "quantum_cycles", quantum, _is_int(quantum) and 1 <= quantum < 1 << 42, "a whole number of at least 1")
         latency = self.scheduler_latency_cycles
-        _check(name, "scheduler_latency_cycles", latency, _is_int(latency) and 0 <= latency < 1 << 32, "a whole number of at least 0")
+        _check(
+            name, "scheduler_latency_cycles", latency, _is_int(latency) and 0 <= latency < 1 << 32, "a whole number of at least 0"
+        )
         _check(name, "strict", self.strict, isinstance(self.strict, bool), "True or False")
 
     @property

@@ -12,7 +12,7 @@ NONE = -1
 NEVER = np.iinfo(np.int64).max
 """Sentinel of a cycle that never comes."""
 
-# --- Compiled programs (hardware/program.py builds them, sim/kernel.py reads them) -----------------------------------------------
+# --- Compiled programs (hardware/program.py builds them, sim/kernel.py reads them) -------------------------------------------
 #
 # program -> segments -> block -> runs. A run is a stretch of operations that commit at equal distances with equal costs. A block is
 # a stretch of runs (a layer, or one step of a loop), shared by every program that contains it. A segment plays a block ``repeats``
@@ -63,10 +63,10 @@ PROGRAM = np.dtype(
     ]
 )
 
-# --- The simulated machine (sim/kernel.py owns these) ------------------------------------------------------------------------------
+# --- The simulated machine (sim/kernel.py owns these) ------------------------------------------------------------------------
 #
-# What a scheduler may see (STATUS, SLOT) and what it may not (MACHINE, TASK) are separate arrays: code that must not know the truth
-# is not handed it.
+# What a scheduler may see (STATUS, SLOT) and what it may not (MACHINE, TASK) are separate arrays: code that must not know the
+# truth is not handed it.
 
 EMPTY, READY, RUNNING = 0, 1, 2
 """States of a slot: free; arrived and waiting; on the NPU (or being switched to)."""
@@ -167,9 +167,9 @@ TASK = np.dtype(
 """A task of the episode, in order of arrival: the truth."""
 
 EVENT_NAMES = ("arrival", "completion", "quantum", "dispatch", "run", "commit", "saved", "kill", "drain", "stall")
-"""arrival: enters the table. completion. quantum: asks a decision. dispatch: the NPU is given to the slot, restore and refill start.
-run: the slot's operations start. commit: the running operation has committed and execution stops. saved: the context is in DRAM.
-kill: progress dropped. drain: the running task is committed to complete. stall: a decision starts to cost scheduler latency."""
+"""arrival: enters the table. completion. quantum: asks a decision. dispatch: the NPU is given to the slot, restore and refill
+start. run: the slot's operations start. commit: the running operation has committed and execution stops. saved: the context is in
+DRAM. kill: progress dropped. drain: the running task is committed to complete. stall: a decision starts to cost scheduler latency."""
 (
     EVENT_ARRIVAL,
     EVENT_COMPLETION,
@@ -218,7 +218,7 @@ MIX = np.dtype(
 DRAW = np.dtype([("window", np.float64), ("predictor_error", np.float64), ("num_tasks", np.int64)], align=True)
 """How to draw an episode."""
 
-# --- What a step returns (envs/step.py fills it) -------------------------------------------------------------------------------------
+# --- What a step returns (envs/step.py fills it) -----------------------------------------------------------------------------
 
 
 def outcome_dtype(terms: int, metrics: int) -> np.dtype:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -40,10 +40,18 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
     ``Box`` of float32, flat: 15 features for each of T slots, then 9 global ones. All are functions of what a scheduler may know;
     :mod:`prema_gym.envs.observation` lists index, meaning, scale and clip of each.
 
-    | Part | Features |
-    |------|----------|
-    | slot | present, running, priority one-hot (3), log token, log elapsed/predicted, log waited/predicted, log predicted, log remaining, executed/predicted, overrun, length estimated, saved-context time, log projected NTT |
-    | global | ready share, log backlog, log time since switch, log time since arrival, finished min and max log PP, causes (3) |
+    | Index in slot | Feature                       | Index in global part | Feature                        |
+    |---------------|-------------------------------|----------------------|--------------------------------|
+    | 0, 1          | present, running              | 0                    | ready share                    |
+    | 2, 3, 4       | priority is 1, 3, 9           | 1                    | log backlog                    |
+    | 5             | log token                     | 2                    | log time since switch          |
+    | 6             | log elapsed / predicted       | 3                    | log time since arrival         |
+    | 7             | log waited / predicted        | 4, 5                 | finished tasks: min, max log PP |
+    | 8, 9          | log predicted total, remaining | 6, 7, 8             | cause: completion, arrival, quantum |
+    | 10, 11        | executed / predicted, overrun |                      |                                |
+    | 12            | output length is estimated    |                      |                                |
+    | 13            | saved context, DMA time       |                      |                                |
+    | 14            | log projected NTT             |                      |                                |
 
     ## Rewards
     ``reward=`` names a term or maps terms to weights; the default ``"weighted_antt"`` is minus the growth of the priority-weighted
@@ -66,7 +74,10 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
     * v0: first version.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": ["ansi"], "render_fps": 4}
+    metadata: dict[str, Any] = {  # noqa: RUF012  # Gymnasium declares it so
+        "render_modes": ["ansi"],
+        "render_fps": 4,
+    }
 
     def __init__(self, *, render_mode: str | None = None, **arguments: Any) -> None:
         if render_mode is not None and render_mode not in self.metadata["render_modes"]:
@@ -92,7 +103,7 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         self._playing = False
         self._seeded = False
 
-    # --- Gymnasium ------------------------------------------------------------------------------------------------------------------
+    # --- Gymnasium -----------------------------------------------------------------------------------------------------------
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """Start an episode; see the class docstring. Returns (observation, info)."""
@@ -126,13 +137,13 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
             info["metrics"] = metrics_dict(self._outcomes["metrics"][0])
         return self._observation.copy(), float(self._reward[0]), terminated, truncated, info
 
-    def render(self) -> str | None:  # type: ignore[override]
+    def render(self) -> str | None:
         """Return the table as text under ``render_mode="ansi"``: one line per task."""
         if self.render_mode is None:
             return None
         return render_text(self.config.npu, self._core.simulator)
 
-    # --- Beyond Gymnasium -----------------------------------------------------------------------------------------------------------
+    # --- Beyond Gymnasium ----------------------------------------------------------------------------------------------------
 
     def view(self) -> View:
         """Return what policies may know: a view of one row. Valid until the next step."""
@@ -146,7 +157,12 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         """Return the event log of the episode: dicts with ``cycle``, ``event``, ``slot`` and ``task``, in order."""
         self._drain_log()
         return [
-            {"cycle": int(entry["cycle"]), "event": EVENT_NAMES[entry["event"]], "slot": int(entry["slot"]), "task": int(entry["task"])}
+            {
+                "cycle": int(entry["cycle"]),
+                "event": EVENT_NAMES[entry["event"]],
+                "slot": int(entry["slot"]),
+                "task": int(entry["task"]),
+            }
             for part in self._history
             for entry in part
         ]
@@ -156,7 +172,7 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         simulator = self._core.simulator
         return simulator.describe_tasks(0)
 
-    # --- Inside ---------------------------------------------------------------------------------------------------------------------
+    # --- Inside --------------------------------------------------------------------------------------------------------------
 
     def _checked(self, action: Any) -> int:
         try:

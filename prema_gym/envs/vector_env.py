@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
@@ -45,7 +45,10 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     other rows. Every array returned is the caller's to keep.
     """
 
-    metadata: ClassVar[dict[str, Any]] = {"render_modes": [], "autoreset_mode": AutoresetMode.NEXT_STEP}
+    metadata: dict[str, Any] = {  # noqa: RUF012  # Gymnasium declares it so
+        "render_modes": [],
+        "autoreset_mode": AutoresetMode.NEXT_STEP,
+    }
 
     def __init__(
         self,
@@ -63,7 +66,7 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.num_envs = num_envs
         self.render_mode = None
         self.autoreset_mode = _autoreset_mode(autoreset_mode)
-        self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}  # type: ignore[misc]
+        self.metadata = {**type(self).metadata, "autoreset_mode": self.autoreset_mode}
         self._mode = _MODES[self.autoreset_mode]
         self._core = Core(arguments, num_envs, split=split)
         self.config = self._core.config
@@ -71,10 +74,11 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.single_action_space = self._core.action_space
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
+        self._ms_per_cycle = 1e3 / self.config.npu.clock_hz
         self._seeded = False
         self._playing = False
 
-    # --- Gymnasium ------------------------------------------------------------------------------------------------------------------
+    # --- Gymnasium -----------------------------------------------------------------------------------------------------------
 
     def reset(
         self, *, seed: int | Sequence[int | None] | None = None, options: dict[str, Any] | None = None
@@ -102,7 +106,15 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._renew()
         final = np.empty_like(core.observations) if self._mode == SAME_STEP else core.observations[:0]
         ended = step_rows(
-            core.simulator.words, actions, core.weights, self._mode, core.split, core.outcomes, core.observations, core.masks, final
+            core.simulator.words,
+            actions,
+            core.weights,
+            self._mode,
+            core.split,
+            core.outcomes,
+            core.observations,
+            core.masks,
+            final,
         )
         info = self._info()
         if ended:
@@ -110,7 +122,7 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         outcomes = core.outcomes
         return core.observations, outcomes["reward"], outcomes["terminated"], outcomes["truncated"], info
 
-    # --- Beyond Gymnasium -----------------------------------------------------------------------------------------------------------
+    # --- Beyond Gymnasium ----------------------------------------------------------------------------------------------------
 
     def view(self) -> View:
         """Return what policies may know of all rows. Valid until the next step."""
@@ -120,7 +132,7 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """Return the (n, A) bool mask of legal actions."""
         return self._core.masks.astype(np.bool_)
 
-    # --- Inside ---------------------------------------------------------------------------------------------------------------------
+    # --- Inside --------------------------------------------------------------------------------------------------------------
 
     def _renew(self) -> None:
         """Give this step buffers of its own, so that what earlier steps returned stays as it was."""
@@ -174,7 +186,7 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         return {
             "action_mask": self._core.masks,
             "reward_terms": {name: terms[:, index] for index, name in enumerate(REWARD_TERMS)},
-            "elapsed_ms": self.config.npu.ms(outcomes["elapsed_cycles"]),
+            "elapsed_ms": self._ms_per_cycle * (outcomes["elapsed_cycles"]),
             "illegal_action": outcomes["illegal_action"],
         }
 

@@ -67,7 +67,8 @@ def write_book(tables: Tables, draws: Draws, state: State) -> np.ndarray:
     words = np.zeros(_WORDS * len(_ORDER), np.int64)
     for index, (name, ndim) in enumerate(_ORDER):
         array = named[name]
-        assert array.ndim == ndim and array.flags.c_contiguous, name
+        assert array.ndim == ndim, name
+        assert array.flags.c_contiguous, name
         words[_WORDS * index] = array.ctypes.data
         words[_WORDS * index + 1 : _WORDS * index + 1 + ndim] = array.shape
     if config.DISABLE_JIT:
@@ -84,7 +85,7 @@ if config.DISABLE_JIT:
 else:
 
     @jit
-    def open_book(words):
+    def open_book(words):  # type: ignore[misc]
         """Return (Tables, Draws, State) over the arrays behind ``words``."""
         tables = Tables(
             carray(_pointer(words[0]), (words[1],), RUN),

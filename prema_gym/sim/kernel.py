@@ -91,7 +91,7 @@ def row_of(state, i):
     return Row(state.machine[i], state.tasks[i], state.status[i], state.slots[i], state.log[i])
 
 
-# --- Programs: where the preemption points are -------------------------------------------------------------------------------------
+# --- Programs: where the preemption points are ------------------------------------------------------------------------------
 
 
 @jit
@@ -140,7 +140,7 @@ def context_cycles(rules, nbytes):
     return rules.dram_latency_cycles + (nbytes * rules.clock_hz + rules.dram_bytes_per_second - 1) // rules.dram_bytes_per_second
 
 
-# --- The table ---------------------------------------------------------------------------------------------------------------------
+# --- The table --------------------------------------------------------------------------------------------------------------
 
 
 @jit
@@ -254,7 +254,7 @@ def _update_tokens(row, cycle):
             slot.token_whole_wait += rate * slot.waited_cycles
 
 
-# --- Decisions ---------------------------------------------------------------------------------------------------------------------
+# --- Decisions --------------------------------------------------------------------------------------------------------------
 
 
 @jit
@@ -391,7 +391,7 @@ def decide(row, tables, index, mechanism):
     _apply(row, tables, index, mechanism, tables.rules[0].scheduler_latency_cycles)
 
 
-# --- Events ------------------------------------------------------------------------------------------------------------------------
+# --- Events -----------------------------------------------------------------------------------------------------------------
 
 
 @jit

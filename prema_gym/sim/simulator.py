@@ -73,7 +73,9 @@ class Simulator:
     def load_trace(self, row: int, trace: Sequence[TraceTask]) -> None:
         """Write a checked trace into the tasks of ``row``; compiles programs that are not in the table yet."""
         if len(trace) > self.slots:
-            raise TraceError(f"trace has {len(trace)} tasks, the table {self.slots} slots: make the environment with slots={len(trace)}.")
+            raise TraceError(
+                f"trace has {len(trace)} tasks, the table {self.slots} slots: make the environment with slots={len(trace)}."
+            )
         chosen = [self.programs.choose(index, task) for index, task in enumerate(trace)]
         if self.tables.programs is not self.programs.arrays.programs:
             self._bind()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 
@@ -37,7 +37,9 @@ def register_program(name: str, program: Program) -> None:
     if name in MODELS:
         raise ConfigError(f"register_program({name!r}): the name belongs to a network of MODELS; choose another.")
     if not isinstance(program, Program):
-        raise ConfigError(f"register_program({name!r}, {program!r}): must be a Program, as compile_model or Program.from_points return.")
+        raise ConfigError(
+            f"register_program({name!r}, {program!r}): must be a Program, as compile_model or Program.from_points return."
+        )
     REGISTERED[name] = program
 
 
@@ -63,7 +65,7 @@ def _lengths(spec: LengthSpec | None) -> list[int | None]:
     return [None] if spec is None else list(range(spec.min, spec.max + 1))
 
 
-def _mix(model: str, first_program: int) -> np.void:
+def _mix(model: str, first_program: int) -> np.ndarray:
     mix = np.zeros((), MIX)
     mix["first_program"] = first_program
     mix["max_output"] = 1
@@ -73,13 +75,13 @@ def _mix(model: str, first_program: int) -> np.void:
         mix["log_median"], mix["sigma"] = np.log(spec.median), spec.sigma
         if spec.ratio is not None:
             mix["ratio"], mix["output_sigma"], mix["max_output"] = spec.ratio, spec.output_sigma, spec.max_output
-    return mix[()]
+    return mix
 
 
 class ProgramTable:
     """Program rows by :class:`Key`; it only grows, so a row number stays valid."""
 
-    _tables: dict[tuple[object, ...], ProgramTable] = {}
+    _tables: ClassVar[dict[tuple[object, ...], ProgramTable]] = {}
 
     @classmethod
     def of(cls, npu: NPUConfig, workload: WorkloadConfig) -> ProgramTable:

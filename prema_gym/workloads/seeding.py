@@ -1,6 +1,6 @@
 """Counter-based randomness: one 64-bit hash gives episode seeds and every draw of an episode, in compiled code and in Python.
 
-An episode's seed fixes its whole trace. The split it belongs to sits in the two top bits, so the seeds of different splits differ.
+An episode's seed fixes its whole trace. Its split sits in the two top bits, so the seeds of different splits differ.
 The mixer is SplitMix64's finalizer (Steele, Lea & Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014).
 """
 

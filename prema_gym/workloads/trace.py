@@ -85,7 +85,7 @@ def draw_trace(tasks, draw, mixes, priorities, programs, totals, seed):
         tasks[i].arrival_cycles -= first
 
 
-# --- Injected traces ---------------------------------------------------------------------------------------------------------------
+# --- Injected traces --------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
