@@ -167,9 +167,12 @@ TASK = np.dtype(
 """A task of the episode, in order of arrival: the truth."""
 
 EVENT_NAMES = ("arrival", "completion", "quantum", "dispatch", "run", "commit", "saved", "kill", "drain", "stall")
-"""arrival: enters the table. completion. quantum: asks a decision. dispatch: the NPU is given to the slot, restore and refill
-start. run: the slot's operations start. commit: the running operation has committed and execution stops. saved: the context is in
-DRAM. kill: progress dropped. drain: the running task is committed to complete. stall: a decision starts to cost scheduler latency."""
+"""What the log records.
+
+arrival: enters the table. completion. quantum: asks a decision. dispatch: the NPU is given to the slot, restore and refill start. run:
+the slot's operations start. commit: the running operation has committed and execution stops. saved: the context is in DRAM. kill:
+progress dropped. drain: the running task is committed to complete. stall: a decision starts to cost scheduler latency.
+"""
 (
     EVENT_ARRIVAL,
     EVENT_COMPLETION,

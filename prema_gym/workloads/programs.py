@@ -54,11 +54,9 @@ def compile_program(model: Model, batch: int, npu: NPUConfig, input_length: int 
     network = model.network(input_length=input_length, hoist_inputs=hoist_inputs)
     most = spec.max_output if spec is not None and spec.ratio is not None else 1
     program = compile_model(network, batch=batch, npu=npu, output_lengths=most, name=model.name)
-    if spec is None or spec.ratio is None or input_length is None:
-        return program
-    guess = predicted_output_length(spec, input_length)
+    guess = predicted_output_length(spec, input_length) if spec is not None and spec.ratio is not None and input_length else None
     predicted = predict_cycles(network, batch, npu, output_length=guess)
-    return dataclasses.replace(program, predicted_cycles=predicted, length_estimated=True)
+    return dataclasses.replace(program, predicted_cycles=predicted, length_estimated=guess is not None)
 
 
 def _lengths(spec: LengthSpec | None) -> list[int | None]:

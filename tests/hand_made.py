@@ -1,0 +1,88 @@
+"""Synthetic programs of round numbers, and a way to play a few decisions on them and read the log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+
+from prema_gym import Program, register_program
+from prema_gym.envs.actions import encode
+from prema_gym.types import CHECKPOINT, DRAIN, KILL
+
+SAVE_BYTES = 5114
+"""Takes 10 cycles at 511.43 bytes per cycle, 110 with the latency of 100."""
+CONTEXT_CYCLES = 110
+REFILL_CYCLES = 7
+KEEP = 0
+
+Log = list[tuple[int, str, int]]
+
+
+def register_round_programs() -> None:
+    """Register ``long`` (1000 cycles) and ``short`` (300 cycles): a point every 100 cycles, each with the same context."""
+    for name, total in (("long", 1000), ("short", 300)):
+        points = np.arange(100, total + 1, 100)
+        program = Program.from_points(
+            total_cycles=total,
+            commit_cycles=points,
+            save_bytes=SAVE_BYTES,
+            restore_bytes=SAVE_BYTES,
+            refill_cycles=REFILL_CYCLES,
+            predicted_cycles=total,
+        )
+        register_program(name, program)
+
+
+def task(arrival: int, model: str, priority: int = 1) -> dict[str, Any]:
+    """Return an entry of a trace."""
+    return {"arrival_cycles": arrival, "model": model, "batch": 1, "priority": priority}
+
+
+def checkpoint(slot: int) -> int:
+    """Return the action that evicts by CHECKPOINT, or dispatches on an idle NPU."""
+    return int(encode(slot, CHECKPOINT))
+
+
+def kill(slot: int) -> int:
+    """Return the action that evicts by KILL."""
+    return int(encode(slot, KILL))
+
+
+def drain(slot: int) -> int:
+    """Return the action that lets the running task complete first."""
+    return int(encode(slot, DRAIN))
+
+
+def make_env(**arguments: Any) -> gym.Env[Any, Any]:
+    """Return an environment whose quantum never expires, strict, with room for 4 tasks, unless told otherwise."""
+    defaults = {
+        "quantum_cycles": 10**9,
+        "slots": 4,
+        "strict": True,
+        "workload": {"models": ["long"], "batches": [1], "num_tasks": 1},
+    }
+    return gym.make("Prema-v0", **{**defaults, **arguments})
+
+
+def play(trace: Sequence[dict[str, Any]], actions: Sequence[int], **arguments: Any) -> tuple[Log, gym.Env[Any, Any]]:
+    """Play exactly ``actions`` on ``trace``; the episode must end with the last. Return the whole event log and the environment."""
+    env = make_env(**arguments)
+    env.reset(options={"trace": list(trace)})
+    ended = False
+    for action in actions:
+        assert not ended, "the episode ended before its last action"
+        _, _, terminated, truncated, _ = env.step(action)
+        ended = terminated or truncated
+    assert ended, "the episode asks for more actions"
+    return [(event["cycle"], event["event"], event["slot"]) for event in env.unwrapped.events()], env
+
+
+def accounts(env: gym.Env[Any, Any]) -> dict[str, int]:
+    """Return useful, wasted, overhead, idle and elapsed cycles of row 0."""
+    state = env.unwrapped._core.simulator.state  # type: ignore[attr-defined]
+    machine = state.machine[0]
+    named = {name: int(machine[f"{name}_cycles"]) for name in ("useful", "wasted", "overhead", "idle")}
+    return {**named, "elapsed": int(state.status[0]["clock_cycles"])}
