@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -17,11 +17,12 @@ from prema_gym.config import EnvConfig
 from prema_gym.envs.actions import decode
 from prema_gym.envs.core import Core
 from prema_gym.envs.step import DISABLED, reset_rows, start_episode, step_rows
+from prema_gym.errors import PolicyError
 from prema_gym.metrics import NUM_METRICS, age, episode_metrics
 from prema_gym.sim.book import open_book
 from prema_gym.sim.kernel import advance, decide, row_of
 from prema_gym.sim.simulator import Simulator
-from prema_gym.types import ASKING, EMPTY
+from prema_gym.types import ASKING, EMPTY, NONE
 from prema_gym.workloads.seeding import split_index
 
 CHUNK = 32
@@ -30,31 +31,53 @@ BATCH_ROWS = 256
 """Rows that play at once under a policy that is not compiled."""
 
 
+EPISODE = np.dtype(
+    [
+        ("metrics", np.float64, (NUM_METRICS,)),
+        ("decisions", np.int64),  # asked
+        ("illegal_actions", np.int64),  # that the environment replaced
+        ("seed", np.uint64),  # the episode's
+    ],
+    align=True,
+)
+"""What is kept of an episode."""
+PLAYED_TASK = np.dtype(
+    [("ntt", np.float64), ("arrival_cycles", np.int64), ("isolated_cycles", np.int64), ("priority", np.int64)], align=True
+)
+"""What is kept of a task; an unfinished one has its NTT so far."""
+
+
 @dataclass(frozen=True)
 class Played:
     """What one policy did in E episodes of n tasks."""
 
-    metrics: np.ndarray
-    """(E, NUM_METRICS) float64."""
-    ntt: np.ndarray
-    """(E, n) float64, tasks in order of arrival."""
-    priority: np.ndarray
-    """(E, n) int64."""
-    decisions: np.ndarray
-    """(E,) int64: decisions asked."""
-    seeds: np.ndarray
-    """(E,) uint64 episode seeds."""
+    episodes: np.ndarray
+    """(E,) EPISODE."""
+    tasks: np.ndarray
+    """(E, n) PLAYED_TASK, in order of arrival."""
 
     @classmethod
     def empty(cls, episodes: int, tasks: int) -> Played:
         """Return room for ``episodes`` of ``tasks``."""
-        return cls(
-            np.full((episodes, NUM_METRICS), np.nan),
-            np.full((episodes, tasks), np.nan),
-            np.zeros((episodes, tasks), np.int64),
-            np.zeros(episodes, np.int64),
-            np.zeros(episodes, np.uint64),
-        )
+        return cls(np.zeros(episodes, EPISODE), np.zeros((episodes, tasks), PLAYED_TASK))
+
+    @property
+    def metrics(self) -> np.ndarray:
+        """(E, NUM_METRICS) float64."""
+        return self.episodes["metrics"]
+
+    @property
+    def ntt(self) -> np.ndarray:
+        """(E, n) float64."""
+        return self.tasks["ntt"]
+
+    @property
+    def priority(self) -> np.ndarray:
+        """(E, n) int64."""
+        return self.tasks["priority"]
+
+    def __len__(self) -> int:
+        return len(self.episodes)
 
 
 @jit
@@ -66,25 +89,28 @@ def _true_totals(row, out):
 
 
 @jit
-def _record(row, episode, metrics, ntt, priority, decisions, seeds):
+def _record(row, episode, tasks):
+    """Fill ``episode`` (EPISODE) and ``tasks`` (n,) PLAYED_TASK with the episode that has ended in ``row``."""
     now = row.status.clock_cycles
-    episode_metrics(row.machine, row.tasks, now, metrics[episode])
+    episode_metrics(row.machine, row.tasks, now, episode.metrics)
+    episode.decisions = row.machine.decisions
+    episode.seed = row.machine.episode_seed
     for i in range(row.machine.tasks):
-        ntt[episode, i] = age(row.tasks[i], now) / row.tasks[i].isolated_cycles
-        priority[episode, i] = row.tasks[i].priority
-    decisions[episode] = row.machine.decisions
-    seeds[episode] = row.machine.episode_seed
+        tasks[i].ntt = age(row.tasks[i], now) / row.tasks[i].isolated_cycles
+        tasks[i].arrival_cycles = row.tasks[i].arrival_cycles
+        tasks[i].isolated_cycles = row.tasks[i].isolated_cycles
+        tasks[i].priority = row.tasks[i].priority
 
 
 @jit_nogil
-def play_episodes(words, params, split, seed, first, last, truth, metrics, ntt, priority, decisions, seeds):
+def play_episodes(words, params, split, seed, first, last, truth, episodes, tasks):
     """Play episodes ``first`` to ``last - 1`` in row 0 under the heuristic ``params`` (1,) PARAMS, from trace to metrics."""
     tables, draws, state = open_book(words)
     row = row_of(state, 0)
     rules = tables.rules[0]
     row.machine.seed = seed
-    for episode in range(first, last):
-        row.machine.episode = episode
+    for k in range(first, last):
+        row.machine.episode = k
         start_episode(row, tables, draws, split)
         while row.machine.outcome == ASKING:
             if params[0].clairvoyant:
@@ -93,14 +119,17 @@ def play_episodes(words, params, split, seed, first, last, truth, metrics, ntt, 
             slot, mechanism = decode(action)
             decide(row, tables, slot, mechanism)
             advance(row, tables)
-        _record(row, episode, metrics, ntt, priority, decisions, seeds)
+        _record(row, episodes[k], tasks[k])
 
 
 @jit
-def _record_rows(words, rows, episodes, metrics, ntt, priority, decisions, seeds):
+def _record_rows(words, rows, numbers, illegal, episodes, tasks):
+    """Record the ended ``rows`` as the episodes ``numbers``; ``illegal`` (N,) counts replaced actions and restarts."""
     _, _, state = open_book(words)
     for k in range(rows.shape[0]):
-        _record(row_of(state, rows[k]), episodes[k], metrics, ntt, priority, decisions, seeds)
+        _record(row_of(state, rows[k]), episodes[numbers[k]], tasks[numbers[k]])
+        episodes[numbers[k]].illegal_actions = illegal[rows[k]]
+        illegal[rows[k]] = 0
 
 
 def _play_compiled(
@@ -110,26 +139,29 @@ def _play_compiled(
     local = threading.local()
     params = policy.params
     word = np.uint64(seed % (1 << 64))
+    Simulator(config)  # builds the program table, which all threads share
 
     def chunk(first: int) -> int:
         if not hasattr(local, "simulator"):
             local.simulator = Simulator(config)
             local.truth = np.zeros(config.num_slots, np.int64)
-        last = min(first + CHUNK, len(played.decisions))
-        play_episodes(
-            local.simulator.words, params, split, word, first, last, local.truth,
-            played.metrics, played.ntt, played.priority, played.decisions, played.seeds,
-        )  # fmt: skip
+        last = min(first + CHUNK, len(played))
+        words = local.simulator.words
+        play_episodes(words, params, split, word, first, last, local.truth, played.episodes, played.tasks)
         return last - first
 
-    starts = range(0, len(played.decisions), CHUNK)
+    starts = range(0, len(played), CHUNK)
     if threads == 1:
         for first in starts:
             advance_bar(chunk(first))
         return
     with ThreadPoolExecutor(threads) as pool:
-        for count in pool.map(chunk, starts):
-            advance_bar(count)
+        try:
+            for count in pool.map(chunk, starts):
+                advance_bar(count)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _truth(core: Core) -> np.ndarray:
@@ -139,46 +171,47 @@ def _truth(core: Core) -> np.ndarray:
     return np.where(state.slots["state"] == EMPTY, 0, totals)
 
 
-def _assignments(rows: int, episodes: int) -> Iterator[int]:
-    """Yield the episodes after the first ``rows``, which the rows start with."""
-    yield from range(rows, episodes)
+def _answers(policy: Policy, core: Core) -> np.ndarray:
+    """Ask ``policy`` for the (N,) int64 actions of every row."""
+    given = policy.act(core.view(), _truth(core)) if policy.clairvoyant else policy.act(core.view())
+    actions = np.asarray(given)
+    rows = core.simulator.rows
+    if actions.shape != (rows,) or actions.dtype.kind not in "iu":
+        raise PolicyError(
+            f"policy {policy.name!r} returned actions of shape {actions.shape} and type {actions.dtype}: "
+            f"must be ({rows},) whole numbers."
+        )
+    return np.ascontiguousarray(actions, np.int64)
 
 
 def _play_batched(
     policy: Policy, config: EnvConfig, split: str, seed: int, played: Played, advance_bar: Callable[[int], None]
 ) -> None:
-    """Fill ``played`` with a policy that answers in Python, many rows at once."""
-    episodes = len(played.decisions)
-    rows = min(BATCH_ROWS, episodes)
+    """Fill ``played`` with a policy that answers in Python, many rows at once; a row that ends takes the next episode."""
+    rows = min(BATCH_ROWS, len(played))
     core = Core(config.to_dict(), rows, split=split)
-    machine = core.simulator.state.machine
+    words, machine, outcomes = core.simulator.words, core.simulator.state.machine, core.outcomes
     machine["seed"] = seed % (1 << 64)
-    assigned = np.arange(rows)
-    machine["episode"] = assigned
-    waiting = _assignments(rows, episodes)
-    starting = np.ones(rows, np.bool_)
+    numbers = np.arange(rows)
+    upcoming = iter(range(rows, len(played)))
+    illegal = np.zeros(rows, np.int64)
     final = core.observations[:0]
-    words = core.simulator.words
-    while True:
-        reset_rows(words, starting, core.split, core.outcomes, core.observations, core.masks)
-        alive = machine["outcome"] == ASKING
-        starting = np.zeros(rows, np.bool_)
-        while not starting.any():
-            if not alive.any():
-                return
-            actions = policy.act(core.view(), _truth(core)) if policy.clairvoyant else policy.act(core.view())
-            step_rows(words, actions, core.weights, DISABLED, core.split, core.outcomes, core.observations, core.masks, final)
-            ended = np.flatnonzero(alive & (machine["outcome"] != ASKING))
-            if not len(ended):
-                continue
-            _record_rows(words, ended, assigned[ended], played.metrics, played.ntt, played.priority, played.decisions, played.seeds)
-            advance_bar(len(ended))
-            alive[ended] = False
-            for row in ended:
-                assigned[row] = next(waiting, -1)
-                if assigned[row] >= 0:
-                    machine[row]["episode"] = assigned[row]
-                    starting[row] = True
+    alive = np.ones(rows, np.bool_)
+    starting = alive.copy()
+    while alive.any():
+        if starting.any():
+            machine["episode"][starting] = numbers[starting]
+            reset_rows(words, starting, core.split, outcomes, core.observations, core.masks)
+            starting[:] = False
+        step_rows(words, _answers(policy, core), core.weights, DISABLED, core.split, outcomes, core.observations, core.masks, final)
+        illegal += outcomes["illegal_action"]
+        ended = np.flatnonzero(alive & (machine["outcome"] != ASKING))
+        if len(ended) == 0:
+            continue
+        _record_rows(words, ended, numbers[ended], illegal, played.episodes, played.tasks)
+        advance_bar(len(ended))
+        numbers[ended] = [next(upcoming, NONE) for _ in ended]
+        starting[ended] = alive[ended] = numbers[ended] != NONE
 
 
 def play(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -31,7 +32,7 @@ class Heuristic:
     source: str = ""
     """Where the rule comes from."""
 
-    @property
+    @cached_property
     def params(self) -> np.ndarray:
         """(1,) PARAMS for compiled code."""
         params = np.zeros(1, PARAMS)

@@ -1,0 +1,15 @@
+"""Recordings of episodes under policies of the registry, by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from baselines.policy import Policy
+from baselines.registry import make_policy
+from prema_gym.envs.rendering import Recording
+from prema_gym.envs.rendering import record as record_policy
+
+
+def record(policy: str | Policy, **arguments: Any) -> Recording:
+    """Play one episode under ``policy``, a name of ``POLICIES`` or an object; arguments as :func:`prema_gym.envs.rendering.record`."""
+    return record_policy(make_policy(policy) if isinstance(policy, str) else policy, **arguments)
