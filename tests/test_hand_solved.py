@@ -1,6 +1,6 @@
 """Small instances whose every event was computed on paper; the whole event log is compared.
 
-``long`` takes 1000 cycles, ``short`` 300; both have a preemption point every 100 cycles, and saving or restoring a context costs 110
+``long`` takes 1000 cycles, ``short`` 300; both have a preemption point every 100 cycles. Saving or restoring a context costs 110
 cycles, refilling the pipeline 7.
 """
 
