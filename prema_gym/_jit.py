@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numba
+import numpy as np
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
 Compiled: TypeAlias = Callable[..., Any]
@@ -45,7 +46,7 @@ def jitted_sources_hash() -> str:
     return digest.hexdigest()
 
 
-class _Locator(_CacheLocator):  # type: ignore[misc]
+class _Locator(_CacheLocator):
     """Where a function's machine code lies, and what it depends on."""
 
     def __init__(self, py_func: Callable[..., Any], py_file: str) -> None:
@@ -69,11 +70,11 @@ class _Locator(_CacheLocator):  # type: ignore[misc]
         return cls(py_func, py_file)
 
 
-class _CacheImpl(CompileResultCacheImpl):  # type: ignore[misc]
+class _CacheImpl(CompileResultCacheImpl):
     _locator_classes = [_Locator]  # noqa: RUF012  # numba's own name and form
 
 
-class _Cache(FunctionCache):  # type: ignore[misc]
+class _Cache(FunctionCache):
     """A cache that never stands in the way: what cannot be read or written is compiled again."""
 
     _impl_class = _CacheImpl
@@ -98,9 +99,10 @@ class _Cache(FunctionCache):  # type: ignore[misc]
 
 
 def _compiled(function: Compiled, *, nogil: bool) -> Compiled:
-    dispatcher = numba.njit(function, nogil=nogil)
-    if hasattr(dispatcher, "_cache") and not numba.config.DISABLE_JIT:
-        dispatcher._cache = _Cache(function)
+    if numba.config.DISABLE_JIT:
+        return _interpreted(function)
+    dispatcher = numba.njit(function, nogil=nogil, error_model="numpy")
+    dispatcher._cache = _Cache(function)
     return dispatcher
 
 
@@ -116,4 +118,23 @@ def jit_nogil(function: Compiled) -> Compiled:
 
 def jit_inline(function: Compiled) -> Compiled:
     """Inline ``function`` into its compiled callers: for functions that return records, which compiled code cannot hand back."""
-    return numba.njit(function, inline="always")
+    return _interpreted(function) if numba.config.DISABLE_JIT else numba.njit(function, inline="always")
+
+
+def _interpreted(function: Compiled) -> Compiled:
+    """Return ``function`` for plain Python, where a record's fields are attributes only in a ``recarray``."""
+
+    @functools.wraps(function)
+    def call(*arguments: Any) -> Any:
+        return function(*map(_with_attributes, arguments))
+
+    return call
+
+
+def _with_attributes(value: Any) -> Any:
+    """Return ``value`` with its record arrays, and those of a named tuple, viewed as ``recarray``."""
+    if isinstance(value, np.ndarray) and value.dtype.names and not isinstance(value, np.recarray):
+        return value.view(np.recarray)
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(_with_attributes, value))
+    return value

@@ -12,7 +12,7 @@ import numpy as np
 
 from prema_gym._jit import jit
 from prema_gym.sim.kernel import context_cycles
-from prema_gym.types import CAUSE_ARRIVAL, CAUSE_COMPLETION, CAUSE_QUANTUM, EMPTY, READY, RUNNING
+from prema_gym.types import CAUSE_ARRIVAL, CAUSE_COMPLETION, CAUSE_QUANTUM, EMPTY, RUNNING
 
 
 @dataclass(frozen=True)
@@ -100,26 +100,55 @@ def _clip(value, low, high):
 
 
 @jit
+def _log1(ratio):
+    """Return ln(1 + ratio) / 4, clipped to [0, 4]; ``ratio`` is at least 0."""
+    return _clip(np.log(1.0 + ratio) / LOG_SCALE, 0.0, 4.0)
+
+
+@jit
+def _log_cycles(cycles):
+    """Return ln(cycles / 10^6) / 4, clipped to [-4, 4]."""
+    return _clip(np.log(cycles * (1.0 / REFERENCE_CYCLES)) / LOG_SCALE, -4.0, 4.0)
+
+
+@jit
+def _observe_progress(slot, elapsed, remaining, share, rules, out, at):
+    """Fill the features that progress and preemption change; ``share`` is 1 / predicted total."""
+    out[at + 7] = _log1(slot.waited_cycles * share)
+    out[at + 9] = _log_cycles(remaining)
+    out[at + 10] = _clip(slot.executed_cycles * share, 0.0, 4.0)
+    out[at + 11] = slot.executed_cycles > slot.predicted_cycles
+    out[at + 13] = _clip(context_cycles(rules, slot.saved_bytes) * (1.0 / CONTEXT_SCALE_CYCLES), 0.0, 8.0)
+    out[at + 14] = _clip(np.log((elapsed + remaining) * share) / LOG_SCALE, -2.0, 4.0)
+
+
+@jit
 def _observe_slot(slot, now, rules, out, at):
-    predicted = float(slot.predicted_cycles)
+    share = 1.0 / slot.predicted_cycles
     elapsed = float(now - slot.arrival_cycles)
-    remaining = predicted_remaining(slot)
+    log_elapsed = _log1(elapsed * share)
+    log_predicted = _log_cycles(float(slot.predicted_cycles))
     out[at] = 1.0
     out[at + 1] = slot.state == RUNNING
     out[at + 2] = slot.priority == 1
     out[at + 3] = slot.priority == 3
     out[at + 4] = slot.priority == 9
     out[at + 5] = _clip(np.log(slot.token) / LOG_SCALE, 0.0, 4.0)
-    out[at + 6] = _clip(np.log1p(elapsed / predicted) / LOG_SCALE, 0.0, 4.0)
-    out[at + 7] = _clip(np.log1p(slot.waited_cycles / predicted) / LOG_SCALE, 0.0, 4.0)
-    out[at + 8] = _clip(np.log(predicted / REFERENCE_CYCLES) / LOG_SCALE, -4.0, 4.0)
-    out[at + 9] = _clip(np.log(remaining / REFERENCE_CYCLES) / LOG_SCALE, -4.0, 4.0)
-    out[at + 10] = _clip(slot.executed_cycles / predicted, 0.0, 4.0)
-    out[at + 11] = slot.executed_cycles > slot.predicted_cycles
+    out[at + 6] = log_elapsed
+    out[at + 8] = log_predicted
     out[at + 12] = slot.length_estimated
-    out[at + 13] = _clip(context_cycles(rules, slot.saved_bytes) / CONTEXT_SCALE_CYCLES, 0.0, 8.0)
-    out[at + 14] = _clip(np.log((elapsed + remaining) / predicted) / LOG_SCALE, -2.0, 4.0)
-    return remaining
+    if slot.executed_cycles > 0 or slot.waited_cycles != now - slot.arrival_cycles:
+        remaining = predicted_remaining(slot)
+        _observe_progress(slot, elapsed, remaining, share, rules, out, at)
+        return remaining
+    # A task that has only waited: waited = elapsed and remaining = predicted, so three logarithms are known already.
+    out[at + 7] = log_elapsed
+    out[at + 9] = log_predicted
+    out[at + 10] = 0.0
+    out[at + 11] = 0.0
+    out[at + 13] = 0.0
+    out[at + 14] = log_elapsed
+    return float(slot.predicted_cycles)
 
 
 @jit
@@ -128,18 +157,17 @@ def observe(status, slots, rules, out):
     now = status.clock_cycles
     count = slots.shape[0]
     backlog = 0.0
-    ready = 0
     for i in range(count):
         if slots[i].state == EMPTY:
-            out[i * F : (i + 1) * F] = 0.0
-            continue
-        ready += slots[i].state == READY
-        backlog += _observe_slot(slots[i], now, rules, out, i * F)
+            for k in range(i * F, (i + 1) * F):
+                out[k] = 0.0
+        else:
+            backlog += _observe_slot(slots[i], now, rules, out, i * F)
     at = count * F
-    out[at] = ready / count
-    out[at + 1] = _clip(np.log1p(backlog / REFERENCE_CYCLES) / LOG_SCALE, 0.0, 4.0)
-    out[at + 2] = _clip(np.log1p((now - status.last_switch_cycles) / REFERENCE_CYCLES) / LOG_SCALE, 0.0, 4.0)
-    out[at + 3] = _clip(np.log1p((now - status.last_arrival_cycles) / REFERENCE_CYCLES) / LOG_SCALE, 0.0, 4.0)
+    out[at] = status.ready / count
+    out[at + 1] = _log1(backlog * (1.0 / REFERENCE_CYCLES))
+    out[at + 2] = _log1((now - status.last_switch_cycles) * (1.0 / REFERENCE_CYCLES))
+    out[at + 3] = _log1((now - status.last_arrival_cycles) * (1.0 / REFERENCE_CYCLES))
     out[at + 4] = _clip(status.min_log_pp / LOG_SCALE, -4.0, 4.0)
     out[at + 5] = _clip(status.max_log_pp / LOG_SCALE, -4.0, 4.0)
     out[at + 6] = (status.cause & CAUSE_COMPLETION) != 0
