@@ -98,27 +98,37 @@ class _Cache(FunctionCache):
                 self.disable()
 
 
-def _compiled(function: Compiled, *, nogil: bool) -> Compiled:
+def _compiled(function: Compiled, **options: Any) -> Compiled:
     if numba.config.DISABLE_JIT:
         return _interpreted(function)
-    dispatcher = numba.njit(function, nogil=nogil, error_model="numpy")
-    dispatcher._cache = _Cache(function)
+    # NumPy's error model drops a test for zero at every division; the code divides by nothing that can be zero.
+    dispatcher = numba.njit(function, error_model="numpy", **options)
+    if options.get("inline") != "always":
+        dispatcher._cache = _Cache(function)
     return dispatcher
 
 
 def jit(function: Compiled) -> Compiled:
     """Compile ``function`` with numba (no ``fastmath``), lazily, with the cache described above."""
-    return _compiled(function, nogil=False)
+    return _compiled(function)
+
+
+def jit_borrowing(function: Compiled) -> Compiled:
+    """Compile ``function`` as :func:`jit` does, but let it use only memory that it is handed: it can't create or return arrays.
+
+    numba then counts no references to arrays, which took more time than the simulation itself.
+    """
+    return _compiled(function, _nrt=False)
 
 
 def jit_nogil(function: Compiled) -> Compiled:
-    """Compile ``function`` as :func:`jit` does, and let other threads run while it does: for entry points that take long."""
-    return _compiled(function, nogil=True)
+    """Compile ``function`` as :func:`jit_borrowing` does, and let other threads run while it does: for calls that take long."""
+    return _compiled(function, _nrt=False, nogil=True)
 
 
 def jit_inline(function: Compiled) -> Compiled:
-    """Inline ``function`` into its compiled callers: for functions that return records, which compiled code cannot hand back."""
-    return _interpreted(function) if numba.config.DISABLE_JIT else numba.njit(function, inline="always")
+    """Inline ``function`` into its compiled callers: for functions that return records or arrays which they did not create."""
+    return _compiled(function, _nrt=False, inline="always")
 
 
 def _interpreted(function: Compiled) -> Compiled:
@@ -134,6 +144,7 @@ def _interpreted(function: Compiled) -> Compiled:
 def _with_attributes(value: Any) -> Any:
     """Return ``value`` with its record arrays, and those of a named tuple, viewed as ``recarray``."""
     if isinstance(value, np.ndarray) and value.dtype.names and not isinstance(value, np.recarray):
+        assert not any(hasattr(np.void, name) for name in value.dtype.names), f"a field of {value.dtype.names} hides an attribute"
         return value.view(np.recarray)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
         return type(value)(*map(_with_attributes, value))

@@ -1,0 +1,1 @@
+"""The hardware model: layer shapes, lowering, timing, compiled programs."""

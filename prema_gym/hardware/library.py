@@ -1,0 +1,209 @@
+"""Many programs in the tables that compiled code reads, and their cache on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+
+from prema_gym._jit import cache_dir
+from prema_gym.types import BLOCK, PROGRAM, RUN, SEGMENT
+
+if TYPE_CHECKING:
+    from prema_gym.hardware.program import Program
+
+TABLES = {"runs": RUN, "blocks": BLOCK, "segments": SEGMENT, "programs": PROGRAM, "totals": np.dtype(np.int64)}
+"""The tables by name, with the type of their records."""
+
+log = logging.getLogger(__name__)
+
+
+class _Growing:
+    """An array that grows at its end."""
+
+    def __init__(self, dtype: np.dtype) -> None:
+        self.data = np.zeros(64, dtype)
+        self.size = 0
+
+    def extend(self, rows: np.ndarray) -> int:
+        """Append ``rows`` and return the index of the first."""
+        first = self.size
+        needed = first + len(rows)
+        if needed > len(self.data):
+            grown = np.zeros(max(needed, 2 * len(self.data)), self.data.dtype)
+            grown[:first] = self.data[:first]
+            self.data = grown
+        self.data[first:needed] = rows
+        self.size = needed
+        return first
+
+    @property
+    def rows(self) -> np.ndarray:
+        return self.data[: self.size]
+
+
+class ProgramLibrary:
+    """Concatenated tables of programs. A block that several of them contain is stored once.
+
+    Adding a program may move the tables: take them from the properties again afterwards.
+    """
+
+    def __init__(self) -> None:
+        self._tables = {name: _Growing(dtype) for name, dtype in TABLES.items()}
+        self._block_rows: dict[bytes, int] = {}
+
+    def add(self, program: Program) -> int:
+        """Append ``program`` and return its row."""
+        rows = [self._add_block(program, block) for block in program.blocks]
+        segments = program.segments.copy()
+        segments["block"] = np.array(rows, np.int32)[segments["block"]] if rows else 0
+        record = np.zeros(1, PROGRAM)
+        record["first_segment"] = self._tables["segments"].extend(segments)
+        record["segments"] = len(segments)
+        record["first_total"] = self._tables["totals"].extend(program.totals)
+        record["totals"] = len(program.totals)
+        record["predicted_cycles"] = program.predicted_cycles
+        record["length_estimated"] = program.length_estimated
+        return self._tables["programs"].extend(record)
+
+    def _add_block(self, program: Program, block: np.void) -> int:
+        first = int(block["first_run"])
+        runs = program.runs[first : first + int(block["runs"])]
+        key = _block_key(block, runs)
+        row = self._block_rows.get(key)
+        if row is None:
+            moved = np.array([block], BLOCK)
+            moved["first_run"] = self._tables["runs"].extend(runs)
+            row = self._block_rows[key] = self._tables["blocks"].extend(moved)
+        return row
+
+    @property
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The tables by name: ``runs``, ``blocks``, ``segments``, ``programs``, ``totals``."""
+        return {name: table.rows for name, table in self._tables.items()}
+
+    @property
+    def runs(self) -> np.ndarray:
+        """(R,) RUN."""
+        return self._tables["runs"].rows
+
+    @property
+    def blocks(self) -> np.ndarray:
+        """(B,) BLOCK."""
+        return self._tables["blocks"].rows
+
+    @property
+    def segments(self) -> np.ndarray:
+        """(S,) SEGMENT."""
+        return self._tables["segments"].rows
+
+    @property
+    def programs(self) -> np.ndarray:
+        """(P,) PROGRAM."""
+        return self._tables["programs"].rows
+
+    @property
+    def totals(self) -> np.ndarray:
+        """(lengths,) total cycles."""
+        return self._tables["totals"].rows
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all tables."""
+        return sum(table.rows.nbytes for table in self._tables.values())
+
+    def __len__(self) -> int:
+        return self._tables["programs"].size
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the library to ``path``, atomically: readers see the old file or the whole new one."""
+        target = Path(path)
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".tmp")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez_compressed(file, **{"checksum": _checksum(self.arrays), **self.arrays})  # type: ignore[arg-type]
+            os.replace(temporary, target)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Self:
+        """Read a library that :meth:`save` wrote; raises ``ValueError`` or ``OSError`` for anything else."""
+        try:
+            with open(path, "rb") as handle, np.load(handle, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in TABLES}
+                checksum = file["checksum"]
+        except OSError:
+            raise
+        except Exception as error:
+            raise ValueError(f"{path}: not a program library ({error}).") from error
+        for name, dtype in TABLES.items():
+            if arrays[name].dtype != dtype or arrays[name].ndim != 1:
+                raise ValueError(f"{path}: table {name!r} has another form.")
+        if checksum.tobytes() != _checksum(arrays).tobytes():
+            raise ValueError(f"{path}: damaged.")
+        library = cls()
+        for name, table in library._tables.items():
+            table.extend(arrays[name])
+        library._index_blocks()
+        return library
+
+    def _index_blocks(self) -> None:
+        for row, block in enumerate(self.blocks):
+            first = int(block["first_run"])
+            self._block_rows[_block_key(block, self.runs[first : first + int(block["runs"])])] = row
+
+
+def _block_key(block: np.void, runs: np.ndarray) -> bytes:
+    head = (int(block["cycles"]), int(block["points"]))
+    return hashlib.blake2b(repr(head).encode() + runs.tobytes(), digest_size=16).digest()
+
+
+def _checksum(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    digest = hashlib.sha256()
+    for name in TABLES:
+        digest.update(name.encode() + b"\0" + arrays[name].tobytes())
+    return np.frombuffer(digest.digest(), np.uint8)
+
+
+def cached_library(key_material: bytes | str, build: Callable[[], ProgramLibrary]) -> ProgramLibrary:
+    """Return the library that ``build`` makes, from disk where it was made before.
+
+    The key is a hash of ``key_material`` and of everything here that a program depends on, so a change of the hardware model or of
+    a network makes a new file. A damaged file is rebuilt; a directory that cannot be written is done without. Processes that start
+    together may build twice, and each leaves a whole file.
+    """
+    path = cache_dir() / "programs" / f"{_key(key_material)}.npz"
+    try:
+        return ProgramLibrary.load(path)
+    except (OSError, ValueError) as error:
+        log.debug("building a program library: %s", error)
+    library = build()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        library.save(path)
+    except OSError as error:
+        log.info("the program library is not cached: %s", error)
+    return library
+
+
+def _key(key_material: bytes | str) -> str:
+    material = key_material.encode() if isinstance(key_material, str) else key_material
+    digest = hashlib.sha256(material + b"\0" + np.__version__.encode())
+    root = Path(__file__).resolve().parent.parent
+    for path in _sources(root):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _sources(root: Path) -> Iterable[Path]:
+    """Return the modules that decide what a program is: hardware, networks, lengths, predictor and the record types."""
+    modules = [*root.glob("*.py"), *root.glob("workloads/*.py")]
+    return sorted([*modules, *root.glob("hardware/**/*.py"), *root.glob("workloads/models/**/*.py")])
