@@ -12,7 +12,7 @@ import numpy as np
 from baselines.heuristic import Heuristic
 from baselines.mechanism import act_row
 from baselines.policy import Policy
-from prema_gym._jit import jit, jit_nogil
+from prema_gym._jit import jit_borrowing, jit_nogil
 from prema_gym.config import EnvConfig
 from prema_gym.envs.actions import decode
 from prema_gym.envs.core import Core
@@ -80,7 +80,7 @@ class Played:
         return len(self.episodes)
 
 
-@jit
+@jit_borrowing
 def _true_totals(row, out):
     """Fill ``out`` (T,) int64 with the true totals of the present tasks."""
     for i in range(out.shape[0]):
@@ -88,7 +88,7 @@ def _true_totals(row, out):
         out[i] = 0 if slot.state == EMPTY else row.tasks[slot.task].isolated_cycles
 
 
-@jit
+@jit_borrowing
 def _record(row, episode, tasks):
     """Fill ``episode`` (EPISODE) and ``tasks`` (n,) PLAYED_TASK with the episode that has ended in ``row``."""
     now = row.status.clock_cycles
@@ -122,7 +122,7 @@ def play_episodes(words, params, split, seed, first, last, truth, episodes, task
         _record(row, episodes[k], tasks[k])
 
 
-@jit
+@jit_borrowing
 def _record_rows(words, rows, numbers, illegal, episodes, tasks):
     """Record the ended ``rows`` as the episodes ``numbers``; ``illegal`` (N,) counts replaced actions and restarts."""
     _, _, state = open_book(words)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from baselines.selection import RANDOM, select, times
-from prema_gym._jit import jit
+from prema_gym._jit import jit_borrowing
 from prema_gym.envs.actions import encode, is_legal
 from prema_gym.types import CHECKPOINT, DRAIN, KILL
 from prema_gym.workloads.seeding import mix64
@@ -24,7 +24,7 @@ NEVER_EVICT, BY_CHECKPOINT, BY_KILL, BY_DRAIN, DYNAMIC, COMMIT = range(len(MECHA
 _KEEP_ACTION = 0
 
 
-@jit
+@jit_borrowing
 def running_is_let_run(slots, running, chosen, params, truth):
     """Algorithm 3: whether evicting degrades the running task relatively more than waiting degrades the chosen one."""
     running_remaining, running_total = times(slots[running], params, truth[running])
@@ -32,7 +32,7 @@ def running_is_let_run(slots, running, chosen, params, truth):
     return chosen_remaining / running_total > running_remaining / chosen_total
 
 
-@jit
+@jit_borrowing
 def _eviction(slots, running, chosen, params, truth):
     """Return the action that follows from wanting ``chosen`` while ``running`` runs."""
     rule = params.mechanism
@@ -45,7 +45,7 @@ def _eviction(slots, running, chosen, params, truth):
     return encode(chosen, DRAIN) if rule == COMMIT else _KEEP_ACTION
 
 
-@jit
+@jit_borrowing
 def _any_legal(status, slots, params, mechanisms):
     """Return a legal action drawn uniformly, from a hash of the seed, the clock and the table."""
     legal = 0
@@ -63,7 +63,7 @@ def _any_legal(status, slots, params, mechanisms):
     return _KEEP_ACTION
 
 
-@jit
+@jit_borrowing
 def act_row(status, slots, params, mechanisms, quantum_cycles, truth):
     """Return one row's action. A mechanism that the environment forbids is not played: the policy keeps."""
     if params.selection == RANDOM:
@@ -80,7 +80,7 @@ def act_row(status, slots, params, mechanisms, quantum_cycles, truth):
     return action if is_legal(status, slots, mechanisms, action) else _KEEP_ACTION
 
 
-@jit
+@jit_borrowing
 def act_rows(status, slots, params, mechanisms, quantum_cycles, truth, out):
     """Fill ``out`` (N,) int64 with the actions of N rows; ``truth`` is (N, T) int64."""
     for i in range(out.shape[0]):

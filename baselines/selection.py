@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from prema_gym._jit import jit
+from prema_gym._jit import jit_borrowing
 from prema_gym.envs.observation import predicted_remaining
 from prema_gym.metrics import HIGHEST_TARGET, LOWEST_TARGET
 from prema_gym.types import EMPTY, NONE, READY, RUNNING
@@ -49,7 +49,7 @@ LEVELS = (9, 3, 1)
 """Priority levels, largest first."""
 
 
-@jit
+@jit_borrowing
 def times(slot, params, truth):
     """Return (remaining, total) cycles of a slot as the policy believes them; ``truth`` is its true total."""
     if params.clairvoyant:
@@ -57,13 +57,13 @@ def times(slot, params, truth):
     return predicted_remaining(slot), float(slot.predicted_cycles)
 
 
-@jit
+@jit_borrowing
 def token_of(slot, params):
     """Return the token that the policy goes by."""
     return slot.token_whole_wait if params.whole_wait else slot.token
 
 
-@jit
+@jit_borrowing
 def candidate_threshold(slots, params):
     """Return the largest priority level that is not above the largest token of a present task (Algorithm 2)."""
     largest = 0.0
@@ -76,7 +76,7 @@ def candidate_threshold(slots, params):
     return 0.0
 
 
-@jit
+@jit_borrowing
 def _deadline(slot, now, remaining, total):
     """Return the arrival plus the tightest SLA target that can still be met; infinity where none can."""
     needed = np.ceil((now + remaining - slot.arrival_cycles) / total)
@@ -85,14 +85,14 @@ def _deadline(slot, now, remaining, total):
     return slot.arrival_cycles + max(needed, float(LOWEST_TARGET)) * total
 
 
-@jit
+@jit_borrowing
 def _index(slot, now, params, total):
     """Return the priority index of a slot; lengths in milliseconds at 1 GHz, so that powers stay of moderate size."""
     waited = params.wait_weight * (now - slot.arrival_cycles) / total
     return slot.priority**params.priority_power * (1.0 + waited) / (total * 1e-6) ** params.length_power
 
 
-@jit
+@jit_borrowing
 def _key(slot, now, params, threshold, truth):
     """Return the key of a present slot under ``params.selection``; the smallest key runs."""
     rule = params.selection
@@ -114,7 +114,7 @@ def _key(slot, now, params, threshold, truth):
     return float(slot.arrival_cycles)
 
 
-@jit
+@jit_borrowing
 def _precedes(slot, other):
     """Whether ``slot`` wins a tie against ``other``, of a lower slot number."""
     if slot.state == RUNNING or other.state == RUNNING:
@@ -122,7 +122,7 @@ def _precedes(slot, other):
     return slot.arrival_cycles < other.arrival_cycles
 
 
-@jit
+@jit_borrowing
 def _next_in_turn(status, slots, quantum_cycles):
     """Round robin: keep the running task until it has run a quantum, then the next ready slot after the last dispatched one."""
     running = status.running_slot
@@ -136,7 +136,7 @@ def _next_in_turn(status, slots, quantum_cycles):
     return running
 
 
-@jit
+@jit_borrowing
 def select(status, slots, params, quantum_cycles, truth):
     """Return the slot to run. ``truth`` is (T,) int64 true totals, read by clairvoyant policies only."""
     if params.selection == RRB:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from prema_gym._jit import jit
+from prema_gym._jit import jit_borrowing
 from prema_gym.types import NONE
 
 SLA_TARGETS = tuple(range(2, 21))
@@ -49,7 +49,7 @@ HP_TARGET = 2.3
 """NTT beyond which time of a high-priority task is excess: about PREMA's 95th percentile (a choice)."""
 
 
-@jit
+@jit_borrowing
 def targets_passed(elapsed, isolated):
     """Return how many SLA targets a task of age ``elapsed`` has passed: N in 2..20 with elapsed > N * isolated."""
     if elapsed <= 0:
@@ -58,14 +58,14 @@ def targets_passed(elapsed, isolated):
     return min(max(passed - (LOWEST_TARGET - 1), 0), HIGHEST_TARGET - LOWEST_TARGET + 1)
 
 
-@jit
+@jit_borrowing
 def age(task, now):
     """Return the cycles from the arrival of ``task`` (TASK) to ``now``, or to its completion."""
     end = now if task.completion_cycles == NONE else min(now, task.completion_cycles)
     return max(end - task.arrival_cycles, 0)
 
 
-@jit
+@jit_borrowing
 def episode_metrics(machine, tasks, now, out):
     """Fill ``out`` (NUM_METRICS,) float64 with the metrics of an episode that ended at cycle ``now``."""
     n = machine.tasks

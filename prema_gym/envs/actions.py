@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prema_gym._jit import jit
+from prema_gym._jit import jit_borrowing
 from prema_gym.types import CHECKPOINT, KEEP, READY
 
 NUM_MECHANISMS = 3
@@ -13,13 +13,13 @@ def num_actions(slots: int) -> int:
     return 1 + NUM_MECHANISMS * slots
 
 
-@jit
+@jit_borrowing
 def encode(slot, mechanism):
     """Return the action that gives the NPU to ``slot`` by ``mechanism``."""
     return 1 + NUM_MECHANISMS * slot + mechanism
 
 
-@jit
+@jit_borrowing
 def decode(action):
     """Return (slot, mechanism) of ``action``; slot is KEEP for action 0."""
     if action == 0:
@@ -27,7 +27,7 @@ def decode(action):
     return (action - 1) // NUM_MECHANISMS, (action - 1) % NUM_MECHANISMS
 
 
-@jit
+@jit_borrowing
 def fill_mask(status, slots, mechanisms, asking, out):
     """Fill ``out`` (A,) int8 with 1 where an action is legal; with nothing asked any more, only keep is.
 
@@ -47,7 +47,7 @@ def fill_mask(status, slots, mechanisms, asking, out):
                 out[1 + NUM_MECHANISMS * i + mechanism] = (columns >> mechanism) & 1
 
 
-@jit
+@jit_borrowing
 def is_legal(status, slots, mechanisms, action):
     """Return whether ``action`` is legal; agrees with :func:`fill_mask` element by element."""
     if action < 0 or action >= 1 + NUM_MECHANISMS * slots.shape[0]:
@@ -62,7 +62,7 @@ def is_legal(status, slots, mechanisms, action):
     return (columns >> mechanism) & 1 == 1
 
 
-@jit
+@jit_borrowing
 def replacement(status, slots):
     """Return what is played in place of an illegal action: keep, or on an idle NPU the earliest ready task."""
     if status.running_slot >= 0:

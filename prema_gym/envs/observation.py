@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prema_gym._jit import jit
+from prema_gym._jit import jit_borrowing
 from prema_gym.sim.kernel import context_cycles
 from prema_gym.types import CAUSE_ARRIVAL, CAUSE_COMPLETION, CAUSE_QUANTUM, EMPTY, RUNNING
 
@@ -88,30 +88,30 @@ def feature_names(slots: int) -> list[str]:
     return names + [feature.name for feature in GLOBAL_FEATURES]
 
 
-@jit
+@jit_borrowing
 def predicted_remaining(slot):
     """Return max(predicted total - executed, 1 % of predicted total) of a slot, in cycles."""
     return max(float(slot.predicted_cycles - slot.executed_cycles), REMAINING_FLOOR * slot.predicted_cycles)
 
 
-@jit
+@jit_borrowing
 def _clip(value, low, high):
     return min(max(value, low), high)
 
 
-@jit
+@jit_borrowing
 def _log1(ratio):
     """Return ln(1 + ratio) / 4, clipped to [0, 4]; ``ratio`` is at least 0."""
     return _clip(np.log(1.0 + ratio) / LOG_SCALE, 0.0, 4.0)
 
 
-@jit
+@jit_borrowing
 def _log_cycles(cycles):
     """Return ln(cycles / 10^6) / 4, clipped to [-4, 4]."""
     return _clip(np.log(cycles * (1.0 / REFERENCE_CYCLES)) / LOG_SCALE, -4.0, 4.0)
 
 
-@jit
+@jit_borrowing
 def _observe_progress(slot, elapsed, remaining, share, rules, out, at):
     """Fill the features that progress and preemption change; ``share`` is 1 / predicted total."""
     out[at + 7] = _log1(slot.waited_cycles * share)
@@ -122,7 +122,7 @@ def _observe_progress(slot, elapsed, remaining, share, rules, out, at):
     out[at + 14] = _clip(np.log((elapsed + remaining) * share) / LOG_SCALE, -2.0, 4.0)
 
 
-@jit
+@jit_borrowing
 def _observe_slot(slot, now, rules, out, at):
     share = 1.0 / slot.predicted_cycles
     elapsed = float(now - slot.arrival_cycles)
@@ -151,7 +151,7 @@ def _observe_slot(slot, now, rules, out, at):
     return float(slot.predicted_cycles)
 
 
-@jit
+@jit_borrowing
 def observe(status, slots, rules, out):
     """Fill ``out`` (T * F + G,) float32 from a row's visible arrays: ``status`` (STATUS), ``slots`` (T,) SLOT."""
     now = status.clock_cycles

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import gymnasium as gym
 import numpy as np
@@ -10,11 +11,14 @@ import numpy as np
 from prema_gym.envs.core import Core, check_options
 from prema_gym.envs.reward import REWARD_TERMS
 from prema_gym.envs.step import reset_rows, step_one
-from prema_gym.envs.text import render_text
 from prema_gym.envs.view import View
 from prema_gym.errors import ActionError, ConfigError, UsageError
 from prema_gym.metrics import metrics_dict
 from prema_gym.types import ASKING, EVENT_NAMES
+
+if TYPE_CHECKING:
+    from prema_gym.envs.rendering.recording import Recording
+    from prema_gym.envs.rendering.screen import Screen
 
 LOG_ENTRIES = 4096
 """Events that the compiled log holds before they are moved to Python."""
@@ -68,15 +72,16 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
     ## Arguments
     ``npu``, ``workload`` (a preset's name, a mapping of fields, or the dataclass), ``reward``, ``mechanisms``, ``slots``,
     ``decision_every``, ``quantum_cycles``, ``scheduler_latency_cycles``, ``strict``: see :class:`prema_gym.config.EnvConfig`.
-    ``render_mode``: None or ``"ansi"``. An impossible value raises :class:`prema_gym.errors.ConfigError`.
+    ``render_mode``: None, ``"ansi"``, ``"rgb_array"`` or ``"human"`` (a live view in the terminal). An impossible value raises
+    :class:`prema_gym.errors.ConfigError`.
 
     ## Version History
     * v0: first version.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012  # Gymnasium declares it so
-        "render_modes": ["ansi"],
-        "render_fps": 4,
+        "render_modes": ["human", "rgb_array", "ansi"],
+        "render_fps": 10,
     }
 
     def __init__(self, *, render_mode: str | None = None, **arguments: Any) -> None:
@@ -100,6 +105,7 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         self._ms_per_cycle = 1e3 / core.config.npu.clock_hz
         self._logged = core.simulator.state.machine["events"]
         self._history: list[np.ndarray] = []
+        self._screen: Screen | None = None
         self._playing = False
         self._seeded = False
 
@@ -120,6 +126,10 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         else:
             reset_rows(core.simulator.words, _FIRST_ROW, core.split, core.outcomes, core.observations, core.masks)
         self._playing = True
+        if self._screen is not None:
+            self._screen.restart()
+        if self.render_mode == "human":
+            self.render()
         return self._observation.copy(), self._info()
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
@@ -135,13 +145,27 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         if terminated or truncated:
             self._playing = False
             info["metrics"] = metrics_dict(self._outcomes["metrics"][0])
+        if self.render_mode == "human":
+            self.render()
         return self._observation.copy(), float(self._reward[0]), terminated, truncated, info
 
-    def render(self) -> str | None:
-        """Return the table as text under ``render_mode="ansi"``: one line per task."""
+    def render(self) -> str | np.ndarray | None:
+        """Return text ("ansi") or a picture ("rgb_array", (H, W, 3) uint8); under "human" show the live view and return None."""
         if self.render_mode is None:
+            gym.logger.warn('render() shows nothing without a render mode: gym.make("Prema-v0", render_mode="ansi").')
             return None
-        return render_text(self.config.npu, self._core.simulator)
+        if self._screen is None:
+            from prema_gym.envs.rendering.screen import Screen
+
+            self._screen = Screen(self.render_mode, self._core.simulator, self.metadata["render_fps"])
+        self._drain_log()
+        return self._screen.render(self._history)
+
+    def close(self) -> None:
+        """End the live view, if there is one."""
+        if self._screen is not None:
+            self._screen.close()
+            self._screen = None
 
     # --- Beyond Gymnasium ----------------------------------------------------------------------------------------------------
 
@@ -172,6 +196,18 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         simulator = self._core.simulator
         return simulator.describe_tasks(0)
 
+    def recording(self, policy: str = "") -> Recording:
+        """Return the present episode, as far as it has been played, as plain data to draw, export or tabulate."""
+        from prema_gym.envs.rendering.recording import Recording
+
+        ended = bool(self._terminated[0] or self._truncated[0])
+        metrics = metrics_dict(self._outcomes["metrics"][0]) if ended else None
+        return Recording.of_simulator(self._core.simulator, self.events(), policy=policy, metrics=metrics)
+
+    def save_trace(self, path: str | Path) -> None:
+        """Write the present episode, as far as it has been played, for https://ui.perfetto.dev."""
+        self.recording().save_trace(path)
+
     # --- Inside --------------------------------------------------------------------------------------------------------------
 
     def _checked(self, action: Any) -> int:
@@ -201,7 +237,7 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
             self._logged[0] = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if not isinstance(value, np.ndarray)}
+        return {key: value for key, value in self.__dict__.items() if not isinstance(value, np.ndarray) and key != "_screen"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         playing, seeded, history = state["_playing"], state["_seeded"], state["_history"]

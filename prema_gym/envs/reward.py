@@ -25,7 +25,7 @@ from numbers import Real
 
 import numpy as np
 
-from prema_gym._jit import jit
+from prema_gym._jit import jit_borrowing
 from prema_gym.errors import ConfigError, unknown_name
 from prema_gym.metrics import HIGH_PRIORITY, HIGHEST_TARGET, HP_TARGET, LOWEST_TARGET, age, targets_passed
 from prema_gym.types import ASKING
@@ -51,7 +51,7 @@ def reward_weights(reward: str | Mapping[str, float]) -> np.ndarray:
     return weights
 
 
-@jit
+@jit_borrowing
 def _potentials(tasks, count, now):
     """Return (sum of f_i, min over max of f_i / p_i) over the tasks arrived by ``now``."""
     total, least, most = 0.0, np.inf, 0.0
@@ -66,7 +66,7 @@ def _potentials(tasks, count, now):
     return total, least / most if most > 0.0 else 0.0
 
 
-@jit
+@jit_borrowing
 def _costs(machine, tasks, start, end, out):
     """Fill the terms that are integrals or counts over [start, end]."""
     n = machine.tasks
@@ -91,7 +91,7 @@ def _costs(machine, tasks, start, end, out):
             out[_HP_EXCESS] -= excess / n
 
 
-@jit
+@jit_borrowing
 def step_reward(machine, tasks, now, out):
     """Fill ``out`` (NUM_TERMS,) float64 with the terms from the decision just carried out to cycle ``now``."""
     out[:] = 0.0

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from prema_gym._jit import jit
+from prema_gym._jit import jit_borrowing
 from prema_gym.envs.actions import decode, fill_mask, is_legal, replacement
 from prema_gym.envs.observation import observe
 from prema_gym.envs.reward import NUM_TERMS, step_reward
@@ -26,14 +26,14 @@ NEXT_STEP, SAME_STEP, DISABLED = 0, 1, 2
 _NOTHING_WRONG = -1
 
 
-@jit
+@jit_borrowing
 def _show(row, tables, observation, mask):
     """Fill a row's (D,) observation and (A,) mask."""
     fill_mask(row.status, row.slots, tables.rules[0].mechanisms, row.machine.outcome == ASKING, mask)
     observe(row.status, row.slots, tables.rules[0], observation)
 
 
-@jit
+@jit_borrowing
 def start_episode(row, tables, draws, split):
     """Draw the row's next episode of ``split`` and play to its first decision."""
     machine = row.machine
@@ -43,7 +43,7 @@ def start_episode(row, tables, draws, split):
     begin(row, tables, draws.draw[0].num_tasks)
 
 
-@jit
+@jit_borrowing
 def _clear_outcome(outcome):
     outcome.reward = 0.0
     outcome.elapsed_cycles = 0
@@ -54,7 +54,7 @@ def _clear_outcome(outcome):
     outcome.illegal_action = False
 
 
-@jit
+@jit_borrowing
 def play(row, tables, outcome, weights, action):
     """Carry out ``action`` in a row that asks for one and fill ``outcome``; an illegal action is replaced and flagged."""
     illegal = not is_legal(row.status, row.slots, tables.rules[0].mechanisms, action)
@@ -79,7 +79,7 @@ def play(row, tables, outcome, weights, action):
         episode_metrics(row.machine, row.tasks, now, outcome.metrics)
 
 
-@jit
+@jit_borrowing
 def find_bad_action(words, actions, strict, mode):
     """Return the first row whose action is out of range, or under ``strict`` illegal; -1 where there is none."""
     tables, _, state = open_book(words)
@@ -95,7 +95,7 @@ def find_bad_action(words, actions, strict, mode):
     return _NOTHING_WRONG
 
 
-@jit
+@jit_borrowing
 def step_rows(words, actions, weights, mode, split, outcomes, observations, masks, final_observations):
     """Step every row; return how many episodes ended.
 
@@ -125,7 +125,7 @@ def step_rows(words, actions, weights, mode, split, outcomes, observations, mask
     return ended
 
 
-@jit
+@jit_borrowing
 def step_one(words, action, weights, outcomes, observation, mask):
     """Step row 0, which must be asking: the single environment's whole step."""
     tables, _, state = open_book(words)
@@ -134,7 +134,7 @@ def step_one(words, action, weights, outcomes, observation, mask):
     _show(row, tables, observation, mask)
 
 
-@jit
+@jit_borrowing
 def reset_rows(words, chosen, split, outcomes, observations, masks):
     """Start the next episode of the rows where ``chosen`` (N,) bool is set; show every row."""
     tables, draws, state = open_book(words)
@@ -146,7 +146,7 @@ def reset_rows(words, chosen, split, outcomes, observations, masks):
         _show(row, tables, observations[i], masks[i])
 
 
-@jit
+@jit_borrowing
 def begin_row(words, i, count, outcomes, observations, masks):
     """Start the injected episode of ``count`` tasks that lies in row ``i``; show the row."""
     tables, _, state = open_book(words)

@@ -9,10 +9,12 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import carray, config, types
+from numba import config, from_dtype, types
+from numba.core import cgutils
 from numba.extending import intrinsic
+from numba.np.arrayobj import make_array, populate_array
 
-from prema_gym._jit import jit
+from prema_gym._jit import jit_inline
 from prema_gym.sim.kernel import State, Tables
 from prema_gym.types import BLOCK, DRAW, EVENT, MACHINE, MIX, PROGRAM, RULES, RUN, SEGMENT, SLOT, STATUS, TASK
 
@@ -50,15 +52,42 @@ _WORDS = 3
 _OPEN: dict[int, tuple[Tables, Draws, State]] = {}
 
 
-@intrinsic
-def _pointer(typingctx: Any, address: Any) -> Any:
-    """Turn an integer address into a void pointer."""
-    signature = types.voidptr(address)
+def _borrowed(dtype: Any, ndim: int) -> Any:
+    """Return an intrinsic ``borrow(address, extents)``: the C-contiguous array of ``dtype`` that lies there, not owned by numba."""
 
-    def codegen(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        return builder.inttoptr(args[0], context.get_value_type(types.voidptr))
+    @intrinsic
+    def borrow(typingctx: Any, address: Any, extents: Any) -> Any:
+        array_type = types.Array(from_dtype(np.dtype(dtype)), ndim, "C")
 
-    return signature, codegen
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            array = make_array(array_type)(context, builder)
+            itemsize = context.get_constant(types.intp, np.dtype(dtype).itemsize)
+            shape = cgutils.unpack_tuple(builder, args[1])
+            strides = [itemsize]
+            for extent in reversed(shape[1:]):
+                strides.insert(0, builder.mul(strides[0], extent))
+            data = builder.inttoptr(args[0], context.get_data_type(array_type.dtype).as_pointer())
+            populate_array(array, data=data, shape=shape, strides=strides, itemsize=itemsize, meminfo=None)
+            return array._getvalue()
+
+        return array_type(address, extents), codegen
+
+    return borrow
+
+
+_runs = _borrowed(RUN, 1)
+_blocks = _borrowed(BLOCK, 1)
+_segments = _borrowed(SEGMENT, 1)
+_programs = _borrowed(PROGRAM, 1)
+_rules = _borrowed(RULES, 1)
+_draw = _borrowed(DRAW, 1)
+_mixes = _borrowed(MIX, 2)
+_numbers = _borrowed(np.int64, 1)
+_machine = _borrowed(MACHINE, 1)
+_tasks = _borrowed(TASK, 2)
+_status = _borrowed(STATUS, 1)
+_slots = _borrowed(SLOT, 2)
+_log = _borrowed(EVENT, 2)
 
 
 def write_book(tables: Tables, draws: Draws, state: State) -> np.ndarray:
@@ -84,27 +113,27 @@ if config.DISABLE_JIT:
 
 else:
 
-    @jit
+    @jit_inline
     def open_book(words):  # type: ignore[misc]
         """Return (Tables, Draws, State) over the arrays behind ``words``."""
         tables = Tables(
-            carray(_pointer(words[0]), (words[1],), RUN),
-            carray(_pointer(words[3]), (words[4],), BLOCK),
-            carray(_pointer(words[6]), (words[7],), SEGMENT),
-            carray(_pointer(words[9]), (words[10],), PROGRAM),
-            carray(_pointer(words[12]), (words[13],), RULES),
+            _runs(words[0], (words[1],)),
+            _blocks(words[3], (words[4],)),
+            _segments(words[6], (words[7],)),
+            _programs(words[9], (words[10],)),
+            _rules(words[12], (words[13],)),
         )
         draws = Draws(
-            carray(_pointer(words[15]), (words[16],), DRAW),
-            carray(_pointer(words[18]), (words[19], words[20]), MIX),
-            carray(_pointer(words[21]), (words[22],), np.int64),
-            carray(_pointer(words[24]), (words[25],), np.int64),
+            _draw(words[15], (words[16],)),
+            _mixes(words[18], (words[19], words[20])),
+            _numbers(words[21], (words[22],)),
+            _numbers(words[24], (words[25],)),
         )
         state = State(
-            carray(_pointer(words[27]), (words[28],), MACHINE),
-            carray(_pointer(words[30]), (words[31], words[32]), TASK),
-            carray(_pointer(words[33]), (words[34],), STATUS),
-            carray(_pointer(words[36]), (words[37], words[38]), SLOT),
-            carray(_pointer(words[39]), (words[40], words[41]), EVENT),
+            _machine(words[27], (words[28],)),
+            _tasks(words[30], (words[31], words[32])),
+            _status(words[33], (words[34],)),
+            _slots(words[36], (words[37], words[38])),
+            _log(words[39], (words[40], words[41])),
         )
         return tables, draws, state

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from prema_gym._jit import jit, jit_inline
+from prema_gym._jit import jit_borrowing, jit_inline
 from prema_gym.types import (
     ASKING,
     CAUSE_ARRIVAL,
@@ -94,13 +94,15 @@ def row_of(state, i):
 # --- Programs: where the preemption points are ------------------------------------------------------------------------------
 
 
-@jit
+@jit_borrowing
 def next_commit(tables, program, position):
     """Return (commit_cycles, save_bytes, restore_bytes, refill_cycles) of the first point at or after ``position`` >= 1.
 
     Positions are cycles of undisturbed execution. ``NEVER`` where no point is left.
     """
     record = tables.programs[program]
+    if record.segments == 0:
+        return NEVER, 0, 0, 0
     low = record.first_segment
     high = low + record.segments - 1
     while low < high:
@@ -132,7 +134,7 @@ def next_commit(tables, program, position):
     return commit, save, restore, np.int64(run.refill_cycles)
 
 
-@jit
+@jit_borrowing
 def context_cycles(rules, nbytes):
     """Cycles to save or restore ``nbytes``: latency plus exact ceil(bytes / bytes per cycle), nothing at 0 bytes."""
     if nbytes == 0:
@@ -143,7 +145,7 @@ def context_cycles(rules, nbytes):
 # --- The table --------------------------------------------------------------------------------------------------------------
 
 
-@jit
+@jit_borrowing
 def _log(row, cycle, event, slot, task):
     if row.machine.events < row.log.shape[0]:
         entry = row.log[row.machine.events]
@@ -154,7 +156,7 @@ def _log(row, cycle, event, slot, task):
         row.machine.events += 1
 
 
-@jit
+@jit_borrowing
 def _clear(slot):
     slot.arrival_cycles = 0
     slot.predicted_cycles = 0
@@ -175,7 +177,7 @@ def _clear(slot):
     slot.length_estimated = False
 
 
-@jit
+@jit_borrowing
 def _arrive(row):
     """Enter the next task of the trace into the lowest free slot."""
     index = row.machine.next_task
@@ -200,7 +202,7 @@ def _arrive(row):
     _log(row, task.arrival_cycles, EVENT_ARRIVAL, free, index)
 
 
-@jit
+@jit_borrowing
 def _arrive_before(row, cycle):
     """Enter every task that arrives before ``cycle``; it is one that a switch ends or changes hands at."""
     while row.machine.next_task < row.machine.tasks and row.tasks[row.machine.next_task].arrival_cycles < cycle:
@@ -208,7 +210,7 @@ def _arrive_before(row, cycle):
         row.machine.window_cause |= CAUSE_ARRIVAL
 
 
-@jit
+@jit_borrowing
 def _complete(row, cycle):
     """Finish the running task and free its slot."""
     index = row.status.running_slot
@@ -227,7 +229,7 @@ def _complete(row, cycle):
     _clear(slot)
 
 
-@jit
+@jit_borrowing
 def _elapse(row, cycle):
     """Let time pass up to ``cycle``: the running task executes, or the NPU idles."""
     if row.status.running_slot >= 0:
@@ -240,15 +242,30 @@ def _elapse(row, cycle):
     row.status.clock_cycles = cycle
 
 
-@jit
+@jit_borrowing
+def _count_wait(slot, cycle):
+    """Bring the wait of a ready task up to ``cycle``; return what was added."""
+    waited = cycle - slot.accounted_cycles
+    slot.waited_cycles += waited
+    slot.accounted_cycles = cycle
+    return waited
+
+
+@jit_borrowing
+def _count_waits(row):
+    """Bring all waits up to the clock, where no invocation does."""
+    for i in range(row.slots.shape[0]):
+        if row.slots[i].state == READY:
+            _count_wait(row.slots[i], row.status.clock_cycles)
+
+
+@jit_borrowing
 def _update_tokens(row, cycle):
     """Algorithm 2: a waiting task earns priority * (cycles waited since the last invocation) / predicted total."""
     for i in range(row.slots.shape[0]):
         slot = row.slots[i]
         if slot.state == READY:
-            waited = cycle - slot.accounted_cycles
-            slot.waited_cycles += waited
-            slot.accounted_cycles = cycle
+            waited = _count_wait(slot, cycle)
             rate = slot.priority / slot.predicted_cycles
             slot.token += rate * waited
             slot.token_whole_wait += rate * slot.waited_cycles
@@ -257,7 +274,7 @@ def _update_tokens(row, cycle):
 # --- Decisions --------------------------------------------------------------------------------------------------------------
 
 
-@jit
+@jit_borrowing
 def _run_out(row, begin):
     """Let the running task complete, from ``begin`` on; return the cycle at which it has."""
     slot = row.slots[row.status.running_slot]
@@ -270,7 +287,7 @@ def _run_out(row, begin):
     return begin + remaining
 
 
-@jit
+@jit_borrowing
 def _kill(row, begin):
     """Stop the running task at once: progress and context are lost, the token stays."""
     index = row.status.running_slot
@@ -286,7 +303,7 @@ def _kill(row, begin):
     return begin
 
 
-@jit
+@jit_borrowing
 def _make_ready(row, slot, cycle):
     slot.state = READY
     slot.accounted_cycles = cycle
@@ -296,7 +313,7 @@ def _make_ready(row, slot, cycle):
     row.status.running_slot = NONE
 
 
-@jit
+@jit_borrowing
 def _checkpoint(row, tables, begin):
     """Let the running operation commit and save the context; return the cycle at which the NPU is free."""
     index = row.status.running_slot
@@ -321,12 +338,11 @@ def _checkpoint(row, tables, begin):
     return stop + cost
 
 
-@jit
+@jit_borrowing
 def _dispatch(row, tables, index, free):
     """Give the NPU to slot ``index`` at cycle ``free``; return the cycle at which its operations start."""
     slot = row.slots[index]
-    slot.waited_cycles += free - slot.accounted_cycles
-    slot.accounted_cycles = free
+    _count_wait(slot, free)
     slot.state = RUNNING
     row.status.ready -= 1
     row.status.running_slot = index
@@ -344,7 +360,7 @@ def _dispatch(row, tables, index, free):
     return free + cost
 
 
-@jit
+@jit_borrowing
 def _switch(row, tables, index, mechanism, begin):
     """Evict the running task, if there is one, and dispatch slot ``index``; return the cycle at which it runs."""
     chosen = row.status.clock_cycles
@@ -363,7 +379,7 @@ def _switch(row, tables, index, mechanism, begin):
     return _dispatch(row, tables, index, free)
 
 
-@jit
+@jit_borrowing
 def _apply(row, tables, index, mechanism, latency):
     """Carry out a move that costs ``latency`` cycles to decide; the NPU cannot be preempted until it is done."""
     start = row.status.clock_cycles
@@ -382,7 +398,7 @@ def _apply(row, tables, index, mechanism, latency):
         row.machine.quantum_due_cycles = end + tables.rules[0].quantum_cycles
 
 
-@jit
+@jit_borrowing
 def decide(row, tables, index, mechanism):
     """Carry out an asked decision: slot ``index`` (KEEP: none) by ``mechanism``. It must be legal."""
     row.machine.step_start_cycles = row.status.clock_cycles
@@ -394,7 +410,7 @@ def decide(row, tables, index, mechanism):
 # --- Events -----------------------------------------------------------------------------------------------------------------
 
 
-@jit
+@jit_borrowing
 def _completion_cycle(row):
     if row.status.running_slot < 0:
         return NEVER
@@ -402,7 +418,7 @@ def _completion_cycle(row):
     return row.machine.run_start_cycles + row.tasks[slot.task].isolated_cycles - slot.executed_cycles
 
 
-@jit
+@jit_borrowing
 def _next_event(row, quantum):
     """Return the cycle of the next event; what happened during a switch is due at its end."""
     if row.machine.window_cause != 0:
@@ -413,7 +429,7 @@ def _next_event(row, quantum):
     return min(cycle, quantum)
 
 
-@jit
+@jit_borrowing
 def _invoke(row, tables, quantum):
     """Play the events of the present cycle and invoke the scheduler's bookkeeping; return the cause."""
     now = row.status.clock_cycles
@@ -434,7 +450,7 @@ def _invoke(row, tables, quantum):
     return cause
 
 
-@jit
+@jit_borrowing
 def _is_asked(row, tables, cause):
     """Whether a decision is asked: two or more moves are legal, and the quantum's turn has come if it alone is the cause."""
     if row.machine.decisions == 0:
@@ -450,7 +466,7 @@ def _is_asked(row, tables, cause):
     return every > 0 and row.machine.quanta >= every
 
 
-@jit
+@jit_borrowing
 def _first_ready(row):
     for i in range(row.slots.shape[0]):
         if row.slots[i].state == READY:
@@ -458,7 +474,7 @@ def _first_ready(row):
     return KEEP
 
 
-@jit
+@jit_borrowing
 def advance(row, tables):
     """Play events until a decision is asked or the episode ends; return the outcome (ASKING, TERMINATED, TRUNCATED)."""
     while True:
@@ -468,6 +484,7 @@ def advance(row, tables):
         cycle = _next_event(row, quantum)
         if cycle > row.machine.horizon_cycles:
             _elapse(row, max(row.status.clock_cycles, row.machine.horizon_cycles))
+            _count_waits(row)
             return _end(row, TRUNCATED)
         _elapse(row, cycle)
         cause = _invoke(row, tables, quantum)
@@ -486,13 +503,13 @@ def advance(row, tables):
             _apply(row, tables, _first_ready(row), CHECKPOINT, 0)
 
 
-@jit
+@jit_borrowing
 def _end(row, outcome):
     row.machine.outcome = outcome
     return outcome
 
 
-@jit
+@jit_borrowing
 def begin(row, tables, count):
     """Start the episode whose ``count`` tasks lie in ``row.tasks``, in order of arrival, and advance to its first decision."""
     machine = row.machine

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from prema_gym._jit import jit
+from prema_gym._jit import jit_borrowing
 from prema_gym.errors import ConfigError, unknown_name
 
 SPLITS = ("env", "train", "valid", "eval")
@@ -21,7 +21,7 @@ _S27, _S30, _S31, _S11 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(
 _TWO, _SIXTY_TWO = np.uint64(2), np.uint64(62)
 
 
-@jit
+@jit_borrowing
 def mix64(x):
     """Return ``x`` (uint64) scrambled: a bijection of the 64-bit words."""
     x = (x ^ (x >> _S30)) * _MIX1
@@ -29,7 +29,7 @@ def mix64(x):
     return x ^ (x >> _S31)
 
 
-@jit
+@jit_borrowing
 def hash64(split, seed, row, episode):
     """Return the uint64 episode seed of (split index, seed, row, episode index); the split fills the top two bits."""
     x = mix64(np.uint64(seed) + _GOLDEN)
@@ -38,14 +38,14 @@ def hash64(split, seed, row, episode):
     return (np.uint64(split) << _SIXTY_TWO) | (x >> _TWO)
 
 
-@jit
+@jit_borrowing
 def uniform(seed, counter):
     """Return the ``counter``-th uniform draw in [0, 1) of ``seed``."""
     word = mix64(seed + _GOLDEN * (np.uint64(counter) + np.uint64(1)))
     return np.float64(word >> _S11) * 2.0**-53
 
 
-@jit
+@jit_borrowing
 def normal(seed, counter):
     """Return a standard normal draw (Box-Muller); it uses the uniforms ``counter`` and ``counter + 1``."""
     radius = np.sqrt(-2.0 * np.log(1.0 - uniform(seed, counter)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from prema_gym._jit import jit
+from prema_gym._jit import jit_borrowing
 from prema_gym.config import PRIORITIES
 from prema_gym.errors import TraceError, unknown_name
 from prema_gym.workloads.seeding import normal, uniform
@@ -19,12 +19,12 @@ _MODEL, _BATCH, _PRIORITY, _INPUT, _OUTPUT, _ERROR, _ARRIVAL = 0, 1, 2, 3, 5, 7,
 TASK_KEYS = ("arrival_cycles", "model", "batch", "priority", "input_length", "output_length")
 
 
-@jit
+@jit_borrowing
 def _pick(seed, counter, count):
     return min(int(uniform(seed, counter) * count), count - 1)
 
 
-@jit
+@jit_borrowing
 def draw_length(mix, seed, counter):
     """Return an input length: log-normal, rounded, clipped; 0 where the network has none."""
     if mix.max_length == 0:
@@ -33,7 +33,7 @@ def draw_length(mix, seed, counter):
     return int(min(max(length, mix.min_length), mix.max_length))
 
 
-@jit
+@jit_borrowing
 def draw_output(mix, length, seed, counter):
     """Return an output length: clip(round(ratio * input * exp(sigma * z)), 1, max)."""
     if mix.max_output == 1:
@@ -42,7 +42,7 @@ def draw_output(mix, length, seed, counter):
     return int(min(max(output, 1.0), mix.max_output))
 
 
-@jit
+@jit_borrowing
 def draw_task(task, mixes, priorities, programs, totals, error, seed, base):
     """Fill ``task`` (TASK) but for its arrival, from the counters ``base``, ``base + 1``, ... of ``seed``."""
     model = _pick(seed, base + _MODEL, mixes.shape[0])
@@ -62,7 +62,7 @@ def draw_task(task, mixes, priorities, programs, totals, error, seed, base):
         task.predicted_cycles = max(np.int64(np.rint(record.predicted_cycles * factor)), 1)
 
 
-@jit
+@jit_borrowing
 def draw_trace(tasks, draw, mixes, priorities, programs, totals, seed):
     """Fill ``tasks`` (n,) TASK with the episode of ``seed`` (uint64) in order of arrival.
 
