@@ -11,5 +11,8 @@ from prema_gym.envs.rendering import record as record_policy
 
 
 def record(policy: str | Policy, **arguments: Any) -> Recording:
-    """Play one episode under ``policy``, a name of ``POLICIES`` or an object; arguments as :func:`prema_gym.envs.rendering.record`."""
+    """Play one episode under ``policy``, a name of ``POLICIES`` or an object, and return its recording.
+
+    The arguments are those of :func:`prema_gym.envs.rendering.record`: ``seed``, ``trace``, and the environment's.
+    """
     return record_policy(make_policy(policy) if isinstance(policy, str) else policy, **arguments)

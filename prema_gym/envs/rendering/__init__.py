@@ -1,0 +1,23 @@
+"""Seeing an episode: recordings, Gantt charts, Perfetto traces, and what ``render()`` draws.
+
+Nothing heavy is imported before it is used: matplotlib by :func:`gantt`, Pillow by frames, rich by the live view, pandas by tables.
+"""
+
+from prema_gym.envs.rendering.gantt import gantt, gantt_compare
+from prema_gym.envs.rendering.perfetto import save_trace
+from prema_gym.envs.rendering.record import RecordDecisions, record
+from prema_gym.envs.rendering.recording import Recording
+from prema_gym.envs.rendering.timeline import Kind, Slice, Timeline, TimelineBuilder
+
+__all__ = [
+    "Kind",
+    "RecordDecisions",
+    "Recording",
+    "Slice",
+    "Timeline",
+    "TimelineBuilder",
+    "gantt",
+    "gantt_compare",
+    "record",
+    "save_trace",
+]
