@@ -56,3 +56,14 @@ $(ALL): pyproject.toml constraints.txt | $(BIN)/pip
 	@echo "Installing prema-gym with every extra into $(VENV); the first time takes some minutes ..."
 	@$(PIP_INSTALL) --editable ".[all]"
 	@touch $(CORE) $@
+
+# --- The kernel held against the reference --------------------------------------------------------------------------------------
+
+EPISODES ?= 2000
+.PHONY: differential mutation
+
+differential: $(ALL) ## play EPISODES=2000 random episodes on the kernel and on the reference; exit 1 if any differ
+	@$(BIN)/python tests/differential.py $(EPISODES)
+
+mutation: $(ALL) ## change the simulator line by line and see that the tests notice; takes long
+	@$(BIN)/python tests/mutation.py $(ARGS)
