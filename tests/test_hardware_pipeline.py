@@ -18,6 +18,7 @@ from prema_gym.hardware.layers import BatchedGemm, Conv2d, Embedding, Gemm, Loop
 from prema_gym.hardware.lowering import lower
 from prema_gym.hardware.program import compile_model
 from prema_gym.hardware.residency import RESIDENT, SPILLED, keeps_weights
+from prema_gym.hardware.schedule import _Scheduler
 from prema_gym.hardware.shapes import GEMM
 
 
@@ -346,6 +347,26 @@ def test_output_loops_agree_at_every_length(seed):
     decoder, _ = random_loop(rng, "dec", None, (f"*{outputs[0]}",), 4, open_end=True)
     npu = dataclasses.replace(random_npu(rng), dram_bytes_per_second=300)
     compare(Network("open", 12, (encoder, decoder)), rng.randint(1, 3), npu, output_length=rng.choice([1, 3, 25]))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_period_of_several_steps_is_repeated_as_a_whole(seed, monkeypatch):
+    # None of these loops needs more than one step to repeat, so recurrence is made to be seen at every third step only.
+    original = _Scheduler._end_state
+
+    def every_third(self, stretch, waits):
+        return (*original(self, stretch, waits), self.count // len(stretch.operations) % 3)
+
+    monkeypatch.setattr(_Scheduler, "_end_state", every_third)
+    rng = random.Random(6000 + seed)
+    loop, outputs = random_loop(rng, "one", rng.choice([60, 61, 62]), ("input",), 4)
+    network = Network("loop", 12, (loop, Gemm(1, 1, 4, name="last", inputs=(outputs[0],))))
+    program = compare(network, 2, random_npu(rng))
+    assert any(segment["repeats"] > 1 for segment in program.segments)
+    encoder, outputs = random_loop(rng, "enc", 2, ("input",), 4)
+    decoder, _ = random_loop(rng, "dec", None, (f"*{outputs[0]}",), 4, open_end=True)
+    npu = dataclasses.replace(random_npu(rng), dram_bytes_per_second=300)
+    compare(Network("open", 12, (encoder, decoder)), 1, npu, output_length=20)
 
 
 @pytest.mark.parametrize("seed", range(60))
