@@ -66,4 +66,5 @@ def evaluate(
                 progress(name, count)
 
         played[policy.name] = play(policy, config, episodes, seed, split=split, threads=workers, progress=report)
-    return Results(config=config, episodes=episodes, seed=seed, split=split, played=played)
+    clairvoyant = tuple(policy.name for policy in made if policy.clairvoyant)
+    return Results(config=config, episodes=episodes, seed=seed, split=split, played=played, clairvoyant=clairvoyant)

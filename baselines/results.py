@@ -114,6 +114,8 @@ class Results:
     split: str
     played: dict[str, Played]
     """By policy, in the order that was asked for; episode k is the same in all."""
+    clairvoyant: tuple[str, ...] = ()
+    """Policies that were told true times."""
 
     # --- Numbers ----------------------------------------------------------------------------------------------------------------
 
@@ -251,6 +253,7 @@ class Results:
             "window": self.config.workload.window,
             "npu": self.npu_name,
             "config": _json_types(self.config.to_dict()),
+            "clairvoyant": list(self.clairvoyant),
             "policies": {name: self.summary(name) for name in self.played},
             "versus_np_fcfs": self.versus(),
             "bound": {name: self.bound(name).to_dict() for name in BOUNDS},

@@ -41,9 +41,11 @@ def interval(draws: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
     valid = draws[~np.isnan(draws)]
     if len(valid) == 0:
         return float("nan"), float("nan")
-    # An infinite factor is a value like any other; interpolating between two of them is not.
-    method = "linear" if np.isfinite(valid).all() else "nearest"
-    low, high = np.quantile(valid, [(1 - level) / 2, (1 + level) / 2], method=method)
+    ends = [(1 - level) / 2, (1 + level) / 2]
+    if np.isfinite(valid).all():
+        low, high = np.quantile(valid, ends)
+    else:  # an infinite factor is a value like any other, but nothing lies between it and the next
+        low, high = np.quantile(valid, ends, method="nearest")
     return float(low), float(high)
 
 
