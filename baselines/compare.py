@@ -172,17 +172,12 @@ def run(options: argparse.Namespace, errors: Console) -> Results:
 
 
 def draw_gantt(options: argparse.Namespace, path: Path) -> None:
-    """Draw one episode under three policies, one panel each, on one time axis."""
-    from matplotlib.figure import Figure
-
+    """Draw one episode under three policies, one above the other on one time axis."""
     from baselines.recording import record
+    from prema_gym.envs.rendering.gantt import gantt_compare
 
     recordings = [record(policy, seed=options.seed, **env_arguments(options)) for policy in GANTT_POLICIES]
-    tasks = options.tasks
-    figure = Figure(figsize=(13, 3 * max(2.2, 0.3 * tasks + 1.0)), layout="constrained")
-    for axes, recording in zip(figure.subplots(len(recordings), 1, sharex=True), recordings, strict=True):
-        recording.gantt(ax=axes)
-    figure.savefig(path, dpi=110)
+    gantt_compare(recordings, path=path)
 
 
 def write_files(results: Results, options: argparse.Namespace) -> list[Path]:
@@ -193,7 +188,7 @@ def write_files(results: Results, options: argparse.Namespace) -> list[Path]:
     results.to_json(folder / "compare.json")
     results.to_csv(folder / "compare.csv")
     save_comparison(results, folder / "compare.png")
-    # draw_gantt(options, folder / "gantt.png")
+    draw_gantt(options, folder / "gantt.png")
     written = [folder / name for name in ("compare.json", "compare.csv", "compare.png", "gantt.png")]
     if options.latex:
         written.append(folder / "compare.tex")

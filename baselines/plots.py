@@ -94,7 +94,8 @@ def draw_front(axes: Any, results: Results) -> None:
         colour = _GROUPS[group_of(results, policy)]
         axes.plot([antt.low, antt.high], [fairness.mean] * 2, color=colour, linewidth=1)
         axes.plot([antt.mean] * 2, [fairness.low, fairness.high], color=colour, linewidth=1)
-        axes.plot(antt.mean, fairness.mean, "o", color=colour, markersize=5)
+        filling = "none" if policy in results.clairvoyant else colour
+        axes.plot(antt.mean, fairness.mean, "o", color=colour, markerfacecolor=filling, markersize=5 if filling != "none" else 8)
     open_to_all = [entry for entry in named if entry[0] not in results.clairvoyant]
     points = [(antt.mean, fairness.mean) for _, antt, fairness in open_to_all]
     best = front(points)
@@ -102,7 +103,7 @@ def draw_front(axes: Any, results: Results) -> None:
     on_front = {open_to_all[i][0] for i in best}
     right = math.sqrt(min(x for x, _ in points) * max(x for x, _ in points))
     for policy, antt, fairness in named:
-        if policy in on_front or policy in ("NP-FCFS", "PREMA", "P-RRB", "P-HPF", "P-TOKEN"):
+        if policy in on_front or policy in ("NP-FCFS", "PREMA", "P-RRB", "P-TOKEN"):
             side = "right" if antt.mean > right else "left"
             offset = (-6 if side == "right" else 6, 5 if policy in on_front else -9)
             where = (antt.mean, fairness.mean)
