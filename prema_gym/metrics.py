@@ -52,7 +52,7 @@ HP_TARGET = 2.3
 @jit_borrowing
 def targets_passed(elapsed, isolated):
     """Return how many SLA targets a task of age ``elapsed`` has passed: N in 2..20 with elapsed > N * isolated."""
-    if elapsed <= 0:
+    if elapsed <= LOWEST_TARGET * isolated:
         return 0
     passed = (elapsed - 1) // isolated
     return min(max(passed - (LOWEST_TARGET - 1), 0), HIGHEST_TARGET - LOWEST_TARGET + 1)
@@ -69,9 +69,6 @@ def age(task, now):
 def episode_metrics(machine, tasks, now, out):
     """Fill ``out`` (NUM_METRICS,) float64 with the metrics of an episode that ended at cycle ``now``."""
     n = machine.tasks
-    priority_sum = 0.0
-    for i in range(n):
-        priority_sum += tasks[i].priority
     out[:] = 0.0
     least, most = np.inf, 0.0
     for i in range(n):
@@ -81,7 +78,7 @@ def episode_metrics(machine, tasks, now, out):
         # A task cut off sooner than its isolated time has made no visible progress yet: it counts as not slowed down.
         progress = 1.0 / max(ntt, 1.0)
         out[ANTT] += ntt / n
-        out[WEIGHTED_ANTT] += ntt * task.priority / priority_sum
+        out[WEIGHTED_ANTT] += ntt * task.priority / machine.priority_sum
         out[STP] += progress
         least = min(least, progress / task.priority)
         most = max(most, progress / task.priority)

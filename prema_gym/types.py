@@ -135,6 +135,12 @@ MACHINE = np.dtype(
         ("wasted_cycles", np.int64),  # executed, then killed
         ("overhead_cycles", np.int64),  # save, restore, refill, scheduler latency
         ("idle_cycles", np.int64),
+        ("priority_sum", np.int64),  # over the tasks of the episode
+        ("settled_progress", np.float64),  # sum of 1/NTT over the tasks that completed in steps already paid for
+        ("settled_least", np.float64),  # smallest (1/NTT) / priority of them; infinity where there is none
+        ("settled_most", np.float64),  # largest of them; 0 where there is none
+        ("progress", np.float64),  # potential behind the reward term "stp" when the latest step ended
+        ("fairness", np.float64),  # potential behind "fairness_shaped"
         ("episode_seed", np.uint64),  # 0 where a trace was injected
         ("seed", np.uint64),  # of reset()
         ("episode", np.int64),  # episodes begun since that seed

@@ -101,14 +101,14 @@ def _clip(value, low, high):
 
 @jit_borrowing
 def _log1(ratio):
-    """Return ln(1 + ratio) / 4, clipped to [0, 4]; ``ratio`` is at least 0."""
-    return _clip(np.log(1.0 + ratio) / LOG_SCALE, 0.0, 4.0)
+    """Return ln(1 + ratio) / 4, at most 4; ``ratio`` is at least 0."""
+    return min(np.log(1.0 + ratio) * (1.0 / LOG_SCALE), 4.0)
 
 
 @jit_borrowing
 def _log_cycles(cycles):
     """Return ln(cycles / 10^6) / 4, clipped to [-4, 4]."""
-    return _clip(np.log(cycles * (1.0 / REFERENCE_CYCLES)) / LOG_SCALE, -4.0, 4.0)
+    return _clip(np.log(cycles * (1.0 / REFERENCE_CYCLES)) * (1.0 / LOG_SCALE), -4.0, 4.0)
 
 
 @jit_borrowing
@@ -116,10 +116,10 @@ def _observe_progress(slot, elapsed, remaining, share, rules, out, at):
     """Fill the features that progress and preemption change; ``share`` is 1 / predicted total."""
     out[at + 7] = _log1(slot.waited_cycles * share)
     out[at + 9] = _log_cycles(remaining)
-    out[at + 10] = _clip(slot.executed_cycles * share, 0.0, 4.0)
+    out[at + 10] = min(slot.executed_cycles * share, 4.0)
     out[at + 11] = slot.executed_cycles > slot.predicted_cycles
-    out[at + 13] = _clip(context_cycles(rules, slot.saved_bytes) * (1.0 / CONTEXT_SCALE_CYCLES), 0.0, 8.0)
-    out[at + 14] = _clip(np.log((elapsed + remaining) * share) / LOG_SCALE, -2.0, 4.0)
+    out[at + 13] = min(context_cycles(rules, slot.saved_bytes) * (1.0 / CONTEXT_SCALE_CYCLES), 8.0)
+    out[at + 14] = _clip(np.log((elapsed + remaining) * share) * (1.0 / LOG_SCALE), -2.0, 4.0)
 
 
 @jit_borrowing
@@ -133,7 +133,7 @@ def _observe_slot(slot, now, rules, out, at):
     out[at + 2] = slot.priority == 1
     out[at + 3] = slot.priority == 3
     out[at + 4] = slot.priority == 9
-    out[at + 5] = _clip(np.log(slot.token) / LOG_SCALE, 0.0, 4.0)
+    out[at + 5] = min(np.log(slot.token) * (1.0 / LOG_SCALE), 4.0)
     out[at + 6] = log_elapsed
     out[at + 8] = log_predicted
     out[at + 12] = slot.length_estimated

@@ -28,7 +28,7 @@ import numpy as np
 from prema_gym._jit import jit_borrowing
 from prema_gym.errors import ConfigError, unknown_name
 from prema_gym.metrics import HIGH_PRIORITY, HIGHEST_TARGET, HP_TARGET, LOWEST_TARGET, age, targets_passed
-from prema_gym.types import ASKING
+from prema_gym.types import ASKING, NONE
 
 REWARD_TERMS = ("antt", "weighted_antt", "sla", "stp", "fairness", "fairness_shaped", "hp_excess")
 """Columns of the terms array."""
@@ -52,59 +52,55 @@ def reward_weights(reward: str | Mapping[str, float]) -> np.ndarray:
 
 
 @jit_borrowing
-def _potentials(tasks, count, now):
-    """Return (sum of f_i, min over max of f_i / p_i) over the tasks arrived by ``now``."""
-    total, least, most = 0.0, np.inf, 0.0
-    for i in range(count):
-        task = tasks[i]
-        if task.arrival_cycles > now:
-            break
-        progress = task.isolated_cycles / max(task.isolated_cycles, age(task, now))
-        total += progress
-        least = min(least, progress / task.priority)
-        most = max(most, progress / task.priority)
-    return total, least / most if most > 0.0 else 0.0
+def _pay_time(machine, task, before, after, out):
+    """Add what a task pays for growing from age ``before`` to ``after`` (cycles)."""
+    n = machine.tasks
+    isolated = task.isolated_cycles
+    share = (after - before) / isolated
+    out[_ANTT] -= share / n
+    out[_WEIGHTED_ANTT] -= share * task.priority / machine.priority_sum
+    passed = targets_passed(after, isolated) - targets_passed(before, isolated)
+    out[_SLA] -= passed / (n * (HIGHEST_TARGET - LOWEST_TARGET + 1))
+    if task.priority == HIGH_PRIORITY:
+        excess = max(after / isolated - HP_TARGET, 0.0) - max(before / isolated - HP_TARGET, 0.0)
+        out[_HP_EXCESS] -= excess / n
 
 
 @jit_borrowing
-def _costs(machine, tasks, start, end, out):
-    """Fill the terms that are integrals or counts over [start, end]."""
-    n = machine.tasks
-    priority_sum = 0.0
-    for i in range(n):
-        priority_sum += tasks[i].priority
-    for i in range(n):
-        task = tasks[i]
-        if task.arrival_cycles >= end:
-            break
-        before, after = age(task, start), age(task, end)
-        if after == before:
-            continue
-        isolated = task.isolated_cycles
-        share = (after - before) / isolated
-        out[_ANTT] -= share / n
-        out[_WEIGHTED_ANTT] -= share * task.priority / priority_sum
-        passed = targets_passed(after, isolated) - targets_passed(before, isolated)
-        out[_SLA] -= passed / (n * (HIGHEST_TARGET - LOWEST_TARGET + 1))
-        if task.priority == HIGH_PRIORITY:
-            excess = max(after / isolated - HP_TARGET, 0.0) - max(before / isolated - HP_TARGET, 0.0)
-            out[_HP_EXCESS] -= excess / n
+def _settle(machine, progress, per_priority):
+    """Count a task that completed in this step into what later steps need not look at again."""
+    machine.settled_progress += progress
+    machine.settled_least = min(machine.settled_least, per_priority)
+    machine.settled_most = max(machine.settled_most, per_priority)
 
 
 @jit_borrowing
 def step_reward(machine, tasks, now, out):
-    """Fill ``out`` (NUM_TERMS,) float64 with the terms from the decision just carried out to cycle ``now``."""
+    """Fill ``out`` (NUM_TERMS,) float64 with the terms from the decision just carried out to cycle ``now``.
+
+    Once per step: it keeps the potentials behind the shaped terms in ``machine``. Before the first decision they are 0, so that the
+    terms sum to the metrics.
+    """
     out[:] = 0.0
     start = machine.step_start_cycles
-    _costs(machine, tasks, start, now, out)
-    total, ratio = _potentials(tasks, machine.tasks, now)
-    if machine.decisions > 1:
-        # Before the first decision both potentials count as 0, so that the terms sum to the metrics.
-        total_before, ratio_before = _potentials(tasks, machine.tasks, start)
-        out[_STP] = total - total_before
-        out[_FAIRNESS_SHAPED] = ratio - ratio_before
-    else:
-        out[_STP] = total
-        out[_FAIRNESS_SHAPED] = ratio
+    total, least, most = machine.settled_progress, machine.settled_least, machine.settled_most
+    for i in range(machine.next_task):
+        task = tasks[i]
+        if task.completion_cycles != NONE and task.completion_cycles <= start:
+            continue
+        after = age(task, now)
+        _pay_time(machine, task, age(task, start), after, out)
+        progress = task.isolated_cycles / max(task.isolated_cycles, after)
+        per_priority = progress / task.priority
+        total += progress
+        least = min(least, per_priority)
+        most = max(most, per_priority)
+        if task.completion_cycles != NONE:
+            _settle(machine, progress, per_priority)
+    ratio = least / most
+    out[_STP] = total - machine.progress
+    out[_FAIRNESS_SHAPED] = ratio - machine.fairness
+    machine.progress = total
+    machine.fairness = ratio
     if machine.outcome != ASKING:
         out[_FAIRNESS] = ratio

@@ -515,9 +515,11 @@ def begin(row, tables, count):
     machine = row.machine
     status = row.status
     isolated = 0
+    priority_sum = 0
     for i in range(count):
         row.tasks[i].completion_cycles = NONE
         isolated += row.tasks[i].isolated_cycles
+        priority_sum += row.tasks[i].priority
     for i in range(row.slots.shape[0]):
         _clear(row.slots[i])
     machine.run_start_cycles = 0
@@ -530,6 +532,12 @@ def begin(row, tables, count):
     machine.wasted_cycles = 0
     machine.overhead_cycles = 0
     machine.idle_cycles = 0
+    machine.priority_sum = priority_sum
+    machine.settled_progress = 0.0
+    machine.settled_least = np.inf
+    machine.settled_most = 0.0
+    machine.progress = 0.0
+    machine.fairness = 0.0
     machine.decisions = 0
     machine.preemptions = 0
     machine.quanta = 0
