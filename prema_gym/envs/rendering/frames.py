@@ -6,6 +6,7 @@ figure would, and bare numpy would need a font of its own.
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -30,13 +31,12 @@ _OVERHEAD = frozenset(ACCOUNTS["overhead"])
 
 
 def span_of(now_ms: float) -> float:
-    """Return the length of the time axis: the smallest of 1, 2, 5, 10, ... milliseconds that holds ``now_ms``."""
-    span = 1.0
-    for step in 40 * (2.0, 2.5, 2.0):
-        if span >= now_ms:
-            break
-        span *= step
-    return span
+    """Return the length of the time axis: the smallest of 1, 2, 5, 10, ... microseconds that holds ``now_ms``, in milliseconds."""
+    for exponent in itertools.count(-3):
+        for digit in (1, 2, 5):
+            if digit * 10.0**exponent >= now_ms:
+                return digit * 10.0**exponent
+    raise AssertionError
 
 
 class Painter:
