@@ -99,6 +99,8 @@ class ProgramTable:
         self.keys: list[Key] = []
         self._rows: dict[Key, int] = {}
         self._extra: dict[int, int] = {}
+        # Programs are told apart by id, which holds only as long as they live: a replaced one must not give its id to another.
+        self._alive = [REGISTERED[model] for model in workload.models if model in REGISTERED]
         self.mixes = np.zeros((len(workload.models), len(workload.batches)), MIX)
         wanted = list(self._keys(workload))
         self.library = self._load(workload, wanted)
@@ -148,6 +150,7 @@ class ProgramTable:
         if key.model in REGISTERED:
             program = REGISTERED[key.model]
             if id(program) not in self._extra:
+                self._alive.append(program)
                 self._extra[id(program)] = self._note(key)
                 self.library.add(program)
             return self._extra[id(program)]
