@@ -24,6 +24,9 @@ def _policies(given: Sequence[str | Policy]) -> list[Policy]:
     if isinstance(given, str) or not isinstance(given, Sequence) or not given:
         raise PolicyError(f"policies = {given!r}: must be a non-empty list of policies or their names.")
     made = [make_policy(policy) if isinstance(policy, str) else policy for policy in given]
+    for policy in made:
+        if not isinstance(policy, Policy):
+            raise PolicyError(f"policies: {policy!r}: must be a policy's name, or an object with name, clairvoyant and act(view).")
     names = [policy.name for policy in made]
     for name in names:
         if names.count(name) > 1:

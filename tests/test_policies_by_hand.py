@@ -153,10 +153,8 @@ def test_variants_of_prema_agree_where_evicting_is_right(name):
 def test_round_robin_takes_turns_every_quantum_of_100():
     decisions, done, _ = play("P-RRB", quantum=100)
     # Every invocation restarts the quantum: after C's arrival at 60 the next is due at 160. A alone has run 160 cycles by then.
-    assert decisions == [
-        (0, "A"), (50, "keep"), (60, "keep"), (160, "B"), (200, "keep"), (210, "keep"), (260, "C"), (300, "D"), (400, "E"), (430, "A"),
-        (530, "D"),
-    ]  # fmt: skip
+    expected = "0 A, 50 keep, 60 keep, 160 B, 200 keep, 210 keep, 260 C, 300 D, 400 E, 430 A, 530 D"
+    assert ", ".join(f"{cycle} {move}" for cycle, move in decisions) == expected
     assert done == {"B": 260, "C": 300, "E": 430, "D": 630, "A": 770}
 
 
@@ -226,11 +224,15 @@ def test_a_task_that_is_nearly_done_is_let_run_by_algorithm_3(name, decision, do
 
 
 def test_a_dynamic_policy_is_asked_again_and_changes_its_mind():
-    # At 200 A (400 long, 200 left) against B (220 long): 220/400 = .55 < 200/220: evicted at once. With B 300 long, .75 > .667: kept,
-    # and the quantum at 300 asks again: 300/400 = .75 > 100/300: kept.
+    # A (400 long) has 200 left when B (300 long) comes: 300/400 > 200/300, A is let run. C (100 long) at 210: 100/400 < 190/100.
+    decisions, done, _ = play("PREMA", arrivals=(0, 200, 210), lengths=(400, 300, 100), priorities=(1, 9, 9))
+    assert decisions == [(0, "A"), (200, "keep"), (210, "C"), (310, "B")]
+    assert done == {"A": 800, "B": 610, "C": 310}
+    # The quantum asks too: nothing has changed for B but that A has less left.
     decisions, done, _ = play("PREMA", arrivals=(0, 200), lengths=(400, 300), priorities=(1, 9), quantum=100)
     assert decisions == [(0, "A"), (200, "keep"), (300, "keep")]
     assert done == {"A": 400, "B": 700}
+    # Were B 220 long, A would have gone at once: 220/400 < 200/220.
     decisions, *_ = play("PREMA", arrivals=(0, 200), lengths=(400, 220), priorities=(1, 9), quantum=100)
     assert decisions[:2] == [(0, "A"), (200, "B")]
 
