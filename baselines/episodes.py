@@ -203,7 +203,10 @@ def _play_batched(
             machine["episode"][starting] = numbers[starting]
             reset_rows(words, starting, core.split, outcomes, core.observations, core.masks)
             starting[:] = False
-        step_rows(words, _answers(policy, core), core.weights, DISABLED, core.split, outcomes, core.observations, core.masks, final)
+        actions = _answers(policy, core)
+        step_rows(
+            words, 0, rows, actions, core.weights, DISABLED, core.split, outcomes, core.observations, core.masks, final
+        )  # fmt: skip
         illegal += outcomes["illegal_action"]
         ended = np.flatnonzero(alive & (machine["outcome"] != ASKING))
         if len(ended) == 0:

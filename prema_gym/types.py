@@ -175,9 +175,9 @@ TASK = np.dtype(
 EVENT_NAMES = ("arrival", "completion", "quantum", "dispatch", "run", "commit", "saved", "kill", "drain", "stall")
 """What the log records.
 
-arrival: enters the table. completion. quantum: asks a decision. dispatch: the NPU is given to the slot, restore and refill start. run:
-the slot's operations start. commit: the running operation has committed and execution stops. saved: the context is in DRAM. kill:
-progress dropped. drain: the running task is committed to complete. stall: a decision starts to cost scheduler latency.
+arrival: enters the table. completion. quantum: asks a decision. dispatch: the NPU is given to the slot, restore and refill start.
+run: the slot's operations start. commit: the running operation has committed and execution stops. saved: the context is in DRAM.
+kill: progress dropped. drain: the running task is committed to complete. stall: a decision starts to cost scheduler latency.
 """
 (
     EVENT_ARRIVAL,

@@ -112,43 +112,49 @@ def _log_cycles(cycles):
 
 
 @jit_borrowing
-def _observe_progress(slot, elapsed, remaining, share, rules, out, at):
-    """Fill the features that progress and preemption change; ``share`` is 1 / predicted total."""
-    out[at + 7] = _log1(slot.waited_cycles * share)
+def _observe_progress(slot, elapsed, share, rules, out, at):
+    """Fill the features that progress and preemption change; ``share`` is 1 / predicted total. Return the predicted remaining."""
+    executed, waited, saved = slot.executed_cycles, slot.waited_cycles, slot.saved_bytes
+    predicted = slot.predicted_cycles
+    remaining = predicted_remaining(slot)
+    out[at + 7] = _log1(waited * share)
     out[at + 9] = _log_cycles(remaining)
-    out[at + 10] = min(slot.executed_cycles * share, 4.0)
-    out[at + 11] = slot.executed_cycles > slot.predicted_cycles
-    out[at + 13] = min(context_cycles(rules, slot.saved_bytes) * (1.0 / CONTEXT_SCALE_CYCLES), 8.0)
+    out[at + 10] = min(executed * share, 4.0)
+    out[at + 11] = executed > predicted
+    out[at + 13] = min(context_cycles(rules, saved) * (1.0 / CONTEXT_SCALE_CYCLES), 8.0)
     out[at + 14] = _clip(np.log((elapsed + remaining) * share) * (1.0 / LOG_SCALE), -2.0, 4.0)
+    return remaining
 
 
 @jit_borrowing
 def _observe_slot(slot, now, rules, out, at):
-    share = 1.0 / slot.predicted_cycles
-    elapsed = float(now - slot.arrival_cycles)
+    # Every field is read before the first feature is written: the compiler can't know that they don't overlap.
+    predicted, token, priority = float(slot.predicted_cycles), slot.token, slot.priority
+    elapsed = now - slot.arrival_cycles
+    only_waited = slot.executed_cycles == 0 and slot.waited_cycles == elapsed
+    running, estimated = slot.state == RUNNING, slot.length_estimated
+    share = 1.0 / predicted
     log_elapsed = _log1(elapsed * share)
-    log_predicted = _log_cycles(float(slot.predicted_cycles))
+    log_predicted = _log_cycles(predicted)
     out[at] = 1.0
-    out[at + 1] = slot.state == RUNNING
-    out[at + 2] = slot.priority == 1
-    out[at + 3] = slot.priority == 3
-    out[at + 4] = slot.priority == 9
-    out[at + 5] = min(np.log(slot.token) * (1.0 / LOG_SCALE), 4.0)
+    out[at + 1] = running
+    out[at + 2] = priority == 1
+    out[at + 3] = priority == 3
+    out[at + 4] = priority == 9
+    out[at + 5] = min(np.log(token) * (1.0 / LOG_SCALE), 4.0)
     out[at + 6] = log_elapsed
     out[at + 8] = log_predicted
-    out[at + 12] = slot.length_estimated
-    if slot.executed_cycles > 0 or slot.waited_cycles != now - slot.arrival_cycles:
-        remaining = predicted_remaining(slot)
-        _observe_progress(slot, elapsed, remaining, share, rules, out, at)
-        return remaining
-    # A task that has only waited: waited = elapsed and remaining = predicted, so three logarithms are known already.
+    out[at + 12] = estimated
+    if not only_waited:
+        return _observe_progress(slot, float(elapsed), share, rules, out, at)
+    # Then waited = elapsed and remaining = predicted, so three logarithms are known already.
     out[at + 7] = log_elapsed
     out[at + 9] = log_predicted
     out[at + 10] = 0.0
     out[at + 11] = 0.0
     out[at + 13] = 0.0
     out[at + 14] = log_elapsed
-    return float(slot.predicted_cycles)
+    return predicted
 
 
 @jit_borrowing

@@ -52,18 +52,19 @@ def reward_weights(reward: str | Mapping[str, float]) -> np.ndarray:
 
 
 @jit_borrowing
-def _pay_time(machine, task, before, after, out):
-    """Add what a task pays for growing from age ``before`` to ``after`` (cycles)."""
-    n = machine.tasks
-    isolated = task.isolated_cycles
-    share = (after - before) / isolated
-    out[_ANTT] -= share / n
-    out[_WEIGHTED_ANTT] -= share * task.priority / machine.priority_sum
-    passed = targets_passed(after, isolated) - targets_passed(before, isolated)
-    out[_SLA] -= passed / (n * (HIGHEST_TARGET - LOWEST_TARGET + 1))
-    if task.priority == HIGH_PRIORITY:
-        excess = max(after / isolated - HP_TARGET, 0.0) - max(before / isolated - HP_TARGET, 0.0)
-        out[_HP_EXCESS] -= excess / n
+def _targets_between(before, after, isolated):
+    """Return how many SLA targets a task passes while it ages from ``before`` to ``after`` cycles."""
+    if after <= LOWEST_TARGET * isolated:
+        return 0
+    return targets_passed(after, isolated) - targets_passed(before, isolated)
+
+
+@jit_borrowing
+def _excess(task, before, after):
+    """Return the time beyond the high-priority target that a task gains from age ``before`` to ``after``, over its isolated time."""
+    if task.priority != HIGH_PRIORITY or after <= HP_TARGET * task.isolated_cycles:
+        return 0.0
+    return after / task.isolated_cycles - max(before / task.isolated_cycles, HP_TARGET)
 
 
 @jit_borrowing
@@ -81,26 +82,35 @@ def step_reward(machine, tasks, now, out):
     Once per step: it keeps the potentials behind the shaped terms in ``machine``. Before the first decision they are 0, so that the
     terms sum to the metrics.
     """
-    out[:] = 0.0
     start = machine.step_start_cycles
+    grown, weighted, targets, excess = 0.0, 0.0, 0, 0.0
     total, least, most = machine.settled_progress, machine.settled_least, machine.settled_most
     for i in range(machine.next_task):
         task = tasks[i]
-        if task.completion_cycles != NONE and task.completion_cycles <= start:
+        completion = task.completion_cycles
+        if completion != NONE and completion <= start:
             continue
-        after = age(task, now)
-        _pay_time(machine, task, age(task, start), after, out)
-        progress = task.isolated_cycles / max(task.isolated_cycles, after)
-        per_priority = progress / task.priority
+        isolated, priority = task.isolated_cycles, task.priority
+        before, after = age(task, start), age(task, now)
+        share = (after - before) / isolated
+        grown += share
+        weighted += share * priority
+        targets += _targets_between(before, after, isolated)
+        excess += _excess(task, before, after)
+        progress = isolated / max(isolated, after)
+        per_priority = progress / priority
         total += progress
         least = min(least, per_priority)
         most = max(most, per_priority)
-        if task.completion_cycles != NONE:
+        if completion != NONE:
             _settle(machine, progress, per_priority)
     ratio = least / most
+    out[_ANTT] = -grown / machine.tasks
+    out[_WEIGHTED_ANTT] = -weighted / machine.priority_sum
+    out[_SLA] = -targets / (machine.tasks * (HIGHEST_TARGET - LOWEST_TARGET + 1))
     out[_STP] = total - machine.progress
+    out[_FAIRNESS] = 0.0 if machine.outcome == ASKING else ratio
     out[_FAIRNESS_SHAPED] = ratio - machine.fairness
+    out[_HP_EXCESS] = -excess / machine.tasks
     machine.progress = total
     machine.fairness = ratio
-    if machine.outcome != ASKING:
-        out[_FAIRNESS] = ratio

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from prema_gym._jit import jit_borrowing
+from prema_gym._jit import jit_borrowing, jit_nogil
 from prema_gym.envs.actions import decode, fill_mask, is_legal, replacement
 from prema_gym.envs.observation import observe
 from prema_gym.envs.reward import NUM_TERMS, step_reward
@@ -95,9 +95,9 @@ def find_bad_action(words, actions, strict, mode):
     return _NOTHING_WRONG
 
 
-@jit_borrowing
-def step_rows(words, actions, weights, mode, split, outcomes, observations, masks, final_observations):
-    """Step every row; return how many episodes ended.
+@jit_nogil
+def step_rows(words, first, last, actions, weights, mode, split, outcomes, observations, masks, final_observations):
+    """Step rows ``first`` to ``last - 1``; return how many episodes ended.
 
     Parameters
     ----------
@@ -108,7 +108,7 @@ def step_rows(words, actions, weights, mode, split, outcomes, observations, mask
     """
     tables, draws, state = open_book(words)
     ended = 0
-    for i in range(actions.shape[0]):
+    for i in range(first, last):
         row = row_of(state, i)
         if row.machine.outcome != ASKING:
             _clear_outcome(outcomes[i])
