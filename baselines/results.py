@@ -23,7 +23,7 @@ from baselines.measures import (
     episode_values,
     factor,
 )
-from baselines.statistics import TAIL, geometric_mean, interval, pooled_tails, resamples
+from baselines.statistics import TAIL, interval, logarithms, pooled_tails, resamples
 from prema_gym.bounds import antt_bound, weighted_antt_bound
 from prema_gym.config import EnvConfig, NPUConfig
 from prema_gym.errors import PolicyError, PremaError, unknown_name
@@ -138,7 +138,8 @@ class Results:
 
     @cached_property
     def _draws(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]:
-        """Per policy (B, M) resampled means and (B,) resampled tails; (B, 2) resampled means of the bounds."""
+        """Per policy (B, 2 M) resampled means of values and of their logs, (B,) resampled tails; (B, 2) means of the bounds."""
+        columns = {name: np.hstack([values, logarithms(values)]) for name, values in self.values.items()}
         means: dict[str, list[np.ndarray]] = {name: [] for name in self.played}
         tails: dict[str, list[np.ndarray]] = {name: [] for name in self.played}
         bounds = []
@@ -146,7 +147,7 @@ class Results:
             shares = counts / self.episodes
             bounds.append(shares @ self.bounds)
             for name, played in self.played.items():
-                means[name].append(shares @ self.values[name])
+                means[name].append(shares @ columns[name])
                 tails[name].append(pooled_tails(played.ntt, played.priority == HIGH_PRIORITY, counts))
         return (
             {name: np.concatenate(parts) for name, parts in means.items()},
@@ -198,7 +199,7 @@ class Results:
         ahead = ours > theirs if MEASURES[measure].higher_is_better else ours < theirs
         ties = int((ours == theirs).sum())
         wins = int(ahead.sum())
-        geometric = self._geometric(factor(measure, ours, theirs))
+        geometric = self._geometric(policy, reference, measure)
         return Factor(_estimate(float(ratio), draws), geometric, wins, ties, self.episodes - wins - ties)
 
     def difference(self, policy: str, opponent: str, measure: str) -> Difference:
@@ -209,12 +210,13 @@ class Results:
         better = direction is not None and (gap.low > 0 if direction else gap.high < 0)
         return Difference(ours, theirs, gap, better)
 
-    def _geometric(self, ratios: np.ndarray) -> Estimate:
-        mean = float(geometric_mean(ratios))
-        if math.isnan(mean):
-            return Estimate(mean, math.nan, math.nan)
-        logs = np.log(ratios)
-        return _estimate(mean, np.exp(np.concatenate([counts @ logs for counts in resamples(self.episodes)]) / self.episodes))
+    def _geometric(self, policy: str, reference: str, measure: str) -> Estimate:
+        """Return the geometric mean of the factors per episode: the exponential of a difference of mean logarithms."""
+        sign = 1.0 if MEASURES[measure].higher_is_better else -1.0
+        gap = logarithms(self.per_episode(policy, measure)) - logarithms(self.per_episode(reference, measure))
+        column = len(EPISODE_MEASURES) + EPISODE_MEASURES.index(measure)
+        draws = self._draws[0][policy][:, column] - self._draws[0][reference][:, column]
+        return _estimate(float(np.exp(sign * gap.mean())), np.exp(sign * draws))
 
     def _check(self, policy: str, measure: str) -> None:
         if policy not in self.played:

@@ -85,8 +85,6 @@ def pooled_tails(ntt: np.ndarray, chosen: np.ndarray, counts: np.ndarray, quanti
     return out
 
 
-def geometric_mean(ratios: np.ndarray, axis: int = 0) -> np.ndarray:
-    """Return the geometric mean; NaN where a ratio isn't positive and finite."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.where((ratios > 0) & np.isfinite(ratios), np.log(ratios), np.nan)
-    return np.exp(logs.mean(axis=axis))
+def logarithms(values: np.ndarray) -> np.ndarray:
+    """Return the natural logarithms; NaN where there is none, so that a mean over it has none either."""
+    return np.log(values, out=np.full_like(values, np.nan), where=values > 0)

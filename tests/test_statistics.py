@@ -15,7 +15,7 @@ from baselines.episodes import Played
 from baselines.measures import EPISODE_MEASURES, HEADLINES, MEASURES, episode_values, factor, jain
 from baselines.plots import front
 from baselines.results import Results
-from baselines.statistics import geometric_mean, interval, pooled_tails, resamples
+from baselines.statistics import interval, logarithms, pooled_tails, resamples
 from prema_gym.bounds import weighted_antt_bound
 from prema_gym.config import EnvConfig, NPUConfig
 from prema_gym.errors import PolicyError, PremaError
@@ -112,10 +112,9 @@ def test_factors_above_one_are_better_in_every_direction():
     assert factor("sla_violation", np.array([0.0, 0.0]), np.array([0.4, 0.0])).tolist() == [np.inf, 1.0]
 
 
-def test_a_geometric_mean_needs_positive_numbers():
-    assert geometric_mean(np.array([2.0, 8.0])) == pytest.approx(4.0)
-    assert math.isnan(geometric_mean(np.array([2.0, 0.0])))
-    assert math.isnan(geometric_mean(np.array([2.0, np.inf])))
+def test_a_mean_of_logarithms_needs_positive_numbers():
+    assert np.exp(logarithms(np.array([2.0, 8.0])).mean()) == pytest.approx(4.0)
+    assert math.isnan(logarithms(np.array([2.0, 0.0])).mean())
 
 
 def test_the_front_is_what_nothing_dominates():
@@ -167,6 +166,9 @@ def test_factors_wins_and_geometric_means_by_hand(results):
     gained = results.factor("FAST_1", "antt")
     assert gained.ratio.mean == pytest.approx(31 / 8.5)
     assert gained.geometric.mean == pytest.approx((4 * 1 * 0.5 * 20) ** 0.25)
+    assert gained.geometric.low < gained.geometric.mean < gained.geometric.high
+    assert results.factor("FAST_1", "stp").geometric.mean == pytest.approx(((1.5 / 0.375) * 1 * (2 / 3) * (2 / (4 / 30))) ** 0.25)
+    assert math.isnan(results.factor("FAST_1", "sla_violation").geometric.mean)  # some episodes violate nothing
     assert (gained.wins, gained.ties, gained.losses) == (2, 1, 1)
     assert gained.ratio.low < gained.ratio.mean < gained.ratio.high
     lost = results.factor("NP-FCFS", "antt", reference="FAST_1")
