@@ -100,7 +100,7 @@ class Painter:
             draw.rectangle((0, top, WIDTH - 1, top + LANE - 1), fill=HIGHLIGHT)
         middle = top + LANE // 2
         fill = FAINT if row.state == DONE else INK
-        self._text(draw, 12, middle, f"#{row.task}  {row.model} b{row.batch} p{row.priority}", fill=fill)
+        self._text(draw, 12, middle, f"#{row.task}  {row.model}  b{row.batch}  p{row.priority}", fill=fill)
         self._text(draw, STRIP_LEFT - 8, middle, row.state, anchor="rm", fill=fill)
         self._bars(draw, scene, scene.timeline.tasks[row.task], top, span, {row.task: color_of(Kind.EXECUTE, row.priority)})
         values = {

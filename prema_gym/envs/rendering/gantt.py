@@ -34,7 +34,7 @@ Window: TypeAlias = "tuple[float, float] | None"
 TARGETS = (2, 5, 10)
 """SLA targets that are marked by default, in multiples of the isolated time."""
 MIN_SHARE = 0.002
-"""Overhead is drawn at least this share of the window wide: at scale it is thinner than a line."""
+"""A save or restore is drawn at least this share of the window wide: at scale it is thinner than a line."""
 LANE_INCHES, FRAME_INCHES, WIDTH_INCHES = 0.34, 1.7, 11.0
 DPI = 150
 
@@ -44,9 +44,10 @@ _BARS: dict[Kind, dict[str, Any]] = {
     Kind.SAVE: {"height": 0.9, "facecolor": OVERHEAD_COLOR, "edgecolor": "none"},
     Kind.RESTORE: {"height": 0.9, "facecolor": OVERHEAD_COLOR, "edgecolor": "none"},
     Kind.REFILL: {"height": 0.9, "facecolor": OVERHEAD_COLOR, "edgecolor": "none"},
-    Kind.STALL: {"height": 0.9, "facecolor": STALL_COLOR, "edgecolor": "none"},
+    Kind.STALL: {"height": 0.3, "facecolor": STALL_COLOR, "edgecolor": "none"},
 }
 """How each kind but execution is drawn; heights in lanes."""
+_WIDENED = (Kind.SAVE, Kind.RESTORE, Kind.REFILL)
 _TARGET_LINES: dict[bool, dict[str, Any]] = {
     False: {"color": TARGET_COLORS[False], "linewidth": 1.0, "linestyle": ":"},
     True: {"color": TARGET_COLORS[True], "linewidth": 1.8},
@@ -80,7 +81,7 @@ def _draw_lane(ax: Axes, recording: Recording, task: int, lane: int, window: tup
     for order, kind in enumerate((Kind.WAIT, Kind.EXECUTE, Kind.KILLED, Kind.RESTORE, Kind.REFILL, Kind.SAVE, Kind.STALL)):
         style = dict(_bar(kind, priority))
         height = style.pop("height")
-        least = 0.0 if kind in (Kind.WAIT, Kind.EXECUTE) else thin
+        least = thin if kind in _WIDENED else 0.0
         spans = _spans([part for part in recording.timeline.tasks[task] if part.kind is kind], recording, window, least)
         if spans:
             ax.broken_barh(spans, (lane - height / 2, height), linewidth=0.0, zorder=2 + 0.1 * order, **style)
@@ -158,11 +159,11 @@ def _legend(ax: Axes, recordings: Sequence[Recording], targets: Sequence[float])
     handles.append(Line2D([], [], marker=">", markerfacecolor="white", label="arrival", **dots))
     handles.append(Line2D([], [], marker="D", markersize=4.5, label="completion", **dots))
     if targets:
-        handles.append(Line2D([], [], label="SLA target met (× isolated time)", **_TARGET_LINES[False]))
+        handles.append(Line2D([], [], label="SLA target met (× isolated)", **_TARGET_LINES[False]))
         handles.append(Line2D([], [], label="SLA target missed", **_TARGET_LINES[True]))
-    ax.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.42, -0.55 / _axes_inches(ax)), ncols=5, fontsize=7.5, frameon=False
-    )
+    below, columns = (0.42, -0.55 / _axes_inches(ax)), (len(handles) + 1) // 2
+    layout: dict[str, Any] = {"fontsize": 7.5, "frameon": False, "columnspacing": 1.2, "handlelength": 1.8, "handletextpad": 0.6}
+    ax.legend(handles=handles, loc="upper center", bbox_to_anchor=below, ncols=columns, **layout)
 
 
 def _axes_inches(ax: Axes) -> float:

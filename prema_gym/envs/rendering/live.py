@@ -16,7 +16,9 @@ from prema_gym.types import NONE
 
 STRIP_CELLS = 48
 _OVERHEAD = frozenset(ACCOUNTS["overhead"])
-_GLYPHS = {Kind.EXECUTE: "█", Kind.KILLED: "▒", Kind.WAIT: "─", Kind.IDLE: " "}
+_GLYPHS = {Kind.KILLED: "x", Kind.WAIT: "─", Kind.IDLE: " "}
+_RUN_GLYPHS = {1: "▒", 3: "▓", 9: "█"}
+"""Execution, by priority: told apart without colour too."""
 _WAIT_STYLE, _KILLED_STYLE, _OVERHEAD_STYLE = "grey50", "#D55E00", "bold"
 
 
@@ -31,7 +33,8 @@ def _strip(scene: Scene, slices: tuple[Slice, ...], priorities: dict[int, int]) 
         elif part.kind in _OVERHEAD:
             strip.append("!", _OVERHEAD_STYLE)
         elif part.kind is Kind.EXECUTE:
-            strip.append(_GLYPHS[part.kind], PRIORITY_COLORS[priorities.get(part.task, 1)])
+            priority = priorities.get(part.task, 1)
+            strip.append(_RUN_GLYPHS[priority], PRIORITY_COLORS[priority])
         else:
             strip.append(_GLYPHS[part.kind], _KILLED_STYLE if part.kind is Kind.KILLED else _WAIT_STYLE)
     return strip
@@ -60,7 +63,7 @@ def live_table(scene: Scene) -> Any:
         style = "bold" if row.state == RUNS else "dim" if row.state == DONE else ""
         first, *rest = _cells(row)
         task = Text(first, color_of(Kind.EXECUTE, row.priority))
-        table.add_row(task, *rest, _strip(scene, scene.timeline.tasks[row.task], priorities), style=style)
+        table.add_row(task, *map(Text, rest), _strip(scene, scene.timeline.tasks[row.task], priorities), style=style)
     return table
 
 
