@@ -1,7 +1,7 @@
-"""One door to numba: ``jit`` compiles a function and caches it on disk under a key that sees every jitted source.
+"""One door to numba: ``jit`` compiles a function and caches it on disk under a key that sees all it depends on.
 
 numba's own ``cache=True`` watches only the file of the cached function, so an edit to a function that it calls in another file goes
-unnoticed. Here the stamp is a hash of every module that holds jitted code, and of the constants that such code freezes.
+unnoticed. Here the stamp is a hash of the function's module and of all that it imports from this project, directly or not.
 
 ``PREMA_GYM_CACHE`` moves the cache directory; ``NUMBA_DISABLE_JIT=1`` runs everything as plain Python.
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -21,8 +22,7 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 
 Compiled: TypeAlias = Callable[..., Any]
 
-_MARK = "prema_gym._jit import"
-_ALWAYS = ("types.py", "config.py")
+_IMPORT = re.compile(r"^\s*(?:from|import)\s+((?:prema_gym|baselines|agents)(?:\.\w+)*)", re.MULTILINE)
 _ROOT = Path(__file__).resolve().parent
 
 
@@ -34,15 +34,31 @@ def cache_dir() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "prema-gym"
 
 
+def _module_file(module: str) -> Path | None:
+    """Return the file of ``module`` if it lies beside this package, else None."""
+    place = _ROOT.parent.joinpath(*module.split("."))
+    found = [path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file()]
+    return found[0] if found else None
+
+
 @functools.cache
-def jitted_sources_hash() -> str:
-    """Return a hash over the sources of every module with jitted code, here and in ``baselines`` where it lies beside."""
+def _imported(path: Path) -> frozenset[Path]:
+    """Return the files of this project that the module in ``path`` imports from."""
+    modules = _IMPORT.findall(path.read_text(encoding="utf-8"))
+    return frozenset(file for file in map(_module_file, modules) if file is not None)
+
+
+@functools.cache
+def sources_hash(path: Path) -> str:
+    """Return a hash of the module in ``path`` and of everything of this project that it imports, directly or not."""
+    reached, waiting = {path}, [path]
+    while waiting:
+        new = _imported(waiting.pop()) - reached
+        reached |= new
+        waiting += new
     digest = hashlib.sha256()
-    for package in (_ROOT, _ROOT.parent / "baselines"):
-        for path in sorted(package.rglob("*.py")):
-            text = path.read_bytes()
-            if path.name in _ALWAYS or _MARK.encode() in text:
-                digest.update(str(path.relative_to(_ROOT.parent)).encode() + b"\0" + text)
+    for file in sorted(reached):
+        digest.update(file.name.encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
 
 
@@ -58,7 +74,7 @@ class _Locator(_CacheLocator):
         return str(cache_dir() / "numba")
 
     def get_source_stamp(self) -> str:
-        return jitted_sources_hash()
+        return sources_hash(Path(self._py_file))
 
     def get_disambiguator(self) -> str:
         # The path keeps two checkouts that share a cache directory from evicting each other.
