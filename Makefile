@@ -27,6 +27,9 @@ install: $(ALL) ## create .venv with every extra
 compare: $(CORE) ## compare the schedulers on the same episodes; ARGS="--help" lists the options
 	@$(BIN)/python -m baselines.compare $(ARGS)
 
+bench: $(CORE) ## measure speed beside CartPole-v1; ARGS="--quick" tries it out
+	$(BIN)/python -m baselines.bench $(ARGS)
+
 test: $(ALL) ## run all tests, JOBS=2 at a time; ARGS="-k name" selects
 	@$(BIN)/python -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
@@ -67,3 +70,10 @@ differential: $(ALL) ## play EPISODES=2000 random episodes on the kernel and on 
 
 mutation: $(ALL) ## change the simulator line by line and see that the tests notice; takes long
 	@$(BIN)/python tests/mutation.py $(ARGS)
+
+# --- The paper's study ----------------------------------------------------------------------------------------------------------
+
+.PHONY: reproduce
+
+reproduce: $(CORE) ## repeat the paper's study with intervals, in minutes; ARGS="--help" lists the options
+	@$(BIN)/python -m baselines.reproduce $(ARGS)

@@ -61,7 +61,7 @@ def _targets_between(before, after, isolated):
 
 @jit_borrowing
 def _excess(task, before, after):
-    """Return the time beyond the high-priority target that a task gains from age ``before`` to ``after``, over its isolated time."""
+    """Return the time beyond the high-priority target that a task gains while it ages, over its isolated time."""
     if task.priority != HIGH_PRIORITY or after <= HP_TARGET * task.isolated_cycles:
         return 0.0
     return after / task.isolated_cycles - max(before / task.isolated_cycles, HP_TARGET)

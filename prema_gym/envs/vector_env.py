@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def _parts(rows: int, threads: int) -> list[tuple[int, int]]:
     """Return the ranges of rows that threads step; a part too small to be worth a thread is not split off."""
     count = max(min(threads, rows // ROWS_PER_THREAD), 1)
     edges = [rows * k // count for k in range(count + 1)]
-    return list(zip(edges, edges[1:], strict=False))
+    return list(pairwise(edges))
 
 
 def metrics_columns(metrics: np.ndarray) -> dict[str, np.ndarray]:
@@ -54,8 +55,8 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     ignores the row's action, starts its next episode and pays 0), SAME_STEP (the step itself does; ``info["final_obs"]`` and
     ``info["final_info"]`` keep the end) or DISABLED (``reset(options={"reset_mask": mask})`` restarts chosen rows).
     ``info["action_mask"]`` is (n, A) int8. Steps in which an episode ended carry ``info["metrics"]``: float64 arrays, NaN in the
-    other rows. Every array returned is the caller's to keep. ``threads`` may step large batches on several cores: a thread is used for
-    every 1 024 rows, and results don't depend on it.
+    other rows. Every array returned is the caller's to keep. ``threads`` may step large batches on several cores: a thread is used
+    for every 1 024 rows, and results don't depend on it.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012  # Gymnasium declares it so
@@ -147,7 +148,7 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         core = self._core
 
         def step(part: tuple[int, int]) -> int:
-            return step_rows(  # type: ignore[no-any-return]
+            return step_rows(
                 core.simulator.words, *part, actions, core.weights, self._mode, core.split,
                 core.outcomes, core.observations, core.masks, final,
             )  # fmt: skip
