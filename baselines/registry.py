@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
+from pathlib import Path
 
 from baselines.heuristic import Heuristic
 from baselines.policy import Policy
@@ -12,6 +14,9 @@ from prema_gym.errors import PolicyError, unknown_name
 ENTRY_POINTS = "prema_gym.policies"
 """Group whose entry points are functions returning a mapping from policy names to factories of no arguments."""
 Factory = Callable[[], Policy]
+
+INDEX_FILE = Path(__file__).with_name("index.json")
+"""The tuned index rules: parameters, results, and the command that found them (``agents.tune_index`` writes it)."""
 
 _PAPER = "Choi & Rhu, HPCA 2020"
 _CLASSIC = "Classic; baseline of Choi & Rhu, HPCA 2020, section VI."
@@ -44,6 +49,18 @@ def _relatives() -> Iterator[Heuristic]:
     yield Heuristic("EDF", "EDF", "CHECKPOINT", source="Liu & Layland, JACM 1973, on SLA targets.")
     yield Heuristic("LLF", "LLF", "CHECKPOINT", source="Mok, 1983, on SLA targets.")
     yield Heuristic("RANDOM", "RANDOM", "NONE", source="Ours: the floor.")
+
+
+def _tuned() -> Iterator[Heuristic]:
+    """Yield INDEX and INDEX-FRONT-00, -01, ... as frozen in INDEX_FILE; nothing where it is missing."""
+    if not INDEX_FILE.exists():
+        return
+    tuned = json.loads(INDEX_FILE.read_text(encoding="utf-8"))
+    entries = {"INDEX": tuned["index"], **{f"INDEX-FRONT-{number:02}": entry for number, entry in enumerate(tuned["front"])}}
+    for name, entry in entries.items():
+        numbers = {key: entry[key] for key in ("priority_power", "wait_weight", "length_power")}
+        source = "Ours: tuned against PREMA." if name == "INDEX" else "Ours: a point on the front of ANTT and fairness."
+        yield Heuristic(name, "INDEX", entry["mechanism"], **numbers, source=source)
 
 
 class Registry(Mapping[str, Factory]):
@@ -100,5 +117,5 @@ def _builtin(heuristic: Heuristic) -> Factory:
     return lambda: heuristic
 
 
-for _heuristic in (*_paper_family(), *_prema_variants(), *_relatives()):
+for _heuristic in (*_paper_family(), *_prema_variants(), *_relatives(), *_tuned()):
     register_policy(_heuristic.name, _builtin(_heuristic))

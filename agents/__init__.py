@@ -1,0 +1,1 @@
+"""Learned policies: training, evaluation, published weights. The top of the stack: nothing below imports it."""

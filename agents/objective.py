@@ -1,0 +1,48 @@
+"""What is learned for: to dominate an opponent, not to buy one metric with another.
+
+An improvement is the logarithm of how many times better a policy is than its opponent on the same episodes, divided by the scale of
+the measure: what counts as one unit of progress there. The objective is the smallest of the five improvements.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from baselines.episodes import Played
+from baselines.measures import MEASURES
+from baselines.statistics import TAIL
+from prema_gym.metrics import ANTT, FAIRNESS, HIGH_PRIORITY, SLA_VIOLATION, STP
+
+SCALES: dict[str, float] = {"antt": 0.10, "stp": 0.01, "sla_violation": 0.20, "fairness": 0.02, "hp_tail": 0.02}
+"""Unit of progress of each measure, as a difference of logarithms."""
+_SCALES = np.array(list(SCALES.values()))
+_SIGNS = np.array([1.0 if MEASURES[name].higher_is_better else -1.0 for name in SCALES])
+_COLUMNS = (ANTT, STP, SLA_VIOLATION, FAIRNESS)
+_LEAST = 1e-6
+"""Measures are taken to be at least this, so that a logarithm exists."""
+_MEAN_SHARE = 0.05
+"""Weight of the mean improvement in the objective: among equal minima, the better rest wins."""
+_TAIL_HALF_WIDTH = 0.03
+
+
+def five(played: Played, *, smooth: bool = False) -> np.ndarray:
+    """Return the (5,) values of SCALES' measures; ``smooth`` averages ``hp_tail`` over nearby quantiles: less noise."""
+    high = played.ntt[played.priority == HIGH_PRIORITY]
+    quantiles = TAIL + _TAIL_HALF_WIDTH * np.linspace(-1.0, 1.0, 7) if smooth else np.array([TAIL])
+    tail = np.quantile(high, quantiles).mean() if len(high) else np.nan
+    return np.array([*played.metrics[:, _COLUMNS].mean(axis=0), tail])
+
+
+def improvements(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Return the (5,) scaled log-improvements of ``ours`` over ``theirs``, both (5,) of :func:`five`; above 0 is better."""
+    return _SIGNS * np.log(np.maximum(ours, _LEAST) / np.maximum(theirs, _LEAST)) / _SCALES
+
+
+def dominance(gains: np.ndarray) -> float:
+    """Return the objective of (5,) improvements: the smallest, and a little of the mean."""
+    return float(gains.min() + _MEAN_SHARE * gains.mean())
+
+
+def named(values: np.ndarray) -> dict[str, float]:
+    """Return (5,) values by measure."""
+    return {name: float(value) for name, value in zip(SCALES, values, strict=True)}
