@@ -1,24 +1,29 @@
 """prema-gym: scheduling DNN inference on a preemptible accelerator, as a Gymnasium environment.
 
-Importing the package registers ``Prema-v0``; ``gymnasium.make("prema_gym:Prema-v0")`` does both.
+Importing the package registers ``Prema-v0``; ``gymnasium.make("prema_gym:Prema-v0")`` does both. The names below are imported when
+they are first used, so that ``import prema_gym`` does not wait for numba.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 import gymnasium
 
-from prema_gym.config import EnvConfig, NPUConfig, WorkloadConfig
-from prema_gym.errors import (
-    ActionError,
-    ConfigError,
-    ModelError,
-    PolicyError,
-    PremaError,
-    TraceError,
-    UsageError,
-)
-from prema_gym.hardware.layers import BatchedGemm, Conv2d, Embedding, Gemm, Loop, Network, Vector
-from prema_gym.hardware.program import Program, compile_model
-from prema_gym.workloads.models import MODELS, Model, register_model
-from prema_gym.workloads.programs import register_program
+if TYPE_CHECKING:
+    from prema_gym.config import EnvConfig, NPUConfig, WorkloadConfig
+    from prema_gym.errors import (
+        ActionError,
+        ConfigError,
+        ModelError,
+        PolicyError,
+        PremaError,
+        TraceError,
+        UsageError,
+    )
+    from prema_gym.hardware.layers import BatchedGemm, Conv2d, Embedding, Gemm, Loop, Network, Vector
+    from prema_gym.hardware.program import Program, compile_model
+    from prema_gym.workloads.models import MODELS, Model, register_model
+    from prema_gym.workloads.programs import register_program
 
 __version__ = "0.1.0"
 
@@ -47,6 +52,34 @@ __all__ = [
     "register_model",
     "register_program",
 ]
+
+_HOMES = {
+    "config": ("EnvConfig", "NPUConfig", "WorkloadConfig"),
+    "errors": ("ActionError", "ConfigError", "ModelError", "PolicyError", "PremaError", "TraceError", "UsageError"),
+    "hardware.layers": ("BatchedGemm", "Conv2d", "Embedding", "Gemm", "Loop", "Network", "Vector"),
+    "hardware.program": ("Program", "compile_model"),
+    "workloads.models": ("MODELS", "Model", "register_model"),
+    "workloads.programs": ("register_program",),
+}
+"""Public names by the module that defines them."""
+_SUBPACKAGES = ("config", "errors", "hardware", "types", "workloads")
+"""Reached as attributes too: ``prema_gym.workloads.MODELS``."""
+
+if not TYPE_CHECKING:  # a type checker reads the imports above
+
+    def __getattr__(name: str) -> object:
+        if name in _SUBPACKAGES:
+            return import_module(f"{__name__}.{name}")
+        for home, names in _HOMES.items():
+            if name in names:
+                value = getattr(import_module(f"{__name__}.{home}"), name)
+                globals()[name] = value
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__, *_SUBPACKAGES})
+
 
 gymnasium.register(
     id="Prema-v0",

@@ -116,11 +116,23 @@ def test_depthwise_channels_share_the_array():
         "n": 14,
         "groups": 3,
         "compute_cycles": 3 * 446,
+        "memory_cycles": 9
+        + (7 + 7 + 1)
+        + (4 + 4 + 2),  # input, weights and outputs at 511.43 bytes a cycle, each transfer rounded up
+        "fill_cycles": 3 * (446 - 64),
         "dram_bytes": 2 * (32 * 64 + (14 * 9 * 14 * 2 + 4 * 9 * 4) + 32 * 64),
         "cycles": 0,
         "points": 3,
-        "bound": "compute",
+        "bound": "fill",
     }
+
+
+def test_layers_are_bound_by_computing_filling_or_memory():
+    layers = [Gemm(2048, 1024, 1024, name="tall"), Gemm(4, 1024, 1024, name="flat"), Embedding(1024, 4, name="table")]
+    bounds = {row["name"]: row["bound"] for layer in layers for row in compile_model([layer]).layer_table()}
+    assert bounds == {"tall": "compute", "flat": "fill", "table": "memory"}
+    slow = NPUConfig(dram_bytes_per_second=10_000_000_000)
+    assert compile_model([layers[1]], npu=slow).layer_table()[0]["bound"] == "memory"
 
 
 def test_a_convolution_reads_whole_input_rows_with_their_halo():

@@ -24,10 +24,18 @@ def layer_table(lowering: Lowering, timeline: Schedule) -> list[dict[str, Any]]:
         row: dict[str, Any] = {"name": node.name, "kind": work.kind, "passes": passes, "macs": passes * work.macs}
         if work.unit == GEMM:
             row |= {"m": work.rows, "k": work.k, "n": work.n, "groups": work.groups}
-        row |= {name: int(sums[name][i]) for name in ("compute_cycles", "dram_bytes", "cycles", "points")}
-        row["bound"] = "compute" if sums["compute_cycles"][i] >= sums["memory_cycles"][i] else "memory"
+        row |= {name: int(sums[name][i]) for name in ("compute_cycles", "memory_cycles", "dram_bytes", "cycles", "points")}
+        row["fill_cycles"] = row["compute_cycles"] - passes * work.tiles(lowering.npu) * work.rows if work.unit == GEMM else 0
+        row["bound"] = _bound(row)
         rows.append(row)
     return rows
+
+
+def _bound(row: dict[str, Any]) -> str:
+    """Return what a layer is busiest with: "memory" transfers, the array's "fill" (weights in, fill, drain), or "compute"."""
+    if row["memory_cycles"] > row["compute_cycles"]:
+        return "memory"
+    return "fill" if 2 * row["fill_cycles"] > row["compute_cycles"] else "compute"
 
 
 def _sums(lowering: Lowering, timeline: Schedule) -> dict[str, Ints]:

@@ -93,9 +93,11 @@ class Program:
         return self._expand("refill_cycles")
 
     def layer_table(self) -> list[dict[str, Any]]:
-        """Return one row per layer: name, kind, macs, m, k, n, compute_cycles, dram_bytes, cycles, points, bound.
+        """Return one row per layer: name, kind, passes, macs, GEMMs' m, k, n and groups, cycles, dram_bytes, points, bound.
 
-        ``cycles`` is the layer's share of the timeline, and sums to the total; ``bound`` is the busier of engines and memory.
+        ``cycles`` is the layer's share of the timeline, and sums to the total. ``compute_cycles`` and ``memory_cycles`` are how
+        long its engines and the memory port are busy; ``fill_cycles`` is the part of the former in which nothing streams through
+        the array (weights in, fill, drain). ``bound`` is what takes longest: "memory", "fill", or "compute", the rest of computing.
         """
         return layer_table(*self._recompiled("layer_table"))
 
