@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 
 from prema_gym.errors import ModelError, unknown_name
-from prema_gym.hardware.layers import NETWORK_INPUT, Embedding, Layer, LayerBase, Loop, Network
+from prema_gym.hardware.layers import NETWORK_INPUT, Embedding, Gemm, Layer, LayerBase, Loop, Network
 from prema_gym.hardware.shapes import check_layer, input_elements, output_elements
 
 INPUT = 0
@@ -227,9 +227,14 @@ class _Builder:
         if isinstance(node.layer, Embedding) or any(read.elements != self.tensors[read.tensor].elements for read in node.reads):
             return
         needed, held = input_elements(node.layer), sum(read.elements for read in node.reads)
-        if needed > held:
+        if needed > held + self._padding(node):
             given = ", ".join(self.tensors[read.tensor].name for read in node.reads)
             raise self._error(f"layer {node.name!r} reads {needed} elements a sample, but its inputs ({given}) hold {held}.")
+
+    def _padding(self, node: Node) -> int:
+        """Return the elements that zeros may make up for: less than a row, where a GEMM reads a sequence (a hoisted pyramid)."""
+        over_sequence = all(self.tensors[read.tensor].members for read in node.reads)
+        return node.layer.k - 1 if isinstance(node.layer, Gemm) and node.layer.m > 1 and over_sequence else 0
 
     def _mark_outputs(self, last: Layer | Loop) -> None:
         for tensor in self.tensors[1:]:

@@ -1,0 +1,13 @@
+"""Every study by name, in the order in which they run."""
+
+from __future__ import annotations
+
+from baselines.studies.contexts import CONTEXTS
+from baselines.studies.pairs import PAIRS
+from baselines.studies.policies import HEADLINE, POLICY_STUDIES
+from baselines.studies.prediction import PREDICTION
+from baselines.studies.study import Measurement, Study
+from baselines.studies.sweeps import CALIBRATION, SWEEPS
+
+_ALL: tuple[Study | Measurement, ...] = (HEADLINE, PREDICTION, CONTEXTS, PAIRS, CALIBRATION, *POLICY_STUDIES, *SWEEPS)
+STUDIES = {study.name: study for study in _ALL}
