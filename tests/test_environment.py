@@ -15,6 +15,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from hand_made import register_round_programs, task
 
+from prema_gym import Gemm, compile_model, register_program
 from prema_gym.envs.observation import F, G, feature_names
 from prema_gym.envs.reward import REWARD_TERMS
 from prema_gym.errors import ActionError, ConfigError, PremaError, TraceError, UsageError
@@ -237,6 +238,16 @@ def test_a_trace_plays_as_given_in_order_of_arrival() -> None:
         (100, "RNN-SA", 4, 33),
         (900, "short", 1, None),
     ]
+
+
+def test_a_registered_program_is_told_as_predicted_not_as_it_is() -> None:
+    program = compile_model([Gemm(m=4096, k=512, n=512)])
+    register_program("my-gemm", program)
+    env = make()
+    env.reset(options={"trace": [task(0, "my-gemm")]})
+    told = env.unwrapped.view().table["predicted_cycles"][0, 0]
+    assert told != program.total_cycles
+    assert told == pytest.approx(program.total_cycles, rel=0.15)
 
 
 def test_one_task_episodes_work() -> None:

@@ -33,14 +33,25 @@ class Key(NamedTuple):
 
 
 def register_program(name: str, program: Program) -> None:
-    """Let traces and workloads name ``program`` as a model. Registering a name again replaces it for later environments."""
+    """Let traces and workloads name ``program`` as a model, at any batch. Registering a name again replaces it.
+
+    A compiled program whose ``predicted_cycles`` was left alone is told to schedulers as Algorithm 1 predicts it, not as it is. It
+    plays as it was compiled, whatever the environment's NPU.
+    """
     if name in MODELS:
         raise ConfigError(f"register_program({name!r}): the name belongs to a network of MODELS; choose another.")
     if not isinstance(program, Program):
         raise ConfigError(
             f"register_program({name!r}, {program!r}): must be a Program, as compile_model or Program.from_points return."
         )
-    REGISTERED[name] = program
+    REGISTERED[name] = _predicted(program)
+
+
+def _predicted(program: Program) -> Program:
+    if program.source is None or program.predicted_cycles != program.total_cycles:
+        return program
+    network, batch, npu, _ = program.source
+    return dataclasses.replace(program, predicted_cycles=predict_cycles(network, batch, npu, output_length=1))
 
 
 def known_models() -> list[str]:
