@@ -149,7 +149,7 @@ def jit_inline(function: Compiled) -> Compiled:
 
 
 def _interpreted(function: Compiled) -> Compiled:
-    """Return ``function`` for plain Python, where a record's fields are attributes only in a ``recarray``, and integers wrap aloud."""
+    """Return ``function`` for plain Python: a record's fields are attributes only in a ``recarray``, and integers wrap silently."""
 
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
