@@ -40,7 +40,7 @@ def play(mechanism: str, times: int = TIMES) -> np.ndarray:
     # ANTT = (a + b) / 2 and weighted ANTT = (a + 9 b) / 10 give the NTT a of the victim and b of the preemptor.
     preempting = (5 * metrics["weighted_antt"] - metrics["antt"]) / 4
     preempted = 2 * metrics["antt"] - preempting
-    alone = np.array([isolated[trace[1]["model"]] for trace in traces])
+    alone = np.broadcast_to([[isolated[model]] for model in MODEL_NAMES], arrivals.shape).ravel()
     delay = np.rint((preempting - 1) * alone)
     table = np.column_stack([preempted, preempting, metrics["stp"], delay])
     return table.reshape(size, size, times, 4)
@@ -119,6 +119,8 @@ def _draw_delay(axes: Any, rows: list[Json], models: list[str], mechanism: str, 
     axes.set_ylabel("µs (mean; line: largest)", fontsize=9)
     axes.set_xlabel("preempted network", fontsize=8)
     axes.grid(axis="x", visible=False)
+    if not any(row["max"] for row in rows):
+        axes.annotate("none: 0 µs", (0.5, 0.5), xycoords="axes fraction", ha="center", fontsize=10)
 
 
 def _draw_map(figure: Figure, axes: Any, values: list[list[float]], models: list[str], title: str, key: str) -> None:
@@ -135,7 +137,7 @@ def _draw_map(figure: Figure, axes: Any, values: list[list[float]], models: list
     axes.set_ylabel("preempted", fontsize=8)
     axes.set_xlabel("preempting", fontsize=8)
     axes.grid(visible=False)
-    figure.colorbar(image, ax=axes, shrink=0.8)
+    figure.colorbar(image, ax=axes, shrink=0.7, pad=0.03).ax.tick_params(labelsize=7)
 
 
 PAIRS = Measurement("pairs", f"Each network preempting each other at a random time (batch {BATCH})", measure, draw)

@@ -18,6 +18,7 @@ from prema_gym.sim.simulator import Simulator
 from prema_gym.workloads.models import MODELS, Model
 from prema_gym.workloads.models.counting import network_macs
 from prema_gym.workloads.predictor import predict_cycles
+from prema_gym.workloads.programs import Key
 
 DRAWS = 200
 """Pairs of lengths per network and batch; a network without lengths has one program."""
@@ -55,7 +56,7 @@ def samples(config: EnvConfig, draws: int = DRAWS) -> Iterator[Sample]:
             for length, output in pairs:
                 if length not in predictions:
                     predictions[length] = _affine(model.network(length), batch, config)
-                record = simulator.tables.programs[rows[name, batch, length]]
+                record = simulator.tables.programs[rows[Key(name, batch, length)]]
                 actual = simulator.draws.totals[record["first_total"] + min(output, int(record["totals"])) - 1]
                 base, step = predictions[length]
                 macs = batch * network_macs(model.network(length), output)
