@@ -22,11 +22,13 @@ import gymnasium as gym
 import numpy as np
 
 import prema_gym
+from baselines.compare import Parser
 from baselines.episodes import play
 from baselines.registry import make_policy
 from prema_gym._jit import jit_borrowing
 from prema_gym.config import EnvConfig
 from prema_gym.envs.core import Core
+from prema_gym.errors import PremaError
 
 SCHEMA = 1
 SIZES = (1, 64, 1024, 16384)
@@ -38,6 +40,12 @@ import gymnasium as gym, prema_gym; imported = time.perf_counter()
 env = gym.make("Prema-v0"); env.reset(seed=0); env.step(1)
 print(imported - start, time.perf_counter() - imported)
 """
+
+EPILOG = """\
+examples:
+  python -m baselines.bench                     everything, in some minutes
+  python -m baselines.bench --quick             to see that it works
+  python -m baselines.bench --quick --json | jq .single_over_cartpole"""
 
 Chooser = Callable[[Any, dict[str, Any]], np.ndarray]
 
@@ -236,19 +244,44 @@ def measure(quick: bool, say: Callable[[str], None] = print) -> dict[str, Any]:
     }
 
 
-def main(arguments: list[str] | None = None) -> None:
-    """Measure, print, and write ``results/bench.json``."""
-    parser = argparse.ArgumentParser(prog="python -m baselines.bench", description=__doc__.splitlines()[0] if __doc__ else None)
+def build_parser() -> Parser:
+    """Return the parser of the command line."""
+    parser = Parser(
+        "python -m baselines.bench",
+        description="Measure decisions per second beside CartPole-v1's in the same run, as medians. Prints and writes JSON.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--quick", action="store_true", help="few steps and one repeat: to see that it works, not to quote")
-    parser.add_argument("--output", type=Path, default=Path("results"), help="folder of bench.json (default: results)")
-    chosen = parser.parse_args(arguments)
-    results = measure(chosen.quick)
-    chosen.output.mkdir(parents=True, exist_ok=True)
-    path = chosen.output / "bench.json"
-    path.write_text(json.dumps(results, indent=2) + "\n")
-    print(json.dumps(results, indent=2))
-    print(f"wrote {path}")
+    parser.add_argument(
+        "--output", type=Path, default=Path("results"), metavar="DIR", help="folder of bench.json (default results)"
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON alone, and write no file")
+    parser.add_argument("--quiet", action="store_true", help="say nothing of what is being measured")
+    return parser
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure, print, and write ``results/bench.json``; return the exit code."""
+    chosen = build_parser().parse_args(arguments)
+    silent = chosen.quiet or chosen.json
+    try:
+        if not chosen.json:
+            chosen.output.mkdir(parents=True, exist_ok=True)
+        results = measure(chosen.quick, (lambda message: None) if silent else print)
+        print(json.dumps(results, indent=2))
+        if not chosen.json:
+            path = chosen.output / "bench.json"
+            path.write_text(json.dumps(results, indent=2) + "\n")
+            print(f"wrote {path}")
+    except (PremaError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return 130
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

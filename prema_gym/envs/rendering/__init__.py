@@ -1,4 +1,4 @@
-"""Seeing an episode: recordings, Gantt charts, Perfetto traces, and what ``render()`` draws.
+"""Seeing an episode: recordings, Gantt charts, Perfetto traces, and what ``render()`` draws; and seeing a compiled program.
 
 Nothing heavy is imported before it is used: matplotlib by :func:`gantt`, Pillow by frames, rich by the live view, pandas by tables.
 """
@@ -7,6 +7,7 @@ from prema_gym.envs.rendering.gantt import gantt, gantt_compare
 from prema_gym.envs.rendering.perfetto import save_trace
 from prema_gym.envs.rendering.record import RecordDecisions, record
 from prema_gym.envs.rendering.recording import Recording
+from prema_gym.envs.rendering.roofline import context_profile, roofline
 from prema_gym.envs.rendering.timeline import Kind, Slice, Timeline, TimelineBuilder
 
 __all__ = [
@@ -16,8 +17,10 @@ __all__ = [
     "Slice",
     "Timeline",
     "TimelineBuilder",
+    "context_profile",
     "gantt",
     "gantt_compare",
     "record",
+    "roofline",
     "save_trace",
 ]

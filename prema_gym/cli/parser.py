@@ -1,0 +1,120 @@
+"""What all commands of the command line share: a parser with errors on one line, options, printing."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+from prema_gym.config import MECHANISMS, MODEL_NAMES, NPUConfig, WorkloadConfig
+from prema_gym.errors import PremaError
+
+PROG = "prema-gym"
+OK, ERROR, INTERRUPTED = 0, 2, 130
+"""Exit codes."""
+WIDTH = 108
+"""Columns of tables where the output is no terminal."""
+_DEFAULTS = WorkloadConfig()
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line, and whose description and examples keep their lines."""
+
+    def __init__(self, prog: str, **kwargs: Any) -> None:
+        super().__init__(prog, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        """Print ``error: message`` and exit with 2."""
+        self.exit(ERROR, f"error: {message} ({self.prog} --help lists the options)\n")
+
+
+def one_line(error: BaseException) -> str:
+    """Return what is printed of an error the user can do something about."""
+    return "error: " + " ".join(str(error).split())
+
+
+def guarded(run: Callable[[], int | None]) -> int:
+    """Run a command; return its exit code. Errors that its user can do something about become one line."""
+    try:
+        return run() or OK
+    except (PremaError, OSError) as error:
+        if isinstance(error, BrokenPipeError):  # whoever read the output has seen enough
+            sys.stderr.close()
+            return OK
+        print(one_line(error), file=sys.stderr)
+        return ERROR
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return INTERRUPTED
+
+
+def add_npu(parser: argparse.ArgumentParser) -> None:
+    """Add ``--npu``."""
+    parser.add_argument(
+        "--npu", default="prema", metavar="NAME", help=f"hardware preset: {', '.join(NPUConfig.PRESETS)} (default prema)"
+    )
+
+
+def add_episode(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say which episode: those of ``compare``, with the same names and defaults."""
+    add = parser.add_argument
+    add("--seed", type=int, default=0, metavar="S", help="which episode (default 0): that of reset(seed=S)")
+    add("--window", type=float, default=_DEFAULTS.window, metavar="X",
+        help=f"arrivals spread over X times the sum of isolated times; smaller is busier (default {_DEFAULTS.window})")  # fmt: skip
+    add("--tasks", type=int, default=_DEFAULTS.num_tasks, metavar="N", help=f"tasks in the episode (default {_DEFAULTS.num_tasks})")
+    add_npu(parser)
+    add(
+        "--models",
+        nargs="+",
+        default=list(_DEFAULTS.models),
+        metavar="NAME",
+        help=f"networks: {', '.join(MODEL_NAMES)} (default all)",
+    )
+    add("--batches", nargs="+", type=int, default=list(_DEFAULTS.batches), metavar="B", help="batch sizes (default 1 4 16)")
+    add("--mechanisms", nargs="+", default=list(MECHANISMS), metavar="NAME",
+        help=f"ways to evict that are allowed: {', '.join(MECHANISMS)} (default all)")  # fmt: skip
+    add("--decision-every", type=int, default=1, metavar="Q",
+        help="quanta between decisions (default 1; 0: arrivals and completions only)")  # fmt: skip
+
+
+def add_printing(parser: argparse.ArgumentParser) -> None:
+    """Add ``--json`` and ``--quiet``."""
+    parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
+    parser.add_argument("--quiet", action="store_true", help="print results only: no progress, no names of written files")
+
+
+def env_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the environment's arguments that :func:`add_episode`'s options ask for."""
+    workload = {
+        "num_tasks": options.tasks,
+        "window": options.window,
+        "models": tuple(options.models),
+        "batches": tuple(options.batches),
+    }
+    every = None if options.decision_every == 0 else options.decision_every
+    return {"npu": options.npu, "workload": workload, "mechanisms": tuple(options.mechanisms), "decision_every": every}
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` as JSON's types: numbers of NumPy become Python's, NaN and infinity null."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(entry) for entry in value]
+    value = value.item() if hasattr(value, "item") else value
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def print_json(value: Any) -> None:
+    """Print ``value`` as JSON."""
+    print(json.dumps(plain(value), indent=1, allow_nan=False))
+
+
+def save_json(value: Any, path: Path) -> None:
+    """Write ``value`` to ``path`` as JSON, folders included."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(plain(value), indent=1, allow_nan=False) + "\n", encoding="utf-8")

@@ -1,0 +1,247 @@
+"""``prema-gym simulate``: one episode under one policy or several, side by side."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from prema_gym.cli.parser import PROG, Parser, add_episode, add_printing, env_arguments, guarded, print_json, save_json
+from prema_gym.cli.tables import check_pictures, console, new_table
+from prema_gym.errors import UsageError
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from prema_gym.envs.rendering import Recording
+
+DESCRIPTION = """\
+Play one episode under one policy or several: the same arrivals for each. Prints their metrics and every task's NTT."""
+
+EPILOG = f"""\
+examples:
+  {PROG} simulate                                            PREMA on the episode of seed 0
+  {PROG} simulate --policy PREMA --versus P-SJF --seed 3 --gantt out.png --trace out.json
+                                                                two policies: one chart, one trace with both
+  {PROG} simulate --versus NP-FCFS P-SJF --output results    gantt.png, trace.json and simulate.json there
+  {PROG} simulate --tasks 32 --window 0.1 --gantt-window 0 50 --gantt out.pdf
+                                                                a crowd, and the first 50 ms of it
+  {PROG} simulate --policy P-RRB-KILL --events               every event, with its cycle
+  {PROG} simulate --arrivals tasks.json                      tasks of your own: [{{"arrival_cycles": 0, "model": "CNN-AN"}}]
+  {PROG} simulate --versus P-SJF --json | jq .policies       for other programs
+
+A trace opens at https://ui.perfetto.dev. {PROG} compare --list prints every policy with its rule."""
+
+
+class Column(NamedTuple):
+    """A metric in the terminal."""
+
+    metric: str
+    head: str
+    form: str
+    lower_is_better: bool | None
+
+
+COLUMNS = (
+    Column("antt", "ANTT", "{:.3f}", True),
+    Column("stp", "STP", "{:.2f}", False),
+    Column("sla_violation", "SLA viol.", "{:.1%}", True),
+    Column("fairness", "fairness", "{:.3f}", False),
+    Column("worst_ntt", "worst NTT", "{:.2f}", True),
+    Column("elapsed_ms", "elapsed ms", "{:.2f}", None),
+    Column("preemptions", "preemptions", "{:d}", None),
+    Column("decisions", "decisions", "{:d}", None),
+    Column("overhead_share", "overhead", "{:.3%}", None),
+    Column("wasted_share", "wasted", "{:.1%}", None),
+)
+
+
+def build_parser() -> Parser:
+    """Return the parser of the command line."""
+    parser = Parser(f"{PROG} simulate", description=DESCRIPTION, epilog=EPILOG)
+    add = parser.add_argument
+    add("--policy", default="PREMA", metavar="NAME", help="who schedules (default PREMA)")
+    add("--versus", nargs="+", default=[], metavar="NAME", help="others on the same episode")
+    add_episode(parser)
+    add("--arrivals", type=Path, metavar="FILE", help="JSON list of tasks to play in place of a drawn episode")
+    add("--gantt", type=Path, metavar="FILE", help="draw the policies one above the other (.png, .pdf, .svg)")
+    add("--gantt-window", nargs=2, type=float, metavar=("FIRST", "LAST"), help="milliseconds that the chart shows (default all)")
+    add("--trace", type=Path, metavar="FILE", help="write a trace for Perfetto, a process per policy (.json, .json.gz)")
+    add("--output", type=Path, metavar="DIR", help="write gantt.png, trace.json and simulate.json there")
+    add("--events", action="store_true", help="also print every event (with --json: in the JSON)")
+    add_printing(parser)
+    return parser
+
+
+def read_arrivals(path: Path) -> list[dict[str, Any]]:
+    """Return the trace in ``path``; what is in the tasks is the environment's to check."""
+    try:
+        tasks = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--arrivals {path}: is no JSON ({error}).") from error
+    if not isinstance(tasks, list):
+        raise UsageError(f"--arrivals {path}: must be a list of tasks, it is a {type(tasks).__name__}.")
+    return tasks
+
+
+@contextmanager
+def busy(quiet: bool) -> Iterator[None]:
+    """Say on the error stream, where that is a terminal, that something is under way."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield
+        return
+    with console.status("playing (the first run compiles: about a minute)"):
+        yield
+
+
+def policy_names(options: argparse.Namespace) -> list[str]:
+    """Return the policies in order, each once."""
+    return list(dict.fromkeys([options.policy, *options.versus]))
+
+
+def play(options: argparse.Namespace) -> list[Recording]:
+    """Return a recording per policy, all of one episode."""
+    from baselines.recording import record
+    from baselines.registry import make_policy
+
+    trace = None if options.arrivals is None else read_arrivals(options.arrivals)
+    policies = [make_policy(name) for name in policy_names(options)]  # a wrong name is an error before anything is played
+    with busy(options.quiet or options.json):
+        return [record(policy, seed=options.seed, trace=trace, **env_arguments(options)) for policy in policies]
+
+
+def metrics(recording: Recording) -> dict[str, Any]:
+    """Return the metrics of an episode, and what the table shows beside them."""
+    assert recording.metrics is not None
+    more = {
+        "worst_ntt": max(recording.ntt(task) for task in range(len(recording.tasks))),
+        "elapsed_ms": recording.ms(recording.end_cycles),
+        "decisions": len(recording.decisions or ()),
+    }
+    return {**recording.metrics, **more}
+
+
+def summary(recordings: Sequence[Recording], events: bool) -> dict[str, Any]:
+    """Return what ``--json`` prints."""
+    first = recordings[0]
+    policies = {}
+    for recording in recordings:
+        policies[recording.policy] = {"metrics": metrics(recording), "tasks": recording.rows("tasks")}
+        if events:
+            policies[recording.policy]["events"] = recording.rows("events")
+    return {"seed": first.seed, "config": first.config.to_dict(), "policies": policies}
+
+
+def _best(values: Sequence[float], lower_is_better: bool | None) -> float | None:
+    """Return the value to print in bold; None where nothing stands out."""
+    if lower_is_better is None or len(set(values)) < 2:
+        return None
+    return min(values) if lower_is_better else max(values)
+
+
+def metrics_table(recordings: Sequence[Recording], title: str) -> Table:
+    """Return a row per policy, the best of each metric in bold."""
+    from rich.markup import escape
+
+    table = new_table(title)
+    table.add_column("policy", no_wrap=True)
+    measured = [metrics(recording) for recording in recordings]
+    cells = [[escape(recording.policy)] for recording in recordings]
+    for column in COLUMNS:
+        table.add_column(column.head, justify="right", no_wrap=True)
+        values = [entry[column.metric] for entry in measured]
+        best = _best(values, column.lower_is_better)
+        for row, value in zip(cells, values, strict=True):
+            text = column.form.format(value)
+            row.append(f"[bold]{text}[/bold]" if value == best else text)
+    for row in cells:
+        table.add_row(*row)
+    return table
+
+
+def tasks_table(recordings: Sequence[Recording]) -> Table:
+    """Return a row per task: what it is, and its NTT under each policy, the best in bold; a + marks what was cut off."""
+    from rich.markup import escape
+
+    first = recordings[0]
+    table = new_table("NTT of every task")
+    for head in ("task", "model", "batch", "priority", "arrival ms", "isolated ms", *(escape(r.policy) for r in recordings)):
+        table.add_column(head, justify="left" if head == "model" else "right", no_wrap=True)
+    for task, entry in enumerate(first.tasks):
+        values = [recording.ntt(task) for recording in recordings]
+        best = _best(values, True)
+        ends = ["" if recording.tasks[task]["completion_cycles"] >= 0 else "+" for recording in recordings]
+        cells = [f"{value:.2f}{end}" for value, end in zip(values, ends, strict=True)]
+        what = (task, entry["model"], entry["batch"], entry["priority"])
+        times = (first.ms(entry[f"{name}_cycles"]) for name in ("arrival", "isolated"))
+        marked = (f"[bold]{cell}[/bold]" if value == best else cell for cell, value in zip(cells, values, strict=True))
+        table.add_row(*map(str, what), *(f"{ms:.2f}" for ms in times), *marked)
+    return table
+
+
+def print_events(recordings: Sequence[Recording]) -> None:
+    """Print every event, a line each."""
+    for recording in recordings:
+        print(f"\n{recording.policy}: events\n{'ms':>10} {'cycle':>12}  {'event':<10} {'task':>4} {'slot':>4}")
+        for event in recording.rows("events"):
+            task, slot = ("-" if event[key] < 0 else str(event[key]) for key in ("task", "slot"))
+            print(f"{event['ms']:10.4f} {event['cycle']:12d}  {event['event']:<10} {task:>4} {slot:>4}")
+
+
+def title(recording: Recording) -> str:
+    """Return which episode it was."""
+    workload = recording.config.workload
+    if recording.seed is None:
+        return f"{len(recording.tasks)} tasks of your own"
+    return f"Episode of seed {recording.seed}: {workload.num_tasks} tasks, window {workload.window:g}"
+
+
+def show(recordings: Sequence[Recording], events: bool) -> None:
+    """Print the tables."""
+    out = console()
+    out.print(metrics_table(recordings, title(recordings[0])))
+    out.print(tasks_table(recordings))
+    if events:
+        print_events(recordings)
+
+
+def write_files(recordings: Sequence[Recording], options: argparse.Namespace) -> list[Path]:
+    """Write every file that was asked for; return their paths."""
+    from prema_gym.envs.rendering import gantt_compare, save_trace
+
+    folder: Path | None = options.output
+    charts = [path for path in (options.gantt, folder and folder / "gantt.png") if path]
+    traces = [path for path in (options.trace, folder and folder / "trace.json") if path]
+    for path in charts:
+        gantt_compare(recordings, window_ms=options.gantt_window, path=path)
+    for path in traces:
+        save_trace(path, recordings)
+    if folder is None:
+        return [*charts, *traces]
+    save_json(summary(recordings, options.events), folder / "simulate.json")
+    return [*charts, *traces, folder / "simulate.json"]
+
+
+def simulate(options: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
+    check_pictures(options, ["gantt"])
+    recordings = play(options)
+    written = write_files(recordings, options)
+    if options.json:
+        print_json(summary(recordings, options.events))
+        return
+    show(recordings, options.events)
+    for path in written if not options.quiet else ():
+        print(f"wrote {path}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; return its exit code."""
+    options = build_parser().parse_args(arguments)
+    return guarded(lambda: simulate(options))
