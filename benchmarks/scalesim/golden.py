@@ -25,8 +25,9 @@ from pathlib import Path
 ARRAYS = (128, 256, 32)
 FIELDS = ("array", "name", "kind", "m", "k", "n", "groups", "scalesim_cycles", "note")
 MOST_WORK = 6e6
-"""Elements of the demand matrices, array side x cycles, and of the prefetch matrix (padded K x M); larger shapes aren't tried."""
-SECONDS = 90
+"""Elements of the demand matrices, array side x cycles, or of the prefetch matrix (padded K x M); larger shapes aren't tried."""
+TOO_LARGE = "too large: not tried"
+SECONDS = 600
 BYTES = 4 << 30
 
 CONFIG = """[general]
@@ -112,10 +113,10 @@ def _child(row: dict[str, str], side: int, pipe) -> None:
         pipe.send(f"SCALE-Sim fails: {type(error).__name__}: {error}"[:120])
 
 
-def ask(row: dict[str, str], side: int) -> tuple[str, str]:
+def ask(row: dict[str, str], side: int, most_work: float) -> tuple[str, str]:
     """Return (cycles, "") or ("", why there is no figure)."""
-    if work(row, side) > MOST_WORK:
-        return "", "too large: not tried"
+    if work(row, side) > most_work:
+        return "", TOO_LARGE
     ours, theirs = multiprocessing.Pipe(duplex=False)
     process = multiprocessing.Process(target=_child, args=(row, side, theirs))
     process.start()
@@ -138,6 +139,9 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("shapes")
     parser.add_argument("output", type=Path)
+    parser.add_argument("--most-work", type=float, default=MOST_WORK, help="try shapes up to this many elements")
+    parser.add_argument("--only", default="", help="only shapes whose name contains this")
+    parser.add_argument("--arrays", type=int, nargs="+", default=ARRAYS)
     options = parser.parse_args()
     with open(options.shapes, newline="", encoding="utf-8") as file:
         shapes = list(csv.DictReader(file))
@@ -145,11 +149,13 @@ def main() -> None:
     if options.output.exists():
         with options.output.open(newline="", encoding="utf-8") as file:
             done = {(row["array"], row["name"]): row for row in csv.DictReader(file)}
-    rows = sorted(((side, shape) for side in ARRAYS for shape in shapes), key=lambda item: work(item[1], item[0]))
+    chosen = [shape for shape in shapes if options.only in shape["name"]]
+    rows = sorted(((side, shape) for side in options.arrays for shape in chosen), key=lambda item: work(item[1], item[0]))
     for side, shape in rows:
         key = (str(side), shape["name"])
-        if key not in done:
-            cycles, note = ask(shape, side)
+        retry = key in done and done[key]["note"] == TOO_LARGE and work(shape, side) <= options.most_work
+        if key not in done or retry:
+            cycles, note = ask(shape, side, options.most_work)
             kept = {field: shape[field] for field in FIELDS if field in shape}
             done[key] = {**kept, "array": str(side), "scalesim_cycles": cycles, "note": note}
             write(options.output, done, shapes)
