@@ -9,23 +9,25 @@ from pathlib import Path
 
 from prema_gym import __version__
 from prema_gym.cli.commands import COMMANDS, run_command
-from prema_gym.cli.parser import ERROR, OK, PROG, Parser, guarded
+from prema_gym.cli.parser import ERROR, OK, PROG, Parser, examples, guarded
 from prema_gym.errors import UsageError
 
 DESCRIPTION = """\
 Schedule DNN inference on a preemptible NPU: simulate, compare, train, look inside."""
 
-EXAMPLES = f"""\
-examples:
-  {PROG} compare --episodes 200                 the schedulers of the paper on the same 200 episodes
-  {PROG} simulate --policy PREMA --versus P-SJF --seed 3 --gantt out.png --trace out.json
-                                                 one episode under two policies: metrics, chart, Perfetto trace
-  {PROG} inspect CNN-AN --batch 4 --picture roofline.png
-                                                 AlexNet's layers, and what bounds each
-  {PROG} --import my_models inspect MyNet       a network that my_models.py registers
-  {PROG} COMMAND --help                         options and examples of a command
-
-exit codes: 0 all is well, 2 a wrong command line or a file that cannot be written, 130 stopped by Ctrl-C"""
+EPILOG = (
+    examples(
+        ("compare --episodes 200", "the paper's schedulers on the same 200 episodes"),
+        (
+            "simulate --policy PREMA --versus P-SJF --seed 3 --gantt out.png --trace out.json",
+            "one episode, two policies: metrics, chart, trace",
+        ),
+        ("inspect CNN-AN --batch 4 --picture roofline.png", "AlexNet's layers, and what bounds each"),
+        ("--import my_models inspect MyNet", "a network that my_models.py registers"),
+        ("COMMAND --help", "options and examples of a command"),
+    )
+    + "\n\nexit codes: 0 all is well, 2 a wrong command line or a file that cannot be written, 130 stopped by Ctrl-C"
+)
 
 
 def build_parser() -> Parser:
@@ -35,7 +37,7 @@ def build_parser() -> Parser:
         PROG,
         usage=f"{PROG} [--help] [--version] [--import MODULE] COMMAND ...",
         description=f"{DESCRIPTION}\n\ncommands:\n{listed}",
-        epilog=EXAMPLES,
+        epilog=EPILOG,
         add_help=False,
     )
     parser.add_argument("-h", "--help", action="store_true", help="print this, and stop")

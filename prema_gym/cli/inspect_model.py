@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prema_gym.cli.parser import PROG, Parser, add_npu, add_printing, guarded, print_json, save_json
+from prema_gym.cli.parser import PROG, Parser, add_npu, add_printing, examples, guarded, print_json, save_json
 from prema_gym.cli.tables import check_pictures, console, new_table
 from prema_gym.config import MODEL_NAMES, NPUConfig
 from prema_gym.errors import UsageError
@@ -27,18 +27,17 @@ Compile a network for an NPU and print its layers: MACs, cycles, share of the ti
   memory   the DRAM port is busy for longer than the engines are
 Then the context that a checkpoint would save, over the run."""
 
-EPILOG = f"""\
-examples:
-  {PROG} inspect CNN-AN --batch 4                          AlexNet's layers at batch 4
-  {PROG} inspect CNN-AN --batch 4 --npu edge --picture roofline.png
-                                                              on a small NPU, with a roofline
-  {PROG} inspect CNN-VN --context context.png              what a checkpoint saves over the run
-  {PROG} inspect RNN-MT1 --input-length 30 --top 10        a translation of 30 words, the 10 longest layers
-  {PROG} inspect CNN-GN --output results                   roofline.png, context.png and inspect.json there
-  {PROG} inspect CNN-MN --instructions 20                  its first 20 instructions
-  {PROG} inspect CNN-AN --json | jq .layers                for other programs
-  {PROG} inspect --list                                    every network
-  {PROG} --import my_models inspect MyNet                  a network of yours (register_model)"""
+EPILOG = examples(
+    ("inspect CNN-AN --batch 4", "AlexNet's layers at batch 4"),
+    ("inspect CNN-AN --batch 4 --npu edge --picture roofline.png", "on a small NPU, with a roofline"),
+    ("inspect CNN-VN --context context.png", "what a checkpoint saves over the run"),
+    ("inspect RNN-MT1 --input-length 30 --top 10", "a translation of 30 words, the 10 longest layers"),
+    ("inspect CNN-GN --output results", "roofline.png, context.png and inspect.json there"),
+    ("inspect CNN-MN --instructions 20", "its first 20 instructions"),
+    ("inspect CNN-AN --json | jq .layers", "for other programs"),
+    ("inspect --list", "every network"),
+    ("--import my_models inspect MyNet", "a network of yours (register_model)"),
+)
 
 SPARKS = " ▁▂▃▄▅▆▇█"
 SPARK_WIDTH = 72

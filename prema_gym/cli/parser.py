@@ -18,6 +18,8 @@ OK, ERROR, INTERRUPTED = 0, 2, 130
 """Exit codes."""
 WIDTH = 108
 """Columns of tables where the output is no terminal."""
+EXAMPLE_COLUMN = 62
+"""Where the purpose of an example begins."""
 _DEFAULTS = WorkloadConfig()
 
 
@@ -30,6 +32,18 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Print ``error: message`` and exit with 2."""
         self.exit(ERROR, f"error: {message} ({self.prog} --help lists the options)\n")
+
+
+def examples(*pairs: tuple[str, str]) -> str:
+    """Return the examples of a help text: (what follows ``prema-gym``, what it does); a long command has its line to itself."""
+    lines = ["examples:"]
+    for command, purpose in pairs:
+        shown = f"  {PROG} {command}"
+        if len(shown) >= EXAMPLE_COLUMN - 1:
+            lines.append(shown)
+            shown = ""
+        lines.append(f"{shown:<{EXAMPLE_COLUMN}}{purpose}")
+    return "\n".join(lines)
 
 
 def one_line(error: BaseException) -> str:

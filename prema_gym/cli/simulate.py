@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from prema_gym.cli.parser import PROG, Parser, add_episode, add_printing, env_arguments, guarded, print_json, save_json
+from prema_gym.cli.parser import PROG, Parser, add_episode, add_printing, env_arguments, examples, guarded, print_json, save_json
 from prema_gym.cli.tables import check_pictures, console, new_table
 from prema_gym.errors import UsageError
 
@@ -21,19 +21,21 @@ if TYPE_CHECKING:
 DESCRIPTION = """\
 Play one episode under one policy or several: the same arrivals for each. Prints their metrics and every task's NTT."""
 
-EPILOG = f"""\
-examples:
-  {PROG} simulate                                            PREMA on the episode of seed 0
-  {PROG} simulate --policy PREMA --versus P-SJF --seed 3 --gantt out.png --trace out.json
-                                                                two policies: one chart, one trace with both
-  {PROG} simulate --versus NP-FCFS P-SJF --output results    gantt.png, trace.json and simulate.json there
-  {PROG} simulate --tasks 32 --window 0.1 --gantt-window 0 50 --gantt out.pdf
-                                                                a crowd, and the first 50 ms of it
-  {PROG} simulate --policy P-RRB-KILL --events               every event, with its cycle
-  {PROG} simulate --arrivals tasks.json                      tasks of your own: [{{"arrival_cycles": 0, "model": "CNN-AN"}}]
-  {PROG} simulate --versus P-SJF --json | jq .policies       for other programs
-
-A trace opens at https://ui.perfetto.dev. {PROG} compare --list prints every policy with its rule."""
+EPILOG = (
+    examples(
+        ("simulate", "PREMA on the episode of seed 0"),
+        (
+            "simulate --policy PREMA --versus P-SJF --seed 3 --gantt out.png --trace out.json",
+            "two policies: one chart, one trace with both",
+        ),
+        ("simulate --versus NP-FCFS P-SJF --output results", "gantt.png, trace.json and simulate.json there"),
+        ("simulate --tasks 32 --window 0.1 --gantt out.pdf --gantt-window 0 50", "a crowd, and the first 50 ms of it"),
+        ("simulate --policy P-RRB-KILL --events", "every event, with its cycle"),
+        ("simulate --arrivals tasks.json", 'tasks of your own: [{"arrival_cycles": 0, "model": "CNN-AN"}]'),
+        ("simulate --versus P-SJF --json | jq .policies", "for other programs"),
+    )
+    + f"\n\nA trace opens at https://ui.perfetto.dev. {PROG} compare --list prints every policy with its rule."
+)
 
 
 class Column(NamedTuple):

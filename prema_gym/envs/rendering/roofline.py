@@ -31,7 +31,7 @@ LABELLED = 6
 """Layers that are named in a roofline: those that take longest."""
 TOGETHER = 60
 """Pixels within which they share a label."""
-MIB = 1 << 20
+KIB, MIB = 1 << 10, 1 << 20
 DPI = 150
 
 
@@ -136,7 +136,7 @@ def _draw_labels(ax: Axes, points: Sequence[Layer], high: float) -> None:
     """Name the layers that take longest, to the left of where they are."""
     for group in _neighbours(ax, points, high):
         text = "\n".join(f"{point['name']} ({point['share']:.0%})" for point in group)
-        place = (min(group[0]["intensity"], high), group[0]["rate"])
+        place = (min(high, *(point["intensity"] for point in group)), group[0]["rate"])
         offset = (-7 - 12 * float(np.sqrt(group[0]["share"])), 0)
         style: dict[str, Any] = {"fontsize": 7.5, "ha": "right", "va": "center", "zorder": 5}
         box = {"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none", "alpha": 0.7}
@@ -201,19 +201,20 @@ def _straight(program: Program) -> list[dict[str, Any]]:
 def _draw_context(ax: Axes, program: Program) -> None:
     npu = npu_of(program)
     edges, save, restore = context_envelope(program)
-    ms = edges / npu.clock_hz * 1e3
-    ax.stairs(restore / MIB, ms, color="#999999", linewidth=1, label="restore (what resuming loads)")
-    ax.stairs(save / MIB, ms, color="#0072B2", fill=True, alpha=0.75, label="save (what a checkpoint stores)")
-    top, buffer = max(int(restore.max()), int(save.max()), 1) / MIB, npu.ubuf_bytes / MIB
-    if top > 0.6 * buffer:
-        ax.axhline(buffer, color="black", linewidth=0.8, linestyle="--", label="unified buffer")
-    ax.set_ylim(0, 1.15 * top if top <= 0.6 * buffer else 1.1 * max(top, buffer))
+    ms, top = edges / npu.clock_hz * 1e3, max(int(restore.max()), int(save.max()), 1)
+    unit, name = (MIB, "MiB") if top >= MIB // 2 else (KIB, "KiB")
+    ax.stairs(restore / unit, ms, color="#999999", linewidth=1, label="restore (what resuming loads)")
+    ax.stairs(save / unit, ms, color="#0072B2", fill=True, alpha=0.75, label="save (what a checkpoint stores)")
+    near = top > 0.6 * npu.ubuf_bytes
+    if near:
+        ax.axhline(npu.ubuf_bytes / unit, color="black", linewidth=0.8, linestyle="--", label="unified buffer")
+    ax.set_ylim(0, 1.1 * max(top, npu.ubuf_bytes if near else 0) / unit)
     ax.set_xlim(0, ms[-1])
-    ax.set_ylabel("context (MiB)", fontsize=9)
-    us_per_mib = MIB / npu.dram_bytes_per_second * 1e6
-    scales: Any = (lambda mib: mib * us_per_mib, lambda us: us / us_per_mib)
+    ax.set_ylabel(f"context ({name})", fontsize=9)
+    us_per_unit = unit / npu.dram_bytes_per_second * 1e6
+    scales: Any = (lambda size: size * us_per_unit, lambda us: us / us_per_unit)
     times = ax.secondary_yaxis("right", functions=scales)
-    times.set_ylabel("time to move it (µs)", fontsize=9)
+    times.set_ylabel("transfer time, latency apart (µs)", fontsize=9)
     ax.grid(color="#E5E5E5")
     ax.set_axisbelow(True)
 
