@@ -77,3 +77,10 @@ mutation: $(ALL) ## change the simulator line by line and see that the tests not
 
 reproduce: $(CORE) ## repeat the paper's study with intervals, in minutes; ARGS="--help" lists the options
 	@$(BIN)/python -m baselines.reproduce $(ARGS)
+
+# --- The site -------------------------------------------------------------------------------------------------------------------
+
+.PHONY: docs
+docs: $(ALL) ## build the pages into site/; a warning is an error
+	@$(BIN)/python docs/tables.py --check
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet

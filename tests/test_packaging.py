@@ -110,11 +110,3 @@ def test_no_tracked_file_names_a_registry_or_a_path_of_one_machine():
             lines = enumerate(content.decode("utf-8").splitlines(), start=1)
             found += [f"{path.relative_to(ROOT)}:{number}: {line.strip()}" for number, line in lines if pattern.search(line)]
     assert found == []
-
-
-def test_the_python_blocks_of_the_readme_run_as_written(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    blocks = re.findall(r"^```python\n(.*?)^```", text("README.md"), re.MULTILINE | re.DOTALL)
-    assert blocks
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})

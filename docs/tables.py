@@ -1,0 +1,86 @@
+"""The tables of the pages that are made from the code: ``python docs/tables.py`` renews them, with ``--check`` it only looks.
+
+A table stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``. A test holds pages and code together.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from baselines import Results, evaluate
+from baselines.measures import HEADLINES, MEASURES
+from prema_gym.envs.observation import GLOBAL_FEATURES, SLOT_FEATURES, Feature
+
+ROOT = Path(__file__).parents[1]
+RESULT_POLICIES = ("NP-FCFS", "P-HPF", "P-RRB", "P-SJF", "PREMA", "INDEX-SIMPLE")
+RESULT_EPISODES = 1000
+"""As many as ``make compare`` plays: the rows are the same."""
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: int = 0) -> str:
+    """Return a Markdown table; the last ``right`` columns are aligned to the right."""
+    rules = ["---"] * (len(head) - right) + ["--:"] * right
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rules, *rows))
+
+
+def features(listed: Sequence[Feature]) -> str:
+    """Return the table of one part of the observation."""
+    rows = ([str(i), f"`{entry.name}`", entry.meaning, f"[{entry.low:g}, {entry.high:g}]"] for i, entry in enumerate(listed))
+    return table(["index", "feature", "meaning and scale", "clipped to"], rows)
+
+
+def _result(results: Results, policy: str, measure: str) -> str:
+    estimate = results.estimate(policy, measure)
+    percent = measure == "sla_violation"
+    mean, half = (100 * value if percent else value for value in (estimate.mean, estimate.half_width))
+    decimals = 0 if mean >= 100 else 1 if mean >= 10 else 2 if mean >= 0.5 else 3
+    return f"{mean:.{decimals}f}{' %' if percent else ''} ± {half:.{decimals}f}"
+
+
+def results() -> str:
+    """Return the headline measures of a few policies, as ``make compare`` prints them."""
+    played = evaluate(RESULT_POLICIES, RESULT_EPISODES)
+    head = ["policy", *(MEASURES[name].label for name in HEADLINES)]
+    return table(head, ([name, *(_result(played, name, measure) for measure in HEADLINES)] for name in RESULT_POLICIES), right=5)
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "slot features": lambda: features(SLOT_FEATURES),
+    "global features": lambda: features(GLOBAL_FEATURES),
+    "results": results,
+}
+"""What makes each table, by name."""
+PAGES = ("README.md", "docs/environment.md")
+"""Pages that have such tables."""
+
+
+def renewed(page: str) -> str:
+    """Return the text of ``page`` with its tables made anew."""
+
+    def renew(match: re.Match[str]) -> str:
+        return f"{match[1]}\n{TABLES[match[2]]()}\n{match[3]}"
+
+    return re.sub(r"(<!-- begin ([a-z ]+) -->).*?(<!-- end \2 -->)", renew, page, flags=re.DOTALL)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Renew the pages, or under ``--check`` name those that are out of date; return the exit code."""
+    stale = []
+    for name in PAGES:
+        path = ROOT / name
+        before = path.read_text(encoding="utf-8")
+        after = renewed(before)
+        if before != after:
+            stale.append(name)
+            if "--check" not in arguments:
+                path.write_text(after, encoding="utf-8")
+    for name in stale:
+        print(f"{name}: {'out of date, run python docs/tables.py' if '--check' in arguments else 'renewed'}")
+    return int(bool(stale) and "--check" in arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
