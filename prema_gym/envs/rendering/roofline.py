@@ -203,7 +203,7 @@ def _draw_context(ax: Axes, program: Program) -> None:
     edges, save, restore = context_envelope(program)
     ms, top = edges / npu.clock_hz * 1e3, max(int(restore.max()), int(save.max()), 1)
     unit, name = (MIB, "MiB") if top >= MIB // 2 else (KIB, "KiB")
-    ax.stairs(restore / unit, ms, color="#999999", linewidth=1, label="restore (what resuming loads)")
+    ax.stairs(restore / unit, ms, color="#999999", linewidth=1, label="restore (what resuming loads, staged data too)")
     ax.stairs(save / unit, ms, color="#0072B2", fill=True, alpha=0.75, label="save (what a checkpoint stores)")
     near = top > 0.6 * npu.ubuf_bytes
     if near:
