@@ -75,6 +75,8 @@ def run(options: argparse.Namespace, errors: Console) -> dict[str, Json]:
     studies = chosen_studies(options.studies)
     if options.episodes < LEAST_EPISODES:
         raise UsageError(f"--episodes {options.episodes}: must be a whole number of at least {LEAST_EPISODES}.")
+    if options.threads is not None and options.threads < 1:
+        raise UsageError(f"--threads {options.threads}: must be a whole number of at least 1.")
     plays = len(Player.keys(point for study in studies for point in study.points))
     with progress_bar(errors, plays * options.episodes, options.quiet) as report:
         player = Player(options.episodes, options.seed, options.threads or os.cpu_count() or 1, report)

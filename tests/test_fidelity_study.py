@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from baselines.reproduce import main
-from baselines.studies import contexts, pairs, sweeps
+from baselines.studies import contexts, crossovers, pairs, sweeps
 from baselines.studies.catalogue import STUDIES
 from baselines.studies.study import Player
 from prema_gym.config import MODEL_NAMES, EnvConfig, NPUConfig
-from prema_gym.hardware.program import compile_model
+from prema_gym.hardware.program import ProgramLibrary, compile_model
 from prema_gym.workloads.models import MODELS
 from prema_gym.workloads.programs import compile_program
 
@@ -43,7 +43,7 @@ def test_factors_are_those_of_the_comparison(tmp_path):
     assert data["headline"]["antt"]["factor"] == pytest.approx(results.factor("PREMA", "antt").ratio.mean)
 
 
-@pytest.mark.parametrize("arguments", [["--studies", "headlines"], ["--episodes", "1"]])
+@pytest.mark.parametrize("arguments", [["--studies", "headlines"], ["--episodes", "1"], ["--threads", "0"]])
 def test_a_wrong_option_is_one_line(arguments, capsys):
     assert main(["--quiet", *arguments]) == 2
     assert capsys.readouterr().err.count("\n") == 1
@@ -60,6 +60,10 @@ def test_every_study_has_points_that_exist_and_a_name_of_its_own():
 def test_the_windows_distance_is_the_largest_log_ratio():
     point = {"factors": {"antt": {"factor": 7.8 * 2}, "stp": {"factor": 1.4 / 3}, "sla": {"factor": 4.8}}}
     assert sweeps.distance(point) == pytest.approx(math.log(3))
+
+
+def test_crossovers_are_the_steps_at_which_a_sample_takes_longer():
+    assert crossovers.slower((1, 2, 4, 8), (10.0, 8.0, 8.0, 12.0)) == [{"from": 4, "to": 8, "slowdown": 1.5}]
 
 
 def test_a_full_buffer_saves_in_16503_cycles():
@@ -88,6 +92,16 @@ def test_the_context_costs_of_a_program_are_those_of_its_points():
     assert found["points"] == program.num_points
     assert found["save_kib"]["max"] == program.save_bytes.max() / 1024
     assert found["wait_for_commit_us"]["max"] == pytest.approx(np.diff(program.commit_cycles, prepend=0).max() / 700)
+
+
+def test_the_largest_context_of_a_library_is_that_of_all_points_of_its_programs():
+    programs = [compile_model(MODELS["CNN-MN"]), compile_model(MODELS["RNN-SA"], input_length=20, batch=16)]
+    library = ProgramLibrary()
+    for program in programs:
+        library.add(program)
+    found = contexts.library_maxima(library)
+    for field in ("save_bytes", "restore_bytes", "refill_cycles"):
+        assert found[field] == max(int(getattr(program, field).max()) for program in programs)
 
 
 @pytest.mark.parametrize("frames", [201, 202, 203, 799])
