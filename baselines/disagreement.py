@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -59,29 +60,41 @@ class Disagreements:
         """Disagreements per decision."""
         return len(self.rows) / max(self.decisions, 1)
 
+    @cached_property
+    def situations(self) -> list[dict[str, Any]]:
+        """The rows in which a pair of tasks is weighed for the first time, ``decisions`` saying how often it was.
+
+        As long as nothing happens, the same two tasks are weighed at every quantum: one long wait would drown all else.
+        """
+        first: dict[tuple[int, int, int], dict[str, Any]] = {}
+        for row in self.rows:
+            pair = (row["seed"], row["ours_task"], row["theirs_task"])
+            first.setdefault(pair, {**row, "decisions": 0})["decisions"] += 1
+        return list(first.values())
+
     @property
     def seed_of_most(self) -> int:
-        """Seed of the episode in which the two part most often: one to look at."""
-        counts = Counter(row["seed"] for row in self.rows)
+        """Seed of the episode with most situations: one to look at."""
+        counts = Counter(row["seed"] for row in self.situations)
         if not counts:
             raise UsageError(f"{self.policy} and {self.reference} agree at all {self.decisions} decisions.")
         return int(counts.most_common(1)[0][0])
 
     def patterns(self) -> dict[str, int]:
-        """Count what the policy prefers where the two part, as "shorter, lower priority", most frequent first."""
+        """Count what the policy prefers in the situations, as "shorter, lower priority" of the two tasks, most frequent first."""
         length, rank = ("shorter", "as long", "longer"), ("lower priority", "same priority", "higher priority")
         counts = Counter(
             f"{_compared(row['ours_remaining_ms'], row['theirs_remaining_ms'], length)}, "
             f"{_compared(row['ours_priority'], row['theirs_priority'], rank)}"
-            for row in self.rows
+            for row in self.situations
         )
         return dict(counts.most_common())
 
     def to_pandas(self) -> pd.DataFrame:
-        """Return the rows as a data frame."""
+        """Return the situations as a data frame."""
         import pandas as pd
 
-        return pd.DataFrame(self.rows)
+        return pd.DataFrame(self.situations)
 
 
 def disagreements(

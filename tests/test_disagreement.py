@@ -35,7 +35,14 @@ def test_the_shortest_first_prefers_shorter_tasks_of_lower_priority_where_it_par
     assert all(row["ours_predicted_ms"] <= row["theirs_predicted_ms"] for row in found.rows)
     assert all(row["ours_priority"] <= row["theirs_priority"] for row in found.rows)
     assert found.seed_of_most in range(5, 25)
-    assert sum(found.patterns().values()) == len(found.rows) == len(found.to_pandas())
+    assert sum(found.patterns().values()) == len(found.situations) == len(found.to_pandas())
+
+
+def test_a_pair_of_tasks_that_is_weighed_again_and_again_is_one_situation():
+    found = disagreements("P-SJF", "P-HPF", episodes=20)
+    pairs = [(row["seed"], row["ours_task"], row["theirs_task"]) for row in found.situations]
+    assert len(set(pairs)) == len(pairs) < len(found.rows)
+    assert sum(row["decisions"] for row in found.situations) == len(found.rows)
 
 
 def test_how_a_task_is_evicted_is_no_disagreement():
