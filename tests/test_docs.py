@@ -93,7 +93,8 @@ def commands_of(page: str) -> list[str]:
     return [command for command in commands if command and not command.startswith("#")]
 
 
-COMMANDS = [(page, command) for page in PAGES for command in commands_of(page)]
+COMMANDS = [(page, command) for command, page in {command: page for page in PAGES[::-1] for command in commands_of(page)}.items()]
+"""Every command once, with the first page that has it."""
 CODE = [page for page in PAGES if any(block.language == "python" for block in blocks_of(page)) and "/extending/" not in page]
 """Pages with code; those on extending are followed by tests of their own."""
 
