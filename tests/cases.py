@@ -47,6 +47,8 @@ class World:
     slots: int
     rules: Rules
     arguments: dict[str, Any]
+    endless: bool
+    """Whether its episodes are meant to meet the horizon: few long tasks, killed at every quantum, all on the grid."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,10 @@ def world(number: int) -> World:
     latency = rng.choice((0, 0, 0, 1, unit, unit, 4 * unit))
     every = rng.choice((1, 1, 1, 2, 3, None))
     mechanisms = rng.choice((MECHANISMS, MECHANISMS, MECHANISMS, ("CHECKPOINT", "DRAIN"), ("CHECKPOINT",), ("KILL",), ("DRAIN",)))
+    endless = number % 8 == 5
+    if endless:
+        mechanisms = rng.choice((MECHANISMS, ("KILL",), ("KILL",)))
+        slots, quantum, every = rng.choice((2, 2, 3)), rng.choice((10, 20)) * unit + rng.choice((0, 0, 3)), rng.choice((1, 1, 2))
     arguments = {
         "npu": chunk.npu,
         "workload": {"models": list(chunk.programs), "batches": [1], "num_tasks": 1},
@@ -195,7 +201,7 @@ def world(number: int) -> World:
     }
     npu = chunk.npu
     rules = Rules(quantum, latency, every, npu.clock_hz, npu.dram_bytes_per_second, npu.dram_latency_cycles, mechanisms)
-    return World(chunk, slots, rules, arguments)
+    return World(chunk, slots, rules, arguments, endless)
 
 
 def rules_of(config: Any) -> Rules:
@@ -218,7 +224,7 @@ KEEPING = Manner(keep=0.9, illegal=0.01, weights=(2, 1, 1), most_steps=150)
 EVEN = Manner(keep=0.3, illegal=0.1, weights=(1, 1, 1), most_steps=80)
 RESTLESS = Manner(keep=0.0, illegal=0.0, weights=(1, 0, 0), most_steps=80)
 DESTRUCTIVE = Manner(keep=0.1, illegal=0.02, weights=(1, 8, 0), most_steps=400)
-LIVELOCK = Manner(keep=0.0, illegal=0.0, weights=(1, 30, 0), most_steps=600)
+LIVELOCK = Manner(keep=0.0, illegal=0.0, weights=(1, 12, 0), most_steps=600)
 """Kills whatever runs: only what completes within a quantum does, so that long tasks meet the horizon."""
 MANNERS = (KEEPING, KEEPING, EVEN, EVEN, RESTLESS, DESTRUCTIVE, LIVELOCK)
 
@@ -226,14 +232,21 @@ MANNERS = (KEEPING, KEEPING, EVEN, EVEN, RESTLESS, DESTRUCTIVE, LIVELOCK)
 def episode(number: int, place: World) -> Episode:
     """Return episode ``number`` of ``place``."""
     rng = random.Random(f"episode {number}")
-    count = rng.randint(max(1, place.slots // 2), place.slots)
-    names = rng.choices(list(place.library.programs), k=count)
+    count = place.slots if place.endless else rng.randint(max(1, place.slots // 2), place.slots)
+    names = rng.choices(_candidates(place), k=count)
     arrivals = _arrivals(rng, place, [place.library.programs[name].total for name in names])
     trace = [
         {"arrival_cycles": arrival, "model": name, "priority": rng.choice((1, 3, 9))}
         for arrival, name in zip(arrivals, names, strict=True)
     ]
-    return Episode(trace, rng.choice(MANNERS))
+    return Episode(trace, LIVELOCK if place.endless else rng.choice(MANNERS))
+
+
+def _candidates(place: World) -> list[str]:
+    """Return the names of the programs to draw from: all of them, or those on the grid that no quantum suffices for."""
+    programs, unit = place.library.programs, place.library.unit
+    long = [name for name, program in programs.items() if program.total > place.rules.quantum and program.total % unit == 0]
+    return long if place.endless and long else list(programs)
 
 
 def _arrivals(rng: random.Random, place: World, totals: Sequence[int]) -> list[int]:

@@ -15,8 +15,11 @@ from cases import PER_WORLD, Manner, World, choose, episode, reference_tasks, wo
 from reference import view, worth
 from reference.machine import Machine
 
+from prema_gym.envs.observation import GLOBAL_FEATURES, SLOT_FEATURES
 from prema_gym.types import SLOT, STATUS
 
+SLOT_NAMES = [feature.name for feature in SLOT_FEATURES]
+GLOBAL_NAMES = [feature.name for feature in GLOBAL_FEATURES]
 LOOSE = {"min_log_pp", "max_log_pp", "token", "token_whole_wait"}
 """Fields of floating point: compared to 1e-9; all others exactly."""
 
@@ -48,7 +51,7 @@ def compare_shown(observation: np.ndarray, mask: np.ndarray, machine: Machine) -
     """Compare observation and mask."""
     if mask.tolist() != machine.mask():
         raise DifferenceError(f"mask: kernel {mask.tolist()}, reference {machine.mask()}")
-    expected = view.observation(machine)
+    expected = view.observation(machine, SLOT_NAMES, GLOBAL_NAMES)
     if len(expected) != len(observation):
         raise DifferenceError(f"observation: kernel {len(observation)} features, reference {len(expected)}")
     for index, (got, wanted) in enumerate(zip(observation.tolist(), expected, strict=True)):

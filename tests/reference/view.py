@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 from reference.machine import ARRIVAL, COMPLETION, QUANTUM, Machine
 from reference.parts import Task
@@ -65,12 +66,14 @@ def _context(task: Task) -> dict[str, Number]:
     }
 
 
-def observation(machine: Machine) -> list[float]:
-    """Return the flat observation: 15 features per slot, then 9 global ones."""
+def observation(machine: Machine, slot_names: Sequence[str], global_names: Sequence[str]) -> list[float]:
+    """Return the flat observation: the named features of each slot, then the named global ones."""
     features: list[float] = []
     for task in machine.table:
-        features += [0.0] * 15 if task is None else _slot_features(machine, task)
-    return features + _global_features(machine)
+        shown = dict.fromkeys(slot_names, 0.0) if task is None else slot_features(machine, task)
+        features += [shown[name] for name in slot_names]
+    shown = global_features(machine)
+    return features + [shown[name] for name in global_names]
 
 
 def remaining(task: Task) -> float:
@@ -78,44 +81,47 @@ def remaining(task: Task) -> float:
     return max(task.program.predicted - task.position, 0.01 * task.program.predicted)
 
 
-def _slot_features(machine: Machine, task: Task) -> list[float]:
+def slot_features(machine: Machine, task: Task) -> dict[str, float]:
+    """Return what the observation may tell of a task, by feature name."""
     now, predicted = machine.clock, task.program.predicted
     elapsed = now - task.arrival
     saved = task.program.saves[task.context] if task.context is not None else 0
-    return [
-        1.0,
-        float(task is machine.running),
-        float(task.priority == 1),
-        float(task.priority == 3),
-        float(task.priority == 9),
-        clip(math.log(task.token) / 4, 0, 4),
-        clip(math.log(1 + elapsed / predicted) / 4, 0, 4),
-        clip(math.log(1 + task.waited(now) / predicted) / 4, 0, 4),
-        clip(math.log(predicted / REFERENCE) / 4, -4, 4),
-        clip(math.log(remaining(task) / REFERENCE) / 4, -4, 4),
-        clip(task.position / predicted, 0, 4),
-        float(task.position > predicted),
-        float(task.program.estimated),
-        clip(machine.rules.transfer(saved) / 16503, 0, 8),
-        clip(math.log((elapsed + remaining(task)) / predicted) / 4, -2, 4),
-    ]
+    return {
+        "present": 1.0,
+        "running": float(task is machine.running),
+        "priority_low": float(task.priority == 1),
+        "priority_medium": float(task.priority == 3),
+        "priority_high": float(task.priority == 9),
+        "log_token": clip(math.log(task.token) / 4, 0, 4),
+        "log_elapsed": clip(math.log(1 + elapsed / predicted) / 4, 0, 4),
+        "log_waited": clip(math.log(1 + task.waited(now) / predicted) / 4, 0, 4),
+        "log_predicted": clip(math.log(predicted / REFERENCE) / 4, -4, 4),
+        "log_remaining": clip(math.log(remaining(task) / REFERENCE) / 4, -4, 4),
+        "executed": clip(task.position / predicted, 0, 4),
+        "overrun": float(task.position > predicted),
+        "length_estimated": float(task.program.estimated),
+        "saved_context": clip(machine.rules.transfer(saved) / 16503, 0, 8),
+        "log_projected_ntt": clip(math.log((elapsed + remaining(task)) / predicted) / 4, -2, 4),
+        "preemptions": clip(task.preemptions / 8, 0, 4),
+    }
 
 
-def _global_features(machine: Machine) -> list[float]:
+def global_features(machine: Machine) -> dict[str, float]:
+    """Return what the observation may tell of the NPU, by feature name."""
     now = machine.clock
     backlog = sum(remaining(task) for task in machine.table if task is not None)
     least, most = machine.finished.range
-    return [
-        len(machine.waiting) / len(machine.table),
-        clip(math.log(1 + backlog / REFERENCE) / 4, 0, 4),
-        clip(math.log(1 + (now - machine.last_switch) / REFERENCE) / 4, 0, 4),
-        clip(math.log(1 + (now - machine.last_arrival) / REFERENCE) / 4, 0, 4),
-        clip(least / 4, -4, 4),
-        clip(most / 4, -4, 4),
-        float(COMPLETION in machine.causes),
-        float(ARRIVAL in machine.causes),
-        float(QUANTUM in machine.causes),
-    ]
+    return {
+        "ready_share": len(machine.waiting) / len(machine.table),
+        "log_backlog": clip(math.log(1 + backlog / REFERENCE) / 4, 0, 4),
+        "log_since_switch": clip(math.log(1 + (now - machine.last_switch) / REFERENCE) / 4, 0, 4),
+        "log_since_arrival": clip(math.log(1 + (now - machine.last_arrival) / REFERENCE) / 4, 0, 4),
+        "min_log_pp": clip(least / 4, -4, 4),
+        "max_log_pp": clip(most / 4, -4, 4),
+        "completion": float(COMPLETION in machine.causes),
+        "arrival": float(ARRIVAL in machine.causes),
+        "quantum": float(QUANTUM in machine.causes),
+    }
 
 
 def clip(value: float, low: float, high: float) -> float:
