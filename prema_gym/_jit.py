@@ -132,8 +132,8 @@ def jit(function: Compiled) -> Compiled:
 def jit_borrowing(function: Compiled) -> Compiled:
     """Compile ``function`` as :func:`jit` does, but let it use only memory that it is handed: it can't create or return arrays.
 
-    numba then counts no references to arrays, which took more time than the simulation itself. It is inlined into its compiled callers:
-    passing a row along takes more time than most functions that work on it.
+    numba then counts no references to arrays, which took more time than the simulation itself. It is inlined into its compiled
+    callers: passing a row along takes more time than most functions that work on it.
     """
     return _compiled(function, _nrt=False, forceinline=True)
 

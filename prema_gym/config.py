@@ -52,6 +52,13 @@ def _refuses_unknown_fields(cls: type[ConfigT]) -> type[ConfigT]:
     return cls
 
 
+def _plain(value: Any) -> Any:
+    """Return ``value`` with tuples as lists and mappings as dicts, all the way down."""
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, (tuple, list)) else value
+
+
 class Config:
     """What the configurations share: presets, construction from plain JSON, and back."""
 
@@ -88,8 +95,7 @@ class Config:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the fields as plain JSON types, nested configurations included."""
-        plain = dataclasses.asdict(self)  # type: ignore[call-overload]
-        return {key: list(value) if isinstance(value, tuple) else value for key, value in plain.items()}
+        return {key: _plain(value) for key, value in dataclasses.asdict(self).items()}  # type: ignore[call-overload]
 
 
 @_refuses_unknown_fields

@@ -34,7 +34,6 @@ SMALLER = (
 """What long runs are cut down to: from a thousand episodes or steps."""
 SKIPPED_CODE = {
     "RecordVideo": "needs moviepy, which no extra brings",
-    "for _ in range(20):": "random moves may end the episode in fewer steps",
 }
 """Blocks that aren't run: what they contain, and why."""
 MAKE_RUNS = {"compare": "baselines.compare"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 import subprocess
 import sys
@@ -15,7 +16,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from hand_made import register_round_programs, task
 
-from prema_gym import Gemm, compile_model, register_program
+from prema_gym import EnvConfig, Gemm, compile_model, register_program
 from prema_gym.envs.observation import F, G, feature_names
 from prema_gym.envs.reward import REWARD_TERMS
 from prema_gym.errors import ActionError, ConfigError, PremaError, TraceError, UsageError
@@ -292,3 +293,8 @@ def test_ppo_and_maskable_ppo_run() -> None:
     contrib = pytest.importorskip("sb3_contrib")
     sb3.PPO("MlpPolicy", "prema_gym:Prema-v0", device="cpu").learn(2048)
     contrib.MaskablePPO("MlpPolicy", gym.make("prema_gym:Prema-v0"), device="cpu").learn(2048)
+
+
+def test_a_configuration_is_plain_json_all_the_way_down() -> None:
+    config = EnvConfig.coerce({"workload": CNNS, "reward": {"antt": 1.0}})
+    assert EnvConfig.coerce(json.loads(json.dumps(config.to_dict()))) == config

@@ -105,12 +105,12 @@ def step_reward(machine, tasks, now, out):
         if completion != NONE:
             _settle(machine, progress, per_priority)
     ratio = least / most
-    out[_ANTT] = -grown / machine.tasks
-    out[_WEIGHTED_ANTT] = -weighted / machine.priority_sum
-    out[_SLA] = -targets / (machine.tasks * (HIGHEST_TARGET - LOWEST_TARGET + 1))
+    out[_ANTT] = 0.0 - grown / machine.tasks
+    out[_WEIGHTED_ANTT] = 0.0 - weighted / machine.priority_sum
+    out[_SLA] = 0.0 - targets / (machine.tasks * (HIGHEST_TARGET - LOWEST_TARGET + 1))
     out[_STP] = total - machine.progress
     out[_FAIRNESS] = 0.0 if machine.outcome == ASKING else ratio
     out[_FAIRNESS_SHAPED] = ratio - machine.fairness
-    out[_HP_EXCESS] = -excess / machine.tasks
+    out[_HP_EXCESS] = 0.0 - excess / machine.tasks
     machine.progress = total
     machine.fairness = ratio
