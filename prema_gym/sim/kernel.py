@@ -468,10 +468,11 @@ def _is_asked(row, tables, cause):
 
 @jit_borrowing
 def _first_ready(row):
-    for i in range(row.slots.shape[0]):
-        if row.slots[i].state == READY:
-            return i
-    return KEEP
+    """Return the lowest slot that waits; one does."""
+    index = 0
+    while row.slots[index].state != READY:
+        index += 1
+    return index
 
 
 @jit_borrowing
