@@ -232,5 +232,5 @@ class AnyEpisode(RuleBasedStateMachine):
 
 TestAnyEpisode = AnyEpisode.TestCase
 TestAnyEpisode.settings = settings(
-    max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    max_examples=100, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )

@@ -1,0 +1,66 @@
+"""Rewards and metrics at their edges: bad weights, targets met to the cycle, episodes that are cut off."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import pytest
+
+from prema_gym import Program, register_program
+from prema_gym.envs.observation import F, G, feature_names
+from prema_gym.envs.reward import REWARD_TERMS, reward_weights
+from prema_gym.errors import ConfigError
+from prema_gym.metrics import targets_passed
+
+LENGTH = 100
+
+
+def _metrics(waits: int, priority: int = 9) -> dict[str, Any]:
+    """Play two tasks of 100 cycles, the second of which waits for the first ``waits`` times 100 cycles; return the metrics."""
+    register_program("first", Program.from_points(waits * LENGTH, [waits * LENGTH]))
+    register_program("second", Program.from_points(LENGTH, [LENGTH]))
+    workload = {"models": ["first", "second"], "num_tasks": 2}
+    env = gymnasium.make("prema_gym:Prema-v0", workload=workload, decision_every=None, disable_env_checker=True).unwrapped
+    trace = [{"arrival_cycles": 0, "model": name, "priority": priority} for name in ("first", "second")]
+    env.reset(options={"trace": trace})
+    *_, info = env.step(1)
+    return info["metrics"]
+
+
+@pytest.mark.parametrize("reward", [{}, [], None, 3, {"antt": True}, {"antt": float("nan")}, {"antt": "1"}, {"ntt": 1.0}, "ntt"])
+def test_a_reward_is_a_term_or_finite_weights_of_terms(reward: Any) -> None:
+    with pytest.raises(ConfigError, match="reward"):
+        reward_weights(reward)
+
+
+def test_weights_lie_in_the_order_of_the_terms() -> None:
+    assert reward_weights("sla").tolist() == [float(name == "sla") for name in REWARD_TERMS]
+    assert reward_weights({"stp": 2, "antt": 0.5}).tolist() == [0.5, 0, 0, 2.0, 0, 0, 0]
+
+
+def test_a_target_is_violated_once_it_is_exceeded() -> None:
+    assert _metrics(waits=2)["sla_violation_at"] == {str(target): 0.5 * (target == 2) for target in range(2, 21)}
+    assert _metrics(waits=1)["sla_violation"] == 0
+    assert _metrics(waits=20)["sla_violation"] == 0.5
+
+
+@pytest.mark.parametrize(("elapsed", "passed"), [(0, 0), (20, 0), (21, 1), (30, 1), (31, 2), (200, 18), (201, 19), (9999, 19)])
+def test_targets_passed_counts_from_2_to_20_isolated_times(elapsed: int, passed: int) -> None:
+    assert targets_passed(elapsed, 10) == passed
+
+
+def test_time_beyond_2_3_isolated_times_is_excess_of_high_priority_alone() -> None:
+    assert _metrics(waits=2)["hp_excess"] == pytest.approx((3 - 2.3) / 2)
+    assert _metrics(waits=2, priority=3)["hp_excess"] == 0
+
+
+def test_a_fair_share_is_progress_per_priority() -> None:
+    assert _metrics(waits=3)["fairness"] == pytest.approx(1 / 4)
+    assert _metrics(waits=3)["stp"] == pytest.approx(1 + 1 / 4)
+
+
+def test_every_element_of_an_observation_has_a_name() -> None:
+    names = feature_names(3)
+    assert len(set(names)) == len(names) == 3 * F + G
+    assert (names[0], names[F], names[3 * F]) == ("slot0.present", "slot1.present", "ready_share")
