@@ -103,8 +103,7 @@ def imports_of(source: str, module: str, *, is_package: bool = False, known: set
 
 
 IMPORTS = {
-    name: imports_of(path.read_text(encoding="utf-8"), name, is_package=path.name == "__init__.py")
-    for name, path in FILES.items()
+    name: imports_of(path.read_text(encoding="utf-8"), name, is_package=path.name == "__init__.py") for name, path in FILES.items()
 }
 
 
