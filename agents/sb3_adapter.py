@@ -1,4 +1,4 @@
-"""The native vector environment as a stable-baselines3 ``VecEnv``: what ``DummyVecEnv`` over single environments does, at its speed."""
+"""The native vector environment as a stable-baselines3 ``VecEnv``: ``DummyVecEnv`` over single environments, but fast."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ Indices = None | int | Iterable[int]
 class PremaVecEnv(VecEnv):
     """``num_envs`` rows of ``Prema-v0`` for stable-baselines3; ``arguments`` are the environment's.
 
-    A row whose episode ends starts the next one in the same step: the observation returned is the next episode's, and the row's info
-    holds ``terminal_observation``, ``TimeLimit.truncated`` and ``metrics``. Masks (``env_method("action_masks")``) are those of the
-    next decision. Infos of rows in play are empty; what every step has is in :attr:`elapsed_ms` and :attr:`reward_terms`.
+    A row whose episode ends starts the next one in the same step: the observation returned is the next episode's, and the row's
+    info holds ``terminal_observation``, ``TimeLimit.truncated`` and ``metrics``. Masks (``env_method("action_masks")``) are those
+    of the next decision. Infos of rows in play are empty; what every step has is in :attr:`elapsed_ms` and :attr:`reward_terms`.
     """
 
     def __init__(self, num_envs: int, *, split: str = "env", **arguments: Any) -> None:
@@ -44,7 +44,7 @@ class PremaVecEnv(VecEnv):
 
     def seed(self, seed: int | None = None) -> Sequence[int | None]:
         """Make the next reset start from ``seed``; row i gets ``seed + i``. None draws one."""
-        chosen = int(np.random.randint(0, np.iinfo(np.uint32).max)) if seed is None else seed
+        chosen = int(np.random.default_rng().integers(1 << 32)) if seed is None else seed
         self._next_seeds = chosen
         return [chosen + row for row in range(self.num_envs)]
 

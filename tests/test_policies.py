@@ -12,6 +12,7 @@ from baselines.heuristic import Heuristic
 from prema_gym.bounds import antt_bound, weighted_antt_bound
 from prema_gym.config import EnvConfig
 from prema_gym.envs.actions import decode, encode
+from prema_gym.envs.observation import F
 from prema_gym.envs.view import View
 from prema_gym.errors import PolicyError
 from prema_gym.metrics import ANTT, STP, UNFINISHED, WEIGHTED_ANTT
@@ -107,7 +108,13 @@ def permuted(view: View, truth: np.ndarray, order: np.ndarray) -> tuple[View, np
         old = view.status[field]
         status[field] = np.where(old >= 0, place[np.arange(len(old)), np.maximum(old, 0)], old)
     slots = np.take_along_axis(view.slots, order, axis=1)
-    moved = View(view.config, status, np.ascontiguousarray(slots), view.mask, view.observation)
+    count = slots.shape[1]
+    features, columns = view.observation[:, : count * F], view.mask[:, 1:]
+    features = np.take_along_axis(features.reshape(-1, count, F), order[..., None], axis=1).reshape(features.shape)
+    columns = np.take_along_axis(columns.reshape(-1, count, 3), order[..., None], axis=1).reshape(columns.shape)
+    mask = np.concatenate([view.mask[:, :1], columns], axis=1)
+    observation = np.concatenate([features, view.observation[:, count * F :]], axis=1)
+    moved = View(view.config, status, np.ascontiguousarray(slots), mask, observation)
     return moved, np.take_along_axis(truth, order, axis=1)
 
 
