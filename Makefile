@@ -84,3 +84,13 @@ reproduce: $(CORE) ## repeat the paper's study with intervals, in minutes; ARGS=
 docs: $(ALL) ## build the pages into site/; a warning is an error
 	@$(BIN)/python docs/tables.py --check
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# --- Learning -------------------------------------------------------------------------------------------------------------------
+
+.PHONY: train tune-index
+
+train: $(ALL) ## train a scheduler in minutes; ARGS="--help" lists the options
+	@$(BIN)/python -m agents.train $(if $(ARGS),$(ARGS),--algo cma)
+
+tune-index: $(ALL) ## tune the index rule and its front, the opponents of learned policies; ARGS="--help" lists the options
+	@$(BIN)/python -m agents.tune_index $(ARGS)
