@@ -227,4 +227,4 @@ def start(mutant: Mutant, episodes: int, seconds: float, tests: list[str]) -> in
 def _run_tests(tests: list[str]) -> bool:
     import pytest
 
-    return pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests]) != 0
+    return pytest.main(["-x", "-q", "-W", "ignore", "--assert=plain", "-p", "no:cacheprovider", *tests]) != 0
