@@ -40,8 +40,8 @@ def improvements(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
 
 GROUPS = 20
 """Parts that episodes are dealt into for :func:`lower_bounds`."""
-CAUTION = 2.0
-"""Standard errors that :func:`lower_bounds` takes off."""
+CAUTION = 4.0
+"""Standard errors that :func:`lower_bounds` takes off: two for having chosen the best of many, two for the interval to be shown."""
 
 
 def lower_bounds(ours: Played, theirs: Played) -> np.ndarray:
