@@ -60,6 +60,19 @@ def test_a_fair_share_is_progress_per_priority() -> None:
     assert _metrics(waits=3)["stp"] == pytest.approx(1 + 1 / 4)
 
 
+def test_an_episode_of_one_cycle_is_all_useful() -> None:
+    register_program("instant", Program.from_points(1, [1]))
+    env = gymnasium.make("prema_gym:Prema-v0", workload={"models": ["instant"], "num_tasks": 1}, disable_env_checker=True)
+    env.reset(options={"trace": [{"arrival_cycles": 0, "model": "instant"}]})
+    *_, info = env.step(1)
+    assert info["metrics"]["useful_share"] == 1.0
+
+
+def test_counts_are_whole_numbers() -> None:
+    metrics = _metrics(waits=2)
+    assert (type(metrics["preemptions"]), type(metrics["unfinished"])) == (int, int)
+
+
 def test_every_element_of_an_observation_has_a_name() -> None:
     names = feature_names(3)
     assert len(set(names)) == len(names) == 3 * F + G
