@@ -18,7 +18,7 @@ ALL := $(VENV)/.all
 .PHONY: help install compare test check format clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
 	@echo '  ARGS="..." is handed to the program (compare) or to pytest (test), PIP_ARGS="..." to pip.'
 

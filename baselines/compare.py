@@ -27,9 +27,9 @@ DEFAULT_POLICIES = (
     "NP-FCFS", "NP-HPF", "NP-SJF", "NP-TOKEN", "NP-PREMA",
     "P-RRB", "P-FCFS", "P-HPF", "P-SJF", "P-TOKEN",
     "PREMA", "PREMA-CHECKPOINT", "PREMA-KILL", "PREMA-COMMIT", "PREMA-WHOLE-WAIT", "PREMA-ORACLE",
-    "SRPT", "INDEX-SIMPLE", "EDF", "LLF", "RANDOM",
+    "SRPT", "INDEX-SIMPLE", "INDEX", "EDF", "LLF", "RANDOM",
 )  # fmt: skip
-"""What is compared unless ``--policies`` says otherwise, in this order."""
+"""What is compared unless ``--policies`` says otherwise, in this order; published learned policies follow."""
 GANTT_POLICIES = ("NP-FCFS", "P-SJF", "PREMA")
 _DEFAULTS = WorkloadConfig()
 _ERROR, _INTERRUPTED = 2, 130
@@ -81,8 +81,9 @@ def build_parser() -> Parser:
         help=f"arrivals spread over X times the sum of isolated times; smaller is busier (default {_DEFAULTS.window})")  # fmt: skip
     add("--tasks", type=int, default=_DEFAULTS.num_tasks, metavar="N", help=f"tasks per episode (default {_DEFAULTS.num_tasks})")
     add("--npu", default="prema", metavar="NAME", help=f"hardware preset: {', '.join(NPUConfig.PRESETS)} (default prema)")
-    add("--policies", nargs="+", default=list(DEFAULT_POLICIES), metavar="NAME",
-        help=f"policies in the table's order; all: every registered one (default: {', '.join(DEFAULT_POLICIES)})")  # fmt: skip
+    add("--policies", nargs="+", default=[*DEFAULT_POLICIES, *POLICIES.plugins()], metavar="NAME",
+        help="policies in the table's order; all: every registered one (default: "
+        f"{', '.join(DEFAULT_POLICIES)} and installed learned ones)")  # fmt: skip
     add(
         "--models",
         nargs="+",

@@ -69,6 +69,7 @@ class Registry(Mapping[str, Factory]):
     def __init__(self) -> None:
         self._factories: dict[str, Factory] = {}
         self._plugins_loaded = False
+        self._plugins: list[str] = []
 
     def add(self, name: str, factory: Factory) -> None:
         """Register ``factory`` as ``name``; raises :class:`PolicyError` if the name is taken."""
@@ -83,6 +84,12 @@ class Registry(Mapping[str, Factory]):
         for entry in entry_points(group=ENTRY_POINTS):
             for name, factory in entry.load()().items():
                 self.add(name, factory)
+                self._plugins.append(name)
+
+    def plugins(self) -> list[str]:
+        """Return the names that installed packages added, published learned policies among them."""
+        self._load_plugins()
+        return list(self._plugins)
 
     def __getitem__(self, name: str) -> Factory:
         self._load_plugins()

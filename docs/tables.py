@@ -15,7 +15,7 @@ from baselines.measures import HEADLINES, MEASURES
 from prema_gym.envs.observation import GLOBAL_FEATURES, SLOT_FEATURES, Feature
 
 ROOT = Path(__file__).parents[1]
-RESULT_POLICIES = ("NP-FCFS", "P-HPF", "P-RRB", "P-SJF", "PREMA", "INDEX-SIMPLE")
+RESULT_POLICIES = ("NP-FCFS", "P-HPF", "P-RRB", "P-SJF", "PREMA", "INDEX-SIMPLE", "INDEX", "LEARNED-CMA")
 RESULT_EPISODES = 1000
 """As many as ``make compare`` plays: the rows are the same."""
 

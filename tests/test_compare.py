@@ -33,8 +33,8 @@ def test_one_run_prints_a_table_and_writes_the_files(tmp_path, capsys):
     assert written["episodes"] == 6
     assert written["seed"] == 5
     assert written["npu"] == "prema"
-    assert list(written["policies"]) == list(DEFAULT_POLICIES)
-    assert set(written["versus_np_fcfs"]) == set(DEFAULT_POLICIES) - {"NP-FCFS"}
+    assert list(written["policies"]) == [*DEFAULT_POLICIES, *POLICIES.plugins()]
+    assert set(written["versus_np_fcfs"]) == {*DEFAULT_POLICIES, *POLICIES.plugins()} - {"NP-FCFS"}
     for key in ("antt", "stp", "fairness", "sla_violation", "hp_tail", "weighted_antt", "preemptions", "overhead_share"):
         assert set(written["policies"]["PREMA"][key]) == {"mean", "ci95"}
 
@@ -43,7 +43,7 @@ def test_the_default_list_holds_the_papers_schedulers():
     paper = {"NP-FCFS", "NP-HPF", "NP-TOKEN", "NP-SJF", "NP-PREMA", "P-RRB", "P-HPF", "P-TOKEN", "P-SJF"}
     assert paper <= set(DEFAULT_POLICIES)
     assert {name for name in POLICIES if name.startswith("PREMA")} <= set(DEFAULT_POLICIES)
-    assert {"SRPT", "INDEX-SIMPLE", "EDF", "LLF", "RANDOM"} <= set(DEFAULT_POLICIES)
+    assert {"SRPT", "INDEX-SIMPLE", "INDEX", "EDF", "LLF", "RANDOM"} <= set(DEFAULT_POLICIES)
 
 
 def test_json_goes_to_stdout_alone(capsys, tmp_path, monkeypatch):
