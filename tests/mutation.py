@@ -17,7 +17,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 TARGETS = ("prema_gym.sim.kernel", "prema_gym.metrics", "prema_gym.envs.reward", "prema_gym.sim.simulator")
-TESTS = ("test_hand_solved.py", "test_reward_and_metrics.py")
+TESTS = (
+    "test_hand_solved.py",
+    "test_reward_and_metrics.py",
+    "test_simulator.py",
+    "test_differential.py::test_rows_of_a_vector_play_what_the_reference_plays",
+)
 """What survivors of the episodes are shown to."""
 PRELOADED = ("numpy", "numba", "gymnasium", "scipy.special", "hypothesis", "pytest")
 """Imported once, before the processes fork."""

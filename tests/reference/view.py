@@ -11,6 +11,26 @@ from reference.parts import Task
 Number = int | float
 
 CAUSE_BITS = {COMPLETION: 1, ARRIVAL: 2, QUANTUM: 4}
+EMPTY_SLOT = {
+    "state": 0,
+    "task": -1,
+    "program": -1,
+    "priority": 0,
+    "arrival_cycles": 0,
+    "predicted_cycles": 0,
+    "length_estimated": False,
+    "executed_cycles": 0,
+    "waited_cycles": 0,
+    "accounted_cycles": 0,
+    "token": 0.0,
+    "token_whole_wait": 0.0,
+    "last_dispatch_cycles": -1,
+    "preemptions": 0,
+    "saved_bytes": 0,
+    "restore_bytes": 0,
+    "refill_cycles": 0,
+}
+"""Nothing of a task stays behind it."""
 REFERENCE = 1e6
 """Cycles that absolute times are taken relative to."""
 
@@ -34,10 +54,10 @@ def status(machine: Machine) -> dict[str, Number]:
 
 
 def slot(machine: Machine, index: int) -> dict[str, Number]:
-    """Return the row ``index`` of the context table by field name; an empty slot has only a state."""
+    """Return the row ``index`` of the context table by field name."""
     task = machine.table[index]
     if task is None:
-        return {"state": 0}
+        return dict(EMPTY_SLOT)
     return {
         "state": 1 if task.ready else 2,
         "task": task.index,

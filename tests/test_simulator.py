@@ -1,0 +1,71 @@
+"""What lies around the kernel: seeds, drawn predictions, injected traces, copies."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from prema_gym import Program, register_program
+from prema_gym.sim.simulator import Simulator
+
+
+def _make(**workload: Any) -> Any:
+    for name, cycles in (("long", 900), ("short", 70)):
+        register_program(name, Program.from_points(cycles, range(10, cycles + 1, 10), 512))
+    workload = {"models": ["long", "short"], "num_tasks": 4, **workload}
+    return gymnasium.make("prema_gym:Prema-v0", workload=workload, quantum_cycles=40, disable_env_checker=True).unwrapped
+
+
+def _episode(env: Any, seed: int | None = None) -> list[tuple[int, str, int]]:
+    """Return (arrival, model, priority) of the tasks that a reset draws."""
+    env.reset(seed=seed)
+    return [(task["arrival_cycles"], task["model"], task["priority"]) for task in env.tasks()]
+
+
+def test_a_seed_starts_its_own_sequence_of_episodes() -> None:
+    env = _make()
+    first, second = _episode(env, 5), _episode(env)
+    assert first != second
+    assert [_episode(env, 5), _episode(env)] == [first, second]
+    assert _episode(env, 6) != first
+
+
+def test_seeds_count_modulo_two_to_the_64() -> None:
+    simulator = Simulator(_make().config)
+    simulator.seed(0, (1 << 64) + 7)
+    assert simulator.state.machine[0]["seed"] == 7
+
+
+def test_an_error_of_the_predictor_scatters_predictions_but_not_lengths() -> None:
+    env = _make(models=["long"], predictor_error=0.5)
+    env.reset(seed=1)
+    assert {task["isolated_cycles"] for task in env.tasks()} == {900}
+    assert len({task["predicted_cycles"] for task in env.tasks()}) == 4
+
+
+def test_a_trace_keeps_the_output_lengths_that_it_gives() -> None:
+    env = gymnasium.make(
+        "prema_gym:Prema-v0", workload={"models": ["RNN-MT1"], "batches": [1], "num_tasks": 2}, disable_env_checker=True
+    ).unwrapped
+    task = {"model": "RNN-MT1", "batch": 1, "input_length": 12}
+    env.reset(options={"trace": [{"arrival_cycles": 0, "output_length": length} | task for length in (7, 19)]})
+    assert [task["output_length"] for task in env.tasks()] == [7, 19]
+    assert env.tasks()[0]["isolated_cycles"] < env.tasks()[1]["isolated_cycles"]
+    assert env.tasks()[0]["predicted_cycles"] == env.tasks()[1]["predicted_cycles"]
+
+
+def test_a_copy_plays_on_as_the_original_does() -> None:
+    env = _make()
+    env.reset(seed=3)
+    env.step(env.action_masks().argmax())
+    copy = pickle.loads(pickle.dumps(env))
+    over = False
+    while not over:
+        action = env.action_masks().argmax()
+        (expected, reward, over, _, _), (got, copied_reward, *_) = env.step(action), copy.step(action)
+        np.testing.assert_array_equal(got, expected)
+        assert copied_reward == reward
+    assert copy.tasks() == env.tasks()
