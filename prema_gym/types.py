@@ -127,7 +127,6 @@ MACHINE = np.dtype(
     [
         ("run_start_cycles", np.int64),  # up to when the running task's progress is in executed_cycles
         ("dispatch_position_cycles", np.int64),  # executed_cycles at its dispatch: it must commit beyond it
-        ("invocation_cycles", np.int64),  # the latest invocation
         ("quantum_due_cycles", np.int64),
         ("horizon_cycles", np.int64),
         ("step_start_cycles", np.int64),  # clock of the decision being carried out: the reward's interval starts here

@@ -7,9 +7,12 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import pytest
 
 from prema_gym import Program, register_program
+from prema_gym.errors import TraceError
 from prema_gym.sim.simulator import Simulator
+from prema_gym.workloads.trace import TraceTask
 
 
 def _make(**workload: Any) -> Any:
@@ -69,3 +72,28 @@ def test_a_copy_plays_on_as_the_original_does() -> None:
         np.testing.assert_array_equal(got, expected)
         assert copied_reward == reward
     assert copy.tasks() == env.tasks()
+
+
+def test_a_wider_window_spreads_arrivals() -> None:
+    def last_arrival(window: float) -> int:
+        return max(arrival for arrival, _, _ in _episode(_make(window=window), 5))
+
+    assert 0 < last_arrival(0.25) < last_arrival(2.0)
+
+
+def test_a_simulator_knows_its_size_and_starts_with_the_first_episode_of_a_seed() -> None:
+    config = _make().config
+    simulator = Simulator(config, rows=3)
+    simulator.state.machine["episode"] = 9
+    simulator.seed(1, 7)
+    assert simulator.state.machine["episode"].tolist() == [9, 0, 9]
+    assert (simulator.rows, simulator.slots, simulator.config) == (3, 4, config)
+    assert len(Simulator(config).state.machine) == 1
+    assert Simulator(config).state.log.shape == (1, 0)
+
+
+def test_a_trace_of_more_tasks_than_slots_is_refused() -> None:
+    simulator = Simulator(_make().config)
+    task = TraceTask(arrival_cycles=0, model="long", batch=1, priority=1, input_length=None, output_length=None)
+    with pytest.raises(TraceError, match="trace has 5 tasks, the table 4 slots"):
+        simulator.load_trace(0, [task] * 5)

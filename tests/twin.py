@@ -92,6 +92,8 @@ def compare_history(env: Any, machine: Machine) -> None:
         completion = -1 if task.completion is None else task.completion
         compare_fields(f"task {task.index}", got, {"completion_cycles": completion, "isolated_cycles": task.isolated})
     compare_fields("account", account(env), {f"{name}_cycles": value for name, value in vars(machine.account).items()})
+    decided = machine.decisions - machine.asking  # the reference counts a decision when it is asked
+    compare_fields("episode", {"decisions": int(env._core.simulator.state.machine[0]["decisions"])}, {"decisions": decided})
 
 
 def account(env: Any) -> dict[str, int]:

@@ -280,7 +280,6 @@ def _run_out(row, begin):
     slot = row.slots[row.status.running_slot]
     remaining = row.tasks[slot.task].isolated_cycles - slot.executed_cycles
     _arrive_before(row, begin + remaining)
-    slot.executed_cycles += remaining
     row.machine.useful_cycles += remaining
     _complete(row, begin + remaining)
     row.machine.window_cause |= CAUSE_COMPLETION
@@ -294,10 +293,7 @@ def _kill(row, begin):
     slot = row.slots[index]
     row.machine.wasted_cycles += slot.executed_cycles
     row.machine.useful_cycles -= slot.executed_cycles
-    slot.executed_cycles = 0
-    slot.saved_bytes = 0
-    slot.restore_bytes = 0
-    slot.refill_cycles = 0
+    slot.executed_cycles = 0  # a running task has no saved context that could be left
     _make_ready(row, slot, begin)
     _log(row, begin, EVENT_KILL, index, slot.task)
     return begin
@@ -444,7 +440,6 @@ def _invoke(row, tables, quantum):
     if quantum == now and row.status.running_slot >= 0:
         cause |= CAUSE_QUANTUM
     _update_tokens(row, now)
-    row.machine.invocation_cycles = now
     row.machine.quantum_due_cycles = now + tables.rules[0].quantum_cycles
     row.status.cause = cause
     return cause
@@ -493,8 +488,6 @@ def advance(row, tables):
             return _end(row, TERMINATED)
         if cycle == row.machine.horizon_cycles:
             return _end(row, TRUNCATED)
-        if cause != CAUSE_QUANTUM:
-            row.machine.quanta = 0
         if _is_asked(row, tables, cause):
             if cause & CAUSE_QUANTUM:
                 _log(row, cycle, EVENT_QUANTUM, row.status.running_slot, NONE)
@@ -525,7 +518,6 @@ def begin(row, tables, count):
         _clear(row.slots[i])
     machine.run_start_cycles = 0
     machine.dispatch_position_cycles = 0
-    machine.invocation_cycles = 0
     machine.quantum_due_cycles = tables.rules[0].quantum_cycles
     machine.horizon_cycles = row.tasks[count - 1].arrival_cycles + HORIZON_FACTOR * isolated
     machine.step_start_cycles = 0
