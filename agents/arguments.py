@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import os
+import shlex
 import types
 import typing
 from collections.abc import Sequence
@@ -16,6 +17,8 @@ from prema_gym.config import MECHANISMS, EnvConfig, WorkloadConfig
 
 ALGOS = ("maskable_ppo", "ppo", "dqn", "cma")
 NETWORKS = ("slots", "mlp")
+_NO_MATTER = ("output", "resume", "quiet", "threads")
+"""Arguments that change no weight."""
 
 
 def _about(text: str, choices: Sequence[str] | None = None) -> dict[str, Any]:
@@ -42,13 +45,17 @@ class Arguments:
     # What is played
     window: float = field(default=WorkloadConfig().window, metadata=_about("of the workload: smaller is busier"))
     tasks: int = field(default=WorkloadConfig().num_tasks, metadata=_about("per episode"))
-    decision_every: int | None = field(
-        default=None,
-        metadata=_about("quanta between decisions in training (default 4, cma 8); evaluation asks at every quantum"),
+    decision_every: int = field(
+        default=4,
+        metadata=_about("quanta between decisions in training; evaluation asks at every quantum"),
     )
-    mechanisms: int = field(default=1, metadata=_about("columns of the network: 1 is CHECKPOINT alone, 3 are all"))
+    mechanisms: int = field(default=1, metadata=_about("columns of the network: 1 is CHECKPOINT alone, 2 adds KILL, 3 DRAIN"))
     opponent: str = field(
         default="INDEX", metadata=_about("the index rule that is to be beaten, and that the slot network starts from")
+    )
+
+    aims: str = field(
+        default="", metadata=_about("improvements over the opponent that count as none yet, in units: antt=2,sla_violation=2")
     )
 
     # Selection
@@ -95,7 +102,7 @@ class Arguments:
     @property
     def training_config(self) -> EnvConfig:
         """The environment that is trained on."""
-        return self._config(self.decision_every or (8 if self.algo == "cma" else 4))
+        return self._config(self.decision_every)
 
     @property
     def config(self) -> EnvConfig:
@@ -107,9 +114,20 @@ class Arguments:
         mechanisms = MECHANISMS[: self.mechanisms]
         return EnvConfig.coerce({"workload": workload, "decision_every": decision_every, "mechanisms": mechanisms})
 
+    @property
+    def command(self) -> str:
+        """The command line that repeats the run: what differs from the defaults and matters for the weights."""
+        words = ["python", "-m", "agents.train"]
+        for entry in dataclasses.fields(self):
+            value = getattr(self, entry.name)
+            if value != entry.default and entry.name not in _NO_MATTER:
+                words += ["--" + entry.name.replace("_", "-"), str(value)]
+        return shlex.join(words)
+
     def plain(self) -> dict[str, Any]:
-        """Return the fields as JSON types."""
-        return {key: str(value) if isinstance(value, Path) else value for key, value in dataclasses.asdict(self).items()}
+        """Return the fields that matter for the weights as JSON types."""
+        fields = {key: value for key, value in dataclasses.asdict(self).items() if key not in _NO_MATTER}
+        return {key: str(value) if isinstance(value, Path) else value for key, value in fields.items()}
 
 
 def build_parser() -> argparse.ArgumentParser:

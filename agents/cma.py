@@ -2,7 +2,8 @@
 
 Candidates play the same fresh episodes of the split "train" in every generation (common random numbers), INDEX plays them too. A
 candidate is worth its five improvements over INDEX, weighted towards those that have lagged behind. The search is over part of the
-network's B (see :mod:`agents.slotnet`), 50 numbers: with nothing hidden the way up is felt from the first generation on.
+network's B (see :mod:`agents.slotnet`), its prior and its cap, 84 numbers: with nothing hidden the way up is felt from the first
+generation on.
 """
 
 from __future__ import annotations
@@ -14,19 +15,35 @@ import numpy as np
 
 from agents.objective import five, improvements
 from agents.rollouts import Rollouts
-from agents.slotnet import Shape
+from agents.slotnet import CONTEXT_NAMES, INPUT_NAMES, Shape
 from baselines.episodes import play
 from baselines.heuristic import Heuristic
 from baselines.registry import make_policy
-from prema_gym.envs.observation import GLOBAL_FEATURES, SLOT_FEATURES
 from prema_gym.errors import PolicyError
 
-STEP = 0.1
-"""Initial standard deviation of the search, per weight."""
-SLOT_INPUTS = ("running", "priority_medium", "priority_high", "log_elapsed", "log_predicted", "log_remaining", "log_projected_ntt")
-"""What the searched rows of B stand for."""
-CONTEXT_INPUTS = ("ready_share", "log_backlog", "min_log_pp", "max_log_pp", "priority_low", "priority_high")
-"""What the searched columns of B stand for, beside the constant: global features, and means of slot features."""
+SLOT_INPUTS = {
+    **dict.fromkeys(("running", "priority_medium", "priority_high", "log_elapsed", "log_predicted", "log_remaining"), 0.07),
+    **dict.fromkeys(("log_projected_ntt", "lagging"), 0.07),
+    "above_cap": 0.7,
+    "held": 0.3,
+    "held_log_remaining": 0.3,
+}
+"""Rows of B that are searched, and the initial standard deviation of their entry for the constant."""
+CONTEXT_INPUTS = (
+    "ready_share",
+    "log_backlog",
+    "min_log_pp",
+    "max_log_pp",
+    "mean_priority_low",
+    "mean_priority_high",
+    "mean_held",
+    "mean_lagging",
+)
+"""Columns of B that are searched, beside the constant's."""
+STEPS = {"prior": (0.14, 0.14, 0.2), "hold": (0.3, 0.2, 0.15), "keep_bias": (0.02,)}
+"""Initial standard deviations outside of B."""
+CONTEXT_STEP = 0.07
+"""Initial standard deviation of B's entries in other columns than the constant's."""
 SOFTNESS = 0.5
 """Improvements this much above the weakest count e times less."""
 MEMORY = 0.7
@@ -36,14 +53,14 @@ _SEED_STRIDE = 1_000_003
 
 
 def searched(shape: Shape) -> np.ndarray:
-    """Return the (size,) initial step of every weight: STEP in the chosen part of B and in the prior, 0 elsewhere."""
-    slot = [feature.name for feature in SLOT_FEATURES]
-    names = ["constant", *(feature.name for feature in GLOBAL_FEATURES), *slot]
+    """Return the (size,) initial step of every weight, 0 where it is held."""
     tensors = {name: np.zeros(dims) for name, dims in shape.tensors.items()}
-    for row in SLOT_INPUTS:
-        for column in ("constant", *CONTEXT_INPUTS):
-            tensors["bilinear"][slot.index(row), names.index(column)] = STEP
-    tensors["keep_bias"][:] = STEP / 4
+    for name, steps in STEPS.items():
+        tensors[name][:] = steps
+    columns = [CONTEXT_NAMES.index(name) for name in CONTEXT_INPUTS]
+    for name, step in SLOT_INPUTS.items():
+        row = tensors["bilinear"][INPUT_NAMES.index(name)]
+        row[columns], row[0] = CONTEXT_STEP, step
     return shape.pack(tensors)
 
 
@@ -68,18 +85,22 @@ class Search:
     """(5,) running mean of the improvements of recent generations."""
     bias: np.ndarray = field(default_factory=lambda: np.zeros(5))
     """(5,) by how much improvements at selection (every quantum, "valid") exceed those of training."""
+    aims: np.ndarray = field(default_factory=lambda: np.zeros(5))
+    """(5,) improvements that count as none yet."""
+    preference: np.ndarray | None = None
+    """(5,) fixed weights of the improvements; None moves them towards what lags behind."""
     center: np.ndarray = field(default_factory=lambda: np.zeros(0))
     """(size,) weights at the centre of the distribution: what is evaluated and published."""
 
     @classmethod
-    def begin(cls, shape: Shape, opponent: Heuristic, seed: int, population: int) -> Search:
-        """Return a search that starts by playing ``opponent``."""
+    def begin(cls, shape: Shape, opponent: Heuristic, seed: int, population: int, aims: np.ndarray | None = None) -> Search:
+        """Return a search that starts by playing ``opponent``, but for tasks that it holds back (see HELD)."""
         from cmaes import CMA
 
-        start, step = shape.initial(index_prior(opponent), seed), searched(shape)
+        start, step = shape.initial(index_prior(opponent), seed, held=True), searched(shape)
         free = int((step > 0).sum())
         optimizer = CMA(mean=np.zeros(free), sigma=1.0, seed=seed, population_size=population)
-        return cls(shape, start, step, optimizer, seed, center=start.copy())
+        return cls(shape, start, step, optimizer, seed, center=start.copy(), aims=np.zeros(5) if aims is None else aims)
 
     def __getstate__(self) -> dict[str, Any]:
         # The optimizer's own way to be pickled rounds its covariance; a resumed search is to be the same to the bit.
@@ -107,7 +128,8 @@ class Search:
         played = rollouts.play_all([self.weights(point) for point in points], episodes, seed)
         gains = np.array([improvements(five(one, smooth=True), theirs) for one in played])
         self.gains = gains.mean(axis=0) if self.generation == 0 else MEMORY * self.gains + (1 - MEMORY) * gains.mean(axis=0)
-        scores = gains @ emphasis(self.gains + self.bias)
+        weights = emphasis(self.gains + self.bias - self.aims) if self.preference is None else self.preference
+        scores = gains @ weights
         optimizer.tell([(point, -score) for point, score in zip(points, scores, strict=True)])
         self.generation += 1
         self.center = self.weights(optimizer.mean)

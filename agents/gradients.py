@@ -24,7 +24,7 @@ from agents.policies import LearnedPolicy
 from agents.returns import MaskableSemiMarkovBuffer, SemiMarkovBuffer
 from agents.run import Run
 from agents.sb3_adapter import PremaVecEnv
-from agents.slotnet import Shape
+from agents.slotnet import Shape, grown
 from agents.weights import load_weights
 from baselines.episodes import Played
 from prema_gym.envs.view import View
@@ -116,7 +116,7 @@ class Keeper(BaseCallback):
         speed = f"{self.num_timesteps:,} decisions, {(self.num_timesteps - self._steps) / max(now - self._time, 1e-9):,.0f}/s"
         network = slot_network(self.model)
         gains = self.run.evaluate(played_by(self.run, self.model), speed, network)
-        self.emphasis.move(gains)
+        self.emphasis.move(gains - self.run.aims)
         self._steps, self._time = self.num_timesteps, time.monotonic()
 
 
@@ -157,12 +157,14 @@ def build_env(arguments: Arguments, done: int) -> PremaVecEnv:
 
 
 def initial_network(arguments: Arguments) -> tuple[Shape, np.ndarray]:
-    """Return (shape, flat weights) to start from: the opponent's rule, or a published network."""
-    if arguments.init is not None:
-        weights = load_weights(arguments.init)
-        return weights.shape, weights.flat
+    """Return (shape, flat weights) to start from: the opponent's rule, or a published network with fresh hidden layers."""
     shape = Shape(arguments.encoder, arguments.decoder, arguments.mechanisms)
-    return shape, shape.initial(index_prior(opponent_of(arguments.opponent)), arguments.seed)
+    if arguments.init is None:
+        return shape, shape.initial(index_prior(opponent_of(arguments.opponent)), arguments.seed, held=True)
+    weights = load_weights(arguments.init)
+    if weights.shape == shape:
+        return shape, weights.flat
+    return shape, grown(weights.shape, weights.flat, shape, arguments.seed)
 
 
 def _policy(arguments: Arguments) -> tuple[Any, dict[str, Any]]:

@@ -11,7 +11,21 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 from torch.nn.functional import softsign
 
-from agents.slotnet import ADVANTAGE_SCALE, ELAPSED, HIGH, LN3, MEDIUM, PREDICTED, RUNNING, Shape
+from agents.slotnet import (
+    ADVANTAGE_SCALE,
+    ELAPSED,
+    HIGH,
+    LEAST_PP,
+    LN3,
+    MEDIUM,
+    MOST_PP,
+    PREDICTED,
+    PROJECTED,
+    REMAINING,
+    RUNNING,
+    TIE,
+    Shape,
+)
 from prema_gym.envs.actions import NUM_MECHANISMS
 from prema_gym.envs.observation import LOG_SCALE, F, G
 
@@ -60,14 +74,28 @@ class SlotNetwork(nn.Module):
         waited = torch.log(1.0 + torch.exp(prior[2]) * elapsed)
         return prior[0] * priority + waited - prior[1] * LOG_SCALE * slots[..., PREDICTED]
 
+    def fairness(self, slots: torch.Tensor, common: torch.Tensor) -> torch.Tensor:
+        """Return the (B, T, 4) inputs that tell who is above the cap, and who is near the lowest; 0 for empty slots."""
+        floor, room, near = self._weight("hold")
+        log_pp = -LOG_SCALE * slots[..., PROJECTED] - LN3 * slots[..., MEDIUM] - 2.0 * LN3 * slots[..., HIGH]
+        least, most = LOG_SCALE * common[:, LEAST_PP], LOG_SCALE * common[:, MOST_PP]
+        finished = (least != 0) | (most != 0)
+        lowest = torch.where(slots[..., 0] > 0, log_pp, torch.full_like(log_pp, -CLOSED)).amin(dim=1)
+        lowest = torch.minimum(lowest, torch.where(finished, torch.minimum(least, floor), floor))
+        cap = torch.where(finished, torch.maximum(most, lowest + room), lowest + room).unsqueeze(1)
+        held = (log_pp > cap + TIE).float()
+        lagging = torch.relu(lowest.unsqueeze(1) + near - log_pp)
+        parts = [torch.relu(log_pp - cap), held, held * LOG_SCALE * slots[..., REMAINING], lagging]
+        return torch.stack(parts, dim=-1) * slots[..., :1]
+
     def slot_logits(self, slots: torch.Tensor, common: torch.Tensor) -> torch.Tensor:
         """Return the (B, T, M) logits of giving the NPU to each slot; those of empty slots mean nothing."""
         weight, present = self._weight, slots[..., :1]
         index = self.index(slots).unsqueeze(-1)
         largest = torch.where(present > 0, index, torch.full_like(index, CLOSED)).amax(dim=1, keepdim=True)
         advantage = (index - largest) / ADVANTAGE_SCALE * present
-        inputs = torch.cat([slots, advantage], dim=-1)
-        mean = (slots * present).sum(dim=1) / present.sum(dim=1).clamp(min=1.0)
+        inputs = torch.cat([slots, advantage, self.fairness(slots, common)], dim=-1)
+        mean = (inputs * present).sum(dim=1) / present.sum(dim=1).clamp(min=1.0)
         context = torch.cat([torch.ones_like(common[:, :1]), common, mean], dim=-1)
         bent = weight("scale") * index + (inputs * (context @ weight("bilinear").T).unsqueeze(1)).sum(dim=-1, keepdim=True)
         shared = (common @ weight("encoder.global").T + weight("encoder.bias")).unsqueeze(1)

@@ -11,6 +11,7 @@ import numpy as np
 from baselines.episodes import Played
 from baselines.measures import MEASURES
 from baselines.statistics import TAIL
+from prema_gym.errors import PolicyError, unknown_name
 from prema_gym.metrics import ANTT, FAIRNESS, HIGH_PRIORITY, SLA_VIOLATION, STP
 
 SCALES: dict[str, float] = {"antt": 0.10, "stp": 0.01, "sla_violation": 0.20, "fairness": 0.02, "hp_tail": 0.02}
@@ -58,6 +59,20 @@ def lower_bounds(ours: Played, theirs: Played) -> np.ndarray:
 
 def _part(played: Played, chosen: np.ndarray) -> Played:
     return Played(played.episodes[chosen], played.tasks[chosen])
+
+
+def parse_aims(text: str) -> np.ndarray:
+    """Return the (5,) improvements that ``text``, as "antt=2,sla_violation=1.5", asks for; 0 for what it does not name."""
+    aims = dict.fromkeys(SCALES, 0.0)
+    for part in filter(None, text.split(",")):
+        name, _, value = part.partition("=")
+        if name not in SCALES:
+            raise PolicyError(unknown_name("measure", name, SCALES))
+        try:
+            aims[name] = float(value)
+        except ValueError:
+            raise PolicyError(f"aim {part!r}: must be a measure, '=' and a number of units.") from None
+    return np.array(list(aims.values()))
 
 
 def dominance(gains: np.ndarray) -> float:

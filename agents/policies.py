@@ -19,6 +19,8 @@ from prema_gym.envs.view import View
 
 PRETRAINED = Path(__file__).with_name("pretrained")
 """The folder of published weights; a file's stem is its policy's name."""
+FRONT = PRETRAINED / "front"
+"""The folder of the family LEARNED-FRONT-00, -01, ..."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class LearnedPolicy:
 
 def pretrained(folder: Path = PRETRAINED) -> dict[str, Callable[[], Policy]]:
     """Return a factory for every published policy, by name: the entry point ``prema_gym.policies``."""
-    return {path.stem: partial(LearnedPolicy.load, path) for path in sorted(folder.glob(f"*{SUFFIX}"))}
+    return {path.stem: partial(LearnedPolicy.load, path) for path in sorted(folder.rglob(f"*{SUFFIX}"))}
 
 
 def find_policy(name_or_path: str) -> Policy:

@@ -9,8 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from agents.slotnet import Shape, choose, scratch_size
-from baselines.episodes import Played
-from baselines.episodes import _record as record_episode
+from baselines.episodes import Played, record_episode
 from prema_gym._jit import jit_nogil
 from prema_gym.config import EnvConfig
 from prema_gym.envs.actions import decode, fill_mask, num_actions

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
-import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from agents.arguments import Arguments
-from agents.objective import CAUTION, SCALES, dominance, five, improvements, lower_bounds, named
+from agents.objective import CAUTION, SCALES, dominance, five, improvements, lower_bounds, named, parse_aims
+from agents.policies import LearnedPolicy
+from agents.rollouts import Rollouts
 from agents.slotnet import Shape
 from agents.weights import save_weights, write_atomically
 from baselines.episodes import Played, play
@@ -38,6 +38,8 @@ class Run:
         self.folder = arguments.folder
         self.config = arguments.config
         """What selection plays: a decision at every quantum."""
+        self.aims = parse_aims(arguments.aims)
+        """(5,) improvements that count as none yet."""
         self._opponents: dict[str, Played] = {}
         self._writer: Any = None
         self._begun = time.monotonic()
@@ -102,7 +104,9 @@ class Run:
         return self._opponents[name]
 
     def play_valid(self, policy: Policy) -> Played:
-        """Play the episodes of selection under any policy."""
+        """Play the episodes of selection under any policy; learned ones in compiled code."""
+        if isinstance(policy, LearnedPolicy):
+            return Rollouts(policy.shape, self.config, "valid").play(policy.flat, self.arguments.valid_episodes, VALID_SEED)
         return play(policy, self.config, self.arguments.valid_episodes, VALID_SEED, split="valid")
 
     def evaluate(self, played: Played, speed: str, network: tuple[Shape, np.ndarray] | None) -> np.ndarray:
@@ -114,7 +118,7 @@ class Run:
         gains = improvements(values, five(self.opponent(self.arguments.opponent)))
         over_prema = improvements(values, five(self.opponent(PREMA)))
         bounds = lower_bounds(played, self.opponent(self.arguments.opponent))
-        score = dominance(bounds)
+        score = dominance(bounds - self.aims)
         best = self.state["best"]
         better = best is None or score > best
         if better:
@@ -174,17 +178,22 @@ class Run:
         arguments = self.arguments
         about = {
             "summary": f"{arguments.algo} on the slot network, to dominate {arguments.opponent}.",
-            "command": shlex.join(["python", "-m", "agents.train", *sys.argv[1:]]),
+            "command": arguments.command,
             "algorithm": arguments.algo,
             "seed": arguments.seed,
             "arguments": arguments.plain(),
-            "revision": revision(),
             "training": arguments.training_config.to_dict(),
             "selection": {"split": "valid", "seed": VALID_SEED, "episodes": arguments.valid_episodes, "results": results},
             "objective": {"scales": SCALES, "over": arguments.opponent, "standard errors taken off": CAUTION},
-            "platform": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}",
+            **provenance(),
         }
         return save_weights(path, shape, flat, about)
+
+
+def provenance() -> dict[str, str | None]:
+    """Return what a card says of code and machine."""
+    system = f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, NumPy {np.__version__}"
+    return {"revision": revision(), "platform": system}
 
 
 def revision() -> str | None:

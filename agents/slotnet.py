@@ -3,8 +3,11 @@
 One set of weights serves any number of slots. With x_i the features of slot i and g the global ones:
 
     index_i = a ln(priority) + ln(1 + d * elapsed / predicted) - c ln(predicted)          the index rule as prior
-    y_i = [x_i, index_i - max index]                                                       what is known of a slot
-    s_i = scale * index_i + y_i . B [1, g, mean_j x_j]                                     exponents that depend on the state
+    r_i = -ln(priority * projected NTT)                        ln of progress per priority, should i run to its end from now on
+    lowest = min(floor, least of finished tasks, min_j r_j)                                what fairness can still be
+    cap = max(largest of finished tasks, lowest + room)                                    above it, completing i costs fairness
+    y_i = [x_i, index_i - max index, (r_i - cap)+, r_i > cap, (r_i > cap) ln(remaining), (lowest + near - r_i)+]
+    s_i = scale * index_i + y_i . B [1, g, mean_j y_j]                                     exponents that depend on the state
     e_i = softsign(W y_i + V g + b)                                                        encoder, E units, shared over slots
     z_i = softsign(P e_i + Q mean_j e_j + R max_j e_j + c)                                 decoder, H units, shared over slots
     logit(give the NPU to i by mechanism m) = s_i + h_m . z_i + bias_m
@@ -12,6 +15,10 @@ One set of weights serves any number of slots. With x_i the features of slot i a
 
 Means and maxima run over present slots. With B and the head at zero this is the index rule with CHECKPOINT: learning starts from
 the best rule known. B alone turns the rule's fixed exponents into ones that depend on who else is there and on what has finished.
+
+The cap is what an index rule can't express. Fairness is the smallest over the largest progress per priority: a task of low priority
+that completes soon after it came raises the largest and costs fairness for good, while below the cap it may complete as early as it
+likes. (`HELD` below holds such tasks back until they fall below the cap.)
 """
 
 from __future__ import annotations
@@ -24,21 +31,30 @@ import numpy as np
 
 from prema_gym._jit import jit_borrowing, jit_nogil
 from prema_gym.envs.actions import NUM_MECHANISMS
-from prema_gym.envs.observation import LOG_SCALE, F, G
+from prema_gym.envs.observation import GLOBAL_FEATURES, LOG_SCALE, SLOT_FEATURES, F, G
 
 ADVANTAGE_SCALE = 4.0
 """index_i - max index is divided by this before it enters the encoder."""
-INPUTS = F + 1
-"""What is known of a slot: its features and its index relative to the largest."""
-CONTEXT = 1 + G + F
-"""What is known of the whole table: 1, the global features, the mean of the slots' features."""
+INPUT_NAMES = (*(feature.name for feature in SLOT_FEATURES), "advantage", "above_cap", "held", "held_log_remaining", "lagging")
+"""What is known of a slot, y above: the rows of B."""
+CONTEXT_NAMES = ("constant", *(feature.name for feature in GLOBAL_FEATURES), *(f"mean_{name}" for name in INPUT_NAMES))
+"""What is known of the whole table: the columns of B."""
+INPUTS, CONTEXT = len(INPUT_NAMES), len(CONTEXT_NAMES)
+TIE = 1e-3
+"""What is above the cap by less is at it: as is a task that has not waited yet where one like it has finished."""
+HOLD = (-3.0, 0.5, 0.3)
+"""Initial floor, room and near."""
+HELD = {"above_cap": -3.0, "held": -0.5, "held_log_remaining": -0.3}
+"""Entries of B, in the constant's column, that hold back who is above the cap; of those, the longest runs first."""
 LN3 = float(np.log(3.0))
 """The logarithm of priority 3; that of 9 is twice as large, that of 1 is 0."""
-RUNNING, MEDIUM, HIGH, ELAPSED, PREDICTED = 1, 3, 4, 6, 8
-"""Slot features that the prior and keep's logit read; feature 0 is "present"."""
-_PRIOR, _SCALE, _KEEP, _BILINEAR = 0, 3, 4, 5
+RUNNING, MEDIUM, HIGH, ELAPSED, PREDICTED, REMAINING, PROJECTED = 1, 3, 4, 6, 8, 9, 14
+"""Slot features that are read by themselves; feature 0 is "present"."""
+LEAST_PP, MOST_PP = 4, 5
+"""Global features: ln of the least and the largest progress per priority of finished tasks, both 0 where none has finished."""
+_PRIOR, _SCALE, _KEEP, _FLOOR, _ROOM, _NEAR, _BILINEAR = 0, 3, 4, 5, 6, 7, 8
 _NETWORK = _BILINEAR + INPUTS * CONTEXT
-"""Offsets in the flat weights: a, c, log d; scale; keep_bias; B, then the network."""
+"""Offsets in the flat weights: a, c, log d; scale; keep_bias; hold; B, then the network."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +76,7 @@ class Shape:
             "prior": (3,),
             "scale": (1,),
             "keep_bias": (1,),
+            "hold": (3,),
             "bilinear": (INPUTS, CONTEXT),
             "encoder.slot": (e, INPUTS),
             "encoder.global": (e, G),
@@ -92,20 +109,32 @@ class Shape:
         parts = np.split(np.asarray(flat, np.float32), ends[:-1])
         return {name: part.reshape(shape).copy() for (name, shape), part in zip(self.tensors.items(), parts, strict=True)}
 
-    def initial(self, prior: np.ndarray, seed: int) -> np.ndarray:
-        """Return flat weights that play the index rule ``prior`` (a, c, log d): random hidden layers, zero B and head."""
+    def initial(self, prior: np.ndarray, seed: int, *, held: bool = False) -> np.ndarray:
+        """Return flat weights that play the index rule ``prior`` (a, c, log d): random hidden layers, zero B and head.
+
+        With ``held`` it holds back tasks above the cap: B's entries HELD.
+        """
         rng = np.random.default_rng(seed)
         tensors = {name: np.zeros(shape) for name, shape in self.tensors.items()}
         for name, shape in self.tensors.items():
             if len(shape) == 2 and name not in ("head.weight", "bilinear"):
                 tensors[name] = rng.standard_normal(shape) / np.sqrt(shape[1])
-        tensors["prior"], tensors["scale"] = np.asarray(prior, np.float64), np.ones(1)
+        tensors["prior"], tensors["scale"], tensors["hold"] = np.asarray(prior, np.float64), np.ones(1), np.array(HOLD)
+        for name, value in HELD.items() if held else ():
+            tensors["bilinear"][INPUT_NAMES.index(name), 0] = value
         return self.pack(tensors)
+
+
+def grown(shape: Shape, flat: np.ndarray, larger: Shape, seed: int) -> np.ndarray:
+    """Return weights of the ``larger`` shape that act as ``flat`` of ``shape`` do without their hidden layers: prior, cap and B."""
+    tensors = larger.unpack(larger.initial(np.zeros(3), seed))
+    given = shape.unpack(flat)
+    return larger.pack({**tensors, **{name: given[name] for name in ("prior", "scale", "keep_bias", "hold", "bilinear")}})
 
 
 def scratch_size(shape: Shape, slots: int) -> int:
     """Return how many float64 :func:`choose` needs to work in."""
-    return slots * (2 + shape.encoder + shape.mechanisms) + CONTEXT + INPUTS + 3 * shape.encoder + 2 * shape.decoder
+    return slots * (1 + INPUTS + shape.encoder + shape.mechanisms) + CONTEXT + INPUTS + 3 * shape.encoder + 2 * shape.decoder
 
 
 @jit_borrowing
@@ -123,19 +152,49 @@ def _index(observation, at, weights):
 
 
 @jit_borrowing
-def _relate(observation, count, weights, index, advantage):
-    """Fill ``index`` and ``advantage`` (count,): the prior, and how far it is below the largest."""
+def _log_pp(observation, at):
+    """Return the logarithm of progress per priority of the slot at ``at``, should it run to its end from now on."""
+    return -LOG_SCALE * observation[at + PROJECTED] - LN3 * observation[at + MEDIUM] - 2.0 * LN3 * observation[at + HIGH]
+
+
+@jit_borrowing
+def _bounds(observation, count, weights):
+    """Return (lowest, cap) of the logarithm of progress per priority."""
+    least, most = LOG_SCALE * observation[count * F + LEAST_PP], LOG_SCALE * observation[count * F + MOST_PP]
+    finished = least != 0.0 or most != 0.0
+    lowest = min(weights[_FLOOR], least) if finished else weights[_FLOOR]
+    for i in range(count):
+        if observation[i * F] > 0.0:
+            lowest = min(lowest, _log_pp(observation, i * F))
+    cap = lowest + weights[_ROOM]
+    return lowest, max(cap, most) if finished else cap
+
+
+@jit_borrowing
+def _relate(observation, count, weights, index, inputs):
+    """Fill ``index`` (count,) with the prior and ``inputs`` (count * INPUTS) with y of present slots."""
+    lowest, cap = _bounds(observation, count, weights)
     largest = -np.inf
     for i in range(count):
         if observation[i * F] > 0.0:
             index[i] = _index(observation, i * F, weights)
             largest = max(largest, index[i])
     for i in range(count):
-        advantage[i] = (index[i] - largest) / ADVANTAGE_SCALE
+        if observation[i * F] > 0.0:
+            at = i * INPUTS
+            for k in range(F):
+                inputs[at + k] = observation[i * F + k]
+            log_pp = _log_pp(observation, i * F)
+            held = 1.0 if log_pp > cap + TIE else 0.0
+            inputs[at + F] = (index[i] - largest) / ADVANTAGE_SCALE
+            inputs[at + F + 1] = max(log_pp - cap, 0.0)
+            inputs[at + F + 2] = held
+            inputs[at + F + 3] = held * LOG_SCALE * observation[i * F + REMAINING]
+            inputs[at + F + 4] = max(lowest + weights[_NEAR] - log_pp, 0.0)
 
 
 @jit_borrowing
-def _bend(observation, count, weights, index, advantage, context, factors):
+def _bend(observation, count, weights, index, inputs, context, factors):
     """Replace ``index`` (count,) by scale * index + y . B context; ``context`` and ``factors`` are work space."""
     present = 0
     context[:] = 0.0
@@ -143,11 +202,11 @@ def _bend(observation, count, weights, index, advantage, context, factors):
     for i in range(count):
         if observation[i * F] > 0.0:
             present += 1
-            for k in range(F):
-                context[1 + G + k] += observation[i * F + k]
+            for k in range(INPUTS):
+                context[1 + G + k] += inputs[i * INPUTS + k]
     for k in range(G):
         context[1 + k] = observation[count * F + k]
-    for k in range(F):
+    for k in range(INPUTS):
         context[1 + G + k] /= max(present, 1)
     for k in range(INPUTS):
         total = 0.0
@@ -156,14 +215,14 @@ def _bend(observation, count, weights, index, advantage, context, factors):
         factors[k] = total
     for i in range(count):
         if observation[i * F] > 0.0:
-            total = weights[_SCALE] * index[i] + factors[F] * advantage[i]
-            for k in range(F):
-                total += factors[k] * observation[i * F + k]
+            total = weights[_SCALE] * index[i]
+            for k in range(INPUTS):
+                total += factors[k] * inputs[i * INPUTS + k]
             index[i] = total
 
 
 @jit_borrowing
-def _encode(observation, count, e, weights, advantage, common, own):
+def _encode(observation, count, e, weights, inputs, common, own):
     """Fill ``own`` (count * E) with the encodings of present slots; ``common`` (E,) is work space."""
     global_at = _NETWORK + e * INPUTS
     bias_at = global_at + e * G
@@ -175,10 +234,9 @@ def _encode(observation, count, e, weights, advantage, common, own):
     for i in range(count):
         if observation[i * F] > 0.0:
             for u in range(e):
-                at = _NETWORK + u * INPUTS
-                total = common[u] + weights[at + F] * advantage[i]
-                for k in range(F):
-                    total += weights[at + k] * observation[i * F + k]
+                total = common[u]
+                for k in range(INPUTS):
+                    total += weights[_NETWORK + u * INPUTS + k] * inputs[i * INPUTS + k]
                 own[i * e + u] = _softsign(total)
 
 
@@ -235,17 +293,19 @@ def slot_logits(observation, count, sizes, weights, scratch):
     ``observation`` is (T * F + G,) float32, ``count`` T, ``sizes`` (3,) int64 E, H, M; ``weights`` and ``scratch`` are float64.
     """
     e, h, m = sizes[0], sizes[1], sizes[2]
-    index, advantage, own = scratch[:count], scratch[count : 2 * count], scratch[2 * count : 2 * count + count * e]
-    at = 2 * count + count * e
+    index, inputs = scratch[:count], scratch[count : count * (1 + INPUTS)]
+    at = count * (1 + INPUTS)
+    own = scratch[at : at + count * e]
+    at += count * e
     context, factors = scratch[at : at + CONTEXT], scratch[at + CONTEXT : at + CONTEXT + INPUTS]
     at += CONTEXT + INPUTS
     pooled, common = scratch[at : at + 2 * e], scratch[at + 2 * e : at + 3 * e]
     at += 3 * e
     after, hidden = scratch[at : at + h], scratch[at + h : at + 2 * h]
     at += 2 * h
-    _relate(observation, count, weights, index, advantage)
-    _bend(observation, count, weights, index, advantage, context, factors)
-    _encode(observation, count, e, weights, advantage, common, own)
+    _relate(observation, count, weights, index, inputs)
+    _bend(observation, count, weights, index, inputs, context, factors)
+    _encode(observation, count, e, weights, inputs, common, own)
     _pool(observation, count, e, own, pooled)
     _decode(observation, count, sizes, weights, index, own, pooled, after, hidden, scratch[at : at + count * m])
     return at

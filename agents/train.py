@@ -18,6 +18,7 @@ from pathlib import Path
 
 from agents.arguments import Arguments, parse
 from agents.cma import Search, opponent_of
+from agents.objective import parse_aims
 from agents.policies import LearnedPolicy
 from agents.rollouts import Rollouts
 from agents.run import BEST, Run
@@ -45,7 +46,10 @@ def train_cma(arguments: Arguments, run: Run) -> LearnedPolicy | None:
     opponent = opponent_of(arguments.opponent)
     shape = Shape(1, 1, arguments.mechanisms)
     checkpoint = run.last_checkpoint
-    search = Search.begin(shape, opponent, arguments.seed, arguments.population) if checkpoint is None else _load_search(checkpoint)
+    if checkpoint is None:
+        search = Search.begin(shape, opponent, arguments.seed, arguments.population, parse_aims(arguments.aims))
+    else:
+        search = _load_search(checkpoint)
     rollouts = Rollouts(shape, arguments.training_config, "train", arguments.threads)
     run.start_clock()
     started, first = time.monotonic(), search.generation

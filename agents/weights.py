@@ -24,7 +24,7 @@ from prema_gym.envs import observation
 from prema_gym.errors import PolicyError
 
 FORMAT = "prema-gym policy"
-VERSION = 1
+VERSION = 2
 SUFFIX = ".safetensors"
 _LENGTH_BYTES = 8
 _LARGEST_HEADER = 1 << 20

@@ -30,6 +30,15 @@ DEFAULT_POLICIES = (
     "SRPT", "INDEX-SIMPLE", "INDEX", "EDF", "LLF", "RANDOM",
 )  # fmt: skip
 """What is compared unless ``--policies`` says otherwise, in this order; published learned policies follow."""
+FAMILY = "-FRONT-"
+"""Part of the names of a family's members: there are too many of them to be shown unasked."""
+
+
+def default_policies() -> list[str]:
+    """Return what is compared unless ``--policies`` says otherwise."""
+    return [*DEFAULT_POLICIES, *(name for name in POLICIES.plugins() if FAMILY not in name)]
+
+
 GANTT_POLICIES = ("NP-FCFS", "P-SJF", "PREMA")
 _DEFAULTS = WorkloadConfig()
 _ERROR, _INTERRUPTED = 2, 130
@@ -81,7 +90,7 @@ def build_parser() -> Parser:
         help=f"arrivals spread over X times the sum of isolated times; smaller is busier (default {_DEFAULTS.window})")  # fmt: skip
     add("--tasks", type=int, default=_DEFAULTS.num_tasks, metavar="N", help=f"tasks per episode (default {_DEFAULTS.num_tasks})")
     add("--npu", default="prema", metavar="NAME", help=f"hardware preset: {', '.join(NPUConfig.PRESETS)} (default prema)")
-    add("--policies", nargs="+", default=[*DEFAULT_POLICIES, *POLICIES.plugins()], metavar="NAME",
+    add("--policies", nargs="+", default=default_policies(), metavar="NAME",
         help="policies in the table's order; all: every registered one (default: "
         f"{', '.join(DEFAULT_POLICIES)} and installed learned ones)")  # fmt: skip
     add(

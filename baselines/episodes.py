@@ -89,7 +89,7 @@ def _true_totals(row, out):
 
 
 @jit_borrowing
-def _record(row, episode, tasks):
+def record_episode(row, episode, tasks):
     """Fill ``episode`` (EPISODE) and ``tasks`` (n,) PLAYED_TASK with the episode that has ended in ``row``."""
     now = row.status.clock_cycles
     episode_metrics(row.machine, row.tasks, now, episode.metrics)
@@ -119,7 +119,7 @@ def play_episodes(words, params, split, seed, first, last, truth, episodes, task
             slot, mechanism = decode(action)
             decide(row, tables, slot, mechanism)
             advance(row, tables)
-        _record(row, episodes[k], tasks[k])
+        record_episode(row, episodes[k], tasks[k])
 
 
 @jit_borrowing
@@ -127,7 +127,7 @@ def _record_rows(words, rows, numbers, illegal, episodes, tasks):
     """Record the ended ``rows`` as the episodes ``numbers``; ``illegal`` (N,) counts replaced actions and restarts."""
     _, _, state = open_book(words)
     for k in range(rows.shape[0]):
-        _record(row_of(state, rows[k]), episodes[numbers[k]], tasks[numbers[k]])
+        record_episode(row_of(state, rows[k]), episodes[numbers[k]], tasks[numbers[k]])
         episodes[numbers[k]].illegal_actions = illegal[rows[k]]
         illegal[rows[k]] = 0
 

@@ -15,15 +15,16 @@ from safetensors.numpy import load_file, save_file
 from agents.evaluate import latency_us, report
 from agents.networks import SlotNetwork
 from agents.policies import LearnedPolicy, find_policy, pretrained
-from agents.slotnet import Shape
+from agents.slotnet import HIGH, LEAST_PP, MEDIUM, MOST_PP, PROJECTED, REMAINING, Shape
 from agents.weights import decode_tensors, encode_tensors, load_weights, save_weights, schema_fingerprint
 from baselines.evaluate import evaluate
 from baselines.registry import POLICIES, make_policy
 from prema_gym.envs.actions import num_actions
-from prema_gym.envs.observation import F
+from prema_gym.envs.observation import F, G
 from prema_gym.envs.vector_env import PremaVectorEnv
 from prema_gym.errors import PolicyError
 
+PRESENT, LOW = 0, 2
 SHAPES = [Shape(1, 1, 1), Shape(5, 7, 3)]
 
 
@@ -85,6 +86,31 @@ def test_with_nothing_learned_it_is_the_index_rule() -> None:
     policy = LearnedPolicy("n", SHAPES[0], SHAPES[0].initial(prior, 0))
     results = evaluate([policy, index], 40, 0, split="valid", decision_every=4)
     assert results.mean("n", "antt") == pytest.approx(results.mean("INDEX", "antt"), rel=1e-3)
+
+
+def test_inputs_that_tell_what_would_cost_fairness_worked_out_by_hand() -> None:
+    # ln PP, should they run on: low priority, not yet slowed: 0; high priority, at an NTT of 2: -ln 18. One has finished at -ln 6.
+    # floor -2, room 0.5, near 0.25: lowest = -ln 18 = -2.890; cap = max(-ln 6, lowest + 0.5) = -1.792.
+    shape, slots, common = SHAPES[0], np.zeros((1, 3, F), np.float32), np.zeros((1, G), np.float32)
+    slots[0, 0, [PRESENT, LOW, REMAINING, PROJECTED]] = 1.0, 1.0, 0.5, 0.0
+    slots[0, 2, [PRESENT, HIGH, REMAINING, PROJECTED]] = 1.0, 1.0, 0.25, np.log(2.0) / 4.0
+    common[0, [LEAST_PP, MOST_PP]] = -np.log(6.0) / 4.0
+    flat = shape.initial(np.zeros(3), 0)
+    flat[5:8] = -2.0, 0.5, 0.25
+    inputs = SlotNetwork(shape, flat).fairness(torch.from_numpy(slots), torch.from_numpy(common))[0].detach().numpy()
+    above, held, held_log_remaining, lagging = inputs.T
+    np.testing.assert_allclose(above, [np.log(6.0), 0.0, 0.0], atol=1e-6)
+    np.testing.assert_array_equal(held, [1.0, 0.0, 0.0])
+    np.testing.assert_allclose(held_log_remaining, [2.0, 0.0, 0.0], atol=1e-6)
+    np.testing.assert_allclose(lagging, [0.0, 0.0, 0.25], atol=1e-6)
+
+
+def test_a_task_as_far_above_as_one_that_has_finished_is_not_held() -> None:
+    shape, slots, common = SHAPES[0], np.zeros((1, 1, F), np.float32), np.zeros((1, G), np.float32)
+    slots[0, 0, [PRESENT, MEDIUM]] = 1.0
+    common[0, [LEAST_PP, MOST_PP]] = np.float32(np.log(1.0 / 3.0) / 4.0)
+    inputs = SlotNetwork(shape, shape.initial(np.zeros(3), 0)).fairness(torch.from_numpy(slots), torch.from_numpy(common))
+    assert inputs[0, 0, 1] == 0.0
 
 
 def test_the_order_of_slots_changes_nothing(met: tuple[np.ndarray, np.ndarray]) -> None:

@@ -19,12 +19,14 @@ from agents import arguments as arguments_of
 from agents.arguments import Arguments
 from agents.cma import Search, emphasis, index_prior, opponent_of
 from agents.gradients import build_env, build_model, slot_network
+from agents.objective import SCALES, five, improvements, parse_aims
 from agents.returns import advantages, discounts
 from agents.rollouts import Rollouts
 from agents.slotnet import Shape
 from agents.train import main, train
 from baselines.episodes import play
 from prema_gym.config import EnvConfig
+from prema_gym.errors import PolicyError
 
 SMALL = {"valid_episodes": 20, "quiet": True, "threads": 1}
 
@@ -108,14 +110,27 @@ def test_emphasis_is_on_what_lags_behind() -> None:
     assert weights[0] > 0.8
 
 
-def test_a_search_starts_by_playing_its_opponent() -> None:
+def test_a_search_starts_from_its_opponent_and_holds_back_what_would_cost_fairness() -> None:
     opponent = opponent_of("INDEX")
     config = EnvConfig(decision_every=8)
     search = Search.begin(Shape(1, 1), opponent, 0, 4)
-    mine = Rollouts(search.shape, config, "train").play(search.start, 30, 5)
-    theirs = play(opponent, config, 30, 5, split="train")
+    mine = Rollouts(search.shape, config, "train").play(search.start, 300, 5)
+    theirs = play(opponent, config, 300, 5, split="train")
     assert (mine.episodes["seed"] == theirs.episodes["seed"]).all()
-    np.testing.assert_allclose(mine.ntt, theirs.ntt)
+    gains = dict(zip(SCALES, improvements(five(mine), five(theirs)), strict=True))
+    assert gains["fairness"] > 0
+    np.testing.assert_array_equal(search.start[:3], index_prior(opponent))
+
+
+def test_aims_are_read_by_measure() -> None:
+    np.testing.assert_array_equal(parse_aims("antt=2,hp_tail=-0.5"), [2.0, 0.0, 0.0, 0.0, -0.5])
+    assert not parse_aims("").any()
+
+
+@pytest.mark.parametrize(("text", "message"), [("anttt=1", "Did you mean 'antt'"), ("antt", "a measure, '=' and a number")])
+def test_an_aim_that_cannot_be_read_is_named(text: str, message: str) -> None:
+    with pytest.raises(PolicyError, match=message):
+        parse_aims(text)
 
 
 def run_cma(folder: Path, steps: int, *, resume: bool = False) -> np.ndarray:
@@ -149,7 +164,7 @@ def test_a_run_keeps_its_log_and_a_card_that_says_how_it_was_made(tmp_path: Path
     card = json.loads((tmp_path / "best.json").read_text())
     assert card["algorithm"] == "cma"
     assert card["arguments"]["population"] == 4
-    assert card["training"]["decision_every"] == 8
+    assert card["training"]["decision_every"] == 4
 
 
 @pytest.mark.slow
