@@ -69,6 +69,7 @@ class Arguments:
     encoder: int = field(default=16, metadata=_about("units of the slot network's encoder (cma searches B alone)"))
     decoder: int = field(default=16, metadata=_about("units of its decoder"))
     init: Path | None = field(default=None, metadata=_about("weights to start from (a published file) in place of the index rule"))
+    no_cap: bool = field(default=False, metadata=_about("do without the inputs that tell what would cost fairness (an ablation)"))
     sharpness: float = field(default=6.0, metadata=_about("factor on the initial logits: larger explores less"))
 
     # Gradients
@@ -121,7 +122,7 @@ class Arguments:
         for entry in dataclasses.fields(self):
             value = getattr(self, entry.name)
             if value != entry.default and entry.name not in _NO_MATTER:
-                words += ["--" + entry.name.replace("_", "-"), str(value)]
+                words += ["--" + entry.name.replace("_", "-"), *([] if value is True else [str(value)])]
         return shlex.join(words)
 
     def plain(self) -> dict[str, Any]:

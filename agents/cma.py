@@ -93,14 +93,14 @@ class Search:
     """(size,) weights at the centre of the distribution: what is evaluated and published."""
 
     @classmethod
-    def begin(cls, shape: Shape, opponent: Heuristic, seed: int, population: int, aims: np.ndarray | None = None) -> Search:
+    def begin(cls, shape: Shape, opponent: Heuristic, seed: int, population: int, *, cap: bool = True) -> Search:
         """Return a search that starts by playing ``opponent``, but for tasks that it holds back (see HELD)."""
         from cmaes import CMA
 
-        start, step = shape.initial(index_prior(opponent), seed, held=True), searched(shape)
+        start, step = shape.initial(index_prior(opponent), seed, held=True, cap=cap), searched(shape)
         free = int((step > 0).sum())
         optimizer = CMA(mean=np.zeros(free), sigma=1.0, seed=seed, population_size=population)
-        return cls(shape, start, step, optimizer, seed, center=start.copy(), aims=np.zeros(5) if aims is None else aims)
+        return cls(shape, start, step, optimizer, seed, center=start.copy())
 
     def __getstate__(self) -> dict[str, Any]:
         # The optimizer's own way to be pickled rounds its covariance; a resumed search is to be the same to the bit.

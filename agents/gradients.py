@@ -160,7 +160,8 @@ def initial_network(arguments: Arguments) -> tuple[Shape, np.ndarray]:
     """Return (shape, flat weights) to start from: the opponent's rule, or a published network with fresh hidden layers."""
     shape = Shape(arguments.encoder, arguments.decoder, arguments.mechanisms)
     if arguments.init is None:
-        return shape, shape.initial(index_prior(opponent_of(arguments.opponent)), arguments.seed, held=True)
+        prior = index_prior(opponent_of(arguments.opponent))
+        return shape, shape.initial(prior, arguments.seed, held=True, cap=not arguments.no_cap)
     weights = load_weights(arguments.init)
     if weights.shape == shape:
         return shape, weights.flat

@@ -49,10 +49,10 @@ def lower_bounds(ours: Played, theirs: Played) -> np.ndarray:
     """Return (5,) improvements less CAUTION standard errors: what can be relied on when the best of many is chosen.
 
     Without it the choice goes to who was lucky on the noisiest measure. Standard errors by the jackknife over GROUPS of episodes,
-    left out one at a time, the same for both.
+    left out one at a time, the same for both; the tail's from nearby quantiles, since the jackknife fails for a single one.
     """
     groups = np.arange(len(ours)) % GROUPS
-    left = [improvements(five(_part(ours, groups != g)), five(_part(theirs, groups != g))) for g in range(GROUPS)]
+    left = [improvements(*(five(_part(played, groups != g), smooth=True) for played in (ours, theirs))) for g in range(GROUPS)]
     spread = (np.array(left) - np.mean(left, axis=0)) ** 2
     return improvements(five(ours), five(theirs)) - CAUTION * np.sqrt((GROUPS - 1) / GROUPS * spread.sum(axis=0))
 

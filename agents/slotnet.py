@@ -44,6 +44,10 @@ TIE = 1e-3
 """What is above the cap by less is at it: as is a task that has not waited yet where one like it has finished."""
 HOLD = (-3.0, 0.5, 0.3)
 """Initial floor, room and near."""
+NO_CAP = (-3.0, 1e3, -1e3)
+"""Floor, room and near under which nobody is above the cap or near the lowest: the four inputs are 0 and stay so."""
+OTHER_MECHANISMS_BIAS = -1.0
+"""Initial bias of KILL's and DRAIN's columns: drawn at random, they would ruin exploration."""
 HELD = {"above_cap": -3.0, "held": -0.5, "held_log_remaining": -0.3}
 """Entries of B, in the constant's column, that hold back who is above the cap; of those, the longest runs first."""
 LN3 = float(np.log(3.0))
@@ -109,17 +113,22 @@ class Shape:
         parts = np.split(np.asarray(flat, np.float32), ends[:-1])
         return {name: part.reshape(shape).copy() for (name, shape), part in zip(self.tensors.items(), parts, strict=True)}
 
-    def initial(self, prior: np.ndarray, seed: int, *, held: bool = False) -> np.ndarray:
+    def initial(self, prior: np.ndarray, seed: int, *, held: bool = False, cap: bool = True) -> np.ndarray:
         """Return flat weights that play the index rule ``prior`` (a, c, log d): random hidden layers, zero B and head.
 
-        With ``held`` it holds back tasks above the cap: B's entries HELD.
+        With ``held`` it holds back tasks above the cap: B's entries HELD. Without ``cap`` nobody is above it, ever.
         """
         rng = np.random.default_rng(seed)
         tensors = {name: np.zeros(shape) for name, shape in self.tensors.items()}
         for name, shape in self.tensors.items():
             if len(shape) == 2 and name not in ("head.weight", "bilinear"):
                 tensors[name] = rng.standard_normal(shape) / np.sqrt(shape[1])
-        tensors["prior"], tensors["scale"], tensors["hold"] = np.asarray(prior, np.float64), np.ones(1), np.array(HOLD)
+        tensors["prior"], tensors["scale"], tensors["hold"] = (
+            np.asarray(prior, np.float64),
+            np.ones(1),
+            np.array(HOLD if cap else NO_CAP),
+        )
+        tensors["head.bias"][1:] = OTHER_MECHANISMS_BIAS
         for name, value in HELD.items() if held else ():
             tensors["bilinear"][INPUT_NAMES.index(name), 0] = value
         return self.pack(tensors)

@@ -18,7 +18,6 @@ from pathlib import Path
 
 from agents.arguments import Arguments, parse
 from agents.cma import Search, opponent_of
-from agents.objective import parse_aims
 from agents.policies import LearnedPolicy
 from agents.rollouts import Rollouts
 from agents.run import BEST, Run
@@ -47,7 +46,8 @@ def train_cma(arguments: Arguments, run: Run) -> LearnedPolicy | None:
     shape = Shape(1, 1, arguments.mechanisms)
     checkpoint = run.last_checkpoint
     if checkpoint is None:
-        search = Search.begin(shape, opponent, arguments.seed, arguments.population, parse_aims(arguments.aims))
+        search = Search.begin(shape, opponent, arguments.seed, arguments.population, cap=not arguments.no_cap)
+        search.aims = run.aims
     else:
         search = _load_search(checkpoint)
     rollouts = Rollouts(shape, arguments.training_config, "train", arguments.threads)

@@ -113,6 +113,17 @@ def test_a_task_as_far_above_as_one_that_has_finished_is_not_held() -> None:
     assert inputs[0, 0, 1] == 0.0
 
 
+def test_without_a_cap_nobody_is_held_back(met: tuple[np.ndarray, np.ndarray]) -> None:
+    observations, masks = met
+    prior = np.array([1.0, 0.25, 0.2])
+    plain, held, uncapped = (
+        LearnedPolicy("n", SHAPES[0], SHAPES[0].initial(prior, 0, **kind)).evaluate(observations, masks)[0]
+        for kind in ({}, {"held": True}, {"held": True, "cap": False})
+    )
+    assert (uncapped == plain).all()
+    assert (held != plain).any()
+
+
 def test_the_order_of_slots_changes_nothing(met: tuple[np.ndarray, np.ndarray]) -> None:
     observations, _ = met
     order = np.random.default_rng(1).permutation(8)
