@@ -1,7 +1,7 @@
 """``python -m agents.evaluate``: a learned policy against opponents, on the same episodes of the split "eval".
 
     python -m agents.evaluate --policy NAME_OR_PATH --versus PREMA INDEX --episodes 5000 --seed 123 --json out.json
-    python -m agents.evaluate --policy NAME_OR_PATH --grid --csv grid.csv      other workloads, NPUs, decision latencies
+    python -m agents.evaluate --policy NAME_OR_PATH --grid --figure grid.png   other workloads, NPUs, decision latencies
     python -m agents.evaluate --policy NAME_OR_PATH --latency                  microseconds per decision
 
 A difference is better (or worse) where its 95 % bootstrap interval over episodes excludes zero.
@@ -190,6 +190,7 @@ def parse(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--json", type=Path, default=None, metavar="PATH", help="write the differences there")
     parser.add_argument("--grid", action="store_true", help="other windows, task counts, batches, NPUs, latencies, a new network")
     parser.add_argument("--csv", type=Path, default=None, metavar="PATH", help="write the grid's rows there")
+    parser.add_argument("--figure", type=Path, default=None, metavar="PATH", help="draw the grid there")
     parser.add_argument("--latency", action="store_true", help="time the policy's decisions")
     return parser.parse_args(given)
 
@@ -219,6 +220,10 @@ def _run(options: argparse.Namespace, console: Console) -> None:
         found = list(grid(policy, options.versus, options.episodes or 1000, options.seed))
         if options.csv is not None:
             _write_csv(options.csv, found)
+        if options.figure is not None:
+            from agents import pictures
+
+            pictures.grid(found, options.figure)
         console.print(grid_table(found))
     else:
         _compare(options, policy, console)

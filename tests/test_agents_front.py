@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents import front, publish
+from agents import front, pictures, publish
 from agents.arguments import Arguments
 from agents.hypervolume import WORST, dominated, hypervolume, measure, picture
 from agents.objective import SCALES, improvements
@@ -95,3 +95,26 @@ def test_a_published_policy_tells_of_all_runs(tmp_path: Path, capsys: pytest.Cap
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path) -> None:
     with pytest.raises(PolicyError, match=r"holds no best\.safetensors"):
         publish.best_of(tmp_path)
+
+
+def test_learning_curves_are_drawn_from_logs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    gains = dict.fromkeys(SCALES, 1.0)
+    for seed in (1, 2):
+        folder = tmp_path / f"run{seed}"
+        folder.mkdir()
+        lines = [json.dumps({"seconds": 60 * k, "over_prema": gains, "over_opponent": gains}) for k in range(3)]
+        (folder / "log.jsonl").write_text("\n".join(lines))
+    assert pictures.main([str(tmp_path / "run1"), str(tmp_path / "run2"), "--output", str(tmp_path / "curves.png")]) == 0
+    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert pictures.main([str(tmp_path), "--output", str(tmp_path / "none.png")]) == 2
+    assert "holds no log.jsonl" in capsys.readouterr().err
+
+
+def test_the_grid_is_drawn_with_gains_of_either_direction(tmp_path: Path) -> None:
+    numbers = {"axis": "tasks", "value": "4", "versus": "PREMA", "verdict": "better"}
+    rows = [
+        {**numbers, "measure": "antt", "policy": 1.0, "opponent": 1.5},
+        {**numbers, "measure": "stp", "policy": 3.0, "opponent": 2.0},
+    ]
+    assert [pictures._gain(row) for row in rows] == pytest.approx([0.5, 0.5])
+    assert pictures.grid(rows, tmp_path / "grid.png").stat().st_size > 1000
