@@ -88,7 +88,6 @@ class Arguments:
         default="dominance",
         metadata=_about("'dominance' adapts the weights of five terms to the weakest gain; else a reward term's name"),
     )
-    adaptation: float = field(default=0.3, metadata=_about("how fast 'dominance' moves weight to what lags behind"))
 
     # CMA-ES
     population: int = field(default=16, metadata=_about("candidates of a generation"))

@@ -2,6 +2,7 @@
 
     python -m agents.evaluate --policy NAME_OR_PATH --versus PREMA INDEX --episodes 5000 --seed 123 --json out.json
     python -m agents.evaluate --policy NAME_OR_PATH --grid --figure grid.png   other workloads, NPUs, decision latencies
+    python -m agents.evaluate --policy NAME_OR_PATH --where                    where it lets another task run
     python -m agents.evaluate --policy NAME_OR_PATH --latency                  microseconds per decision
 
 A difference is better (or worse) where its 95 % bootstrap interval over episodes excludes zero.
@@ -25,6 +26,7 @@ from rich.table import Table
 
 from agents.policies import find_policy
 from agents.weights import write_atomically
+from baselines.disagreement import disagreements
 from baselines.evaluate import evaluate
 from baselines.measures import HEADLINES, MEASURES
 from baselines.policy import Policy
@@ -159,6 +161,21 @@ def grid_table(rows: Sequence[dict[str, Any]]) -> Table:
     return shown
 
 
+# --- Disagreement ---------------------------------------------------------------------------------------------------------------
+
+
+def where_table(policy: Policy, opponent: str, episodes: int, seed: int) -> Table:
+    """Return what ``policy`` runs where ``opponent`` would run another task, most frequent first."""
+    found = disagreements(policy, opponent, episodes=episodes, seed=seed)
+    title = f"{policy.name} runs another task than {opponent} at {100 * found.share:.1f} % of {found.decisions} decisions"
+    shown = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    for head in ("what it runs is", "pairs of tasks", "share"):
+        shown.add_column(head, justify="left" if head == "what it runs is" else "right", no_wrap=True)
+    for pattern, count in found.patterns().items():
+        shown.add_row(pattern, str(count), f"{100 * count / len(found.situations):.0f} %")
+    return shown
+
+
 # --- Latency --------------------------------------------------------------------------------------------------------------------
 
 
@@ -191,6 +208,7 @@ def parse(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--grid", action="store_true", help="other windows, task counts, batches, NPUs, latencies, a new network")
     parser.add_argument("--csv", type=Path, default=None, metavar="PATH", help="write the grid's rows there")
     parser.add_argument("--figure", type=Path, default=None, metavar="PATH", help="draw the grid there")
+    parser.add_argument("--where", action="store_true", help="count where the policy lets another task run (default 100 episodes)")
     parser.add_argument("--latency", action="store_true", help="time the policy's decisions")
     return parser.parse_args(given)
 
@@ -213,7 +231,10 @@ def _compare(options: argparse.Namespace, policy: Policy, console: Console) -> N
 
 def _run(options: argparse.Namespace, console: Console) -> None:
     policy = find_policy(options.policy)
-    if options.latency:
+    if options.where:
+        for name in options.versus:
+            console.print(where_table(policy, name, options.episodes or 100, options.seed))
+    elif options.latency:
         for rows in (1, 256):
             console.print(f"{policy.name}: {latency_us(policy, rows):.1f} us per act() on {rows} rows")
     elif options.grid:

@@ -17,7 +17,7 @@ from stable_baselines3.common.utils import set_random_seed
 from stable_baselines3.common.vec_env import VecMonitor
 
 from agents.arguments import Arguments
-from agents.cma import index_prior, opponent_of
+from agents.cma import MEMORY, emphasis, index_prior, opponent_of
 from agents.networks import MaskableSlotPolicy, SlotPolicy
 from agents.objective import SCALES, five
 from agents.policies import LearnedPolicy
@@ -38,14 +38,18 @@ TAIL_SCALE = 0.2
 """Scale of ``hp_excess``, which moves about ten times as far as ``hp_tail``."""
 
 
+LEAST_SHARE = 0.02
+"""What every improvement counts at least."""
+
+
 class Emphasis:
     """The reward's weights: the gradient of the improvements over an opponent, most on what lags behind."""
 
     def __init__(self, run: Run, env: PremaVecEnv) -> None:
         self.run = run
         self.env = env
-        self.shares = np.array(run.state.get("shares", [1 / len(SCALES)] * len(SCALES)))
-        """(5,) how much each improvement counts; sums to 1."""
+        self.gains = np.array(run.state.get("gains", run.aims))
+        """(5,) running mean of the improvements found at selection."""
         played = run.opponent(run.arguments.opponent)
         values = five(played)
         excess = max(float(played.metrics[:, HP_EXCESS].mean()), 1e-3)
@@ -54,6 +58,12 @@ class Emphasis:
         self._per_share = REWARD_SIZE / scales
         self.apply()
 
+    @property
+    def shares(self) -> np.ndarray:
+        """(5,) how much each improvement counts, most what is furthest from its aim; sums to 1."""
+        shares = np.maximum(emphasis(self.gains - self.run.aims), LEAST_SHARE)
+        return shares / shares.sum()
+
     def apply(self) -> None:
         """Make the environment pay by the present shares."""
         if self.run.arguments.reward == "dominance":
@@ -61,11 +71,9 @@ class Emphasis:
             self.env.set_reward_weights(weights)
 
     def move(self, gains: np.ndarray) -> None:
-        """Move shares towards the (5,) improvements that are small (multiplicative weights)."""
-        shares = self.shares * np.exp(-self.run.arguments.adaptation * np.clip(gains - gains.mean(), -3.0, 3.0))
-        self.shares = np.maximum(shares / shares.sum(), 0.02)
-        self.shares /= self.shares.sum()
-        self.run.state["shares"] = self.shares.tolist()
+        """Take account of the (5,) improvements found at selection."""
+        self.gains = MEMORY * self.gains + (1 - MEMORY) * gains
+        self.run.state["gains"] = self.gains.tolist()
         self.apply()
 
 
@@ -116,7 +124,7 @@ class Keeper(BaseCallback):
         speed = f"{self.num_timesteps:,} decisions, {(self.num_timesteps - self._steps) / max(now - self._time, 1e-9):,.0f}/s"
         network = slot_network(self.model)
         gains = self.run.evaluate(played_by(self.run, self.model), speed, network)
-        self.emphasis.move(gains - self.run.aims)
+        self.emphasis.move(gains)
         self._steps, self._time = self.num_timesteps, time.monotonic()
 
 

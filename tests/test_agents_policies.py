@@ -13,6 +13,7 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from agents.evaluate import latency_us, report
+from agents.evaluate import main as evaluate_main
 from agents.networks import SlotNetwork
 from agents.policies import LearnedPolicy, find_policy, pretrained
 from agents.slotnet import HIGH, LEAST_PP, MEDIUM, MOST_PP, PROJECTED, REMAINING, Shape
@@ -264,3 +265,10 @@ def test_the_report_has_every_measure_against_every_opponent() -> None:
 
 def test_a_decision_is_timed() -> None:
     assert 0 < latency_us(make_policy("PREMA"), rows=1, calls=20) < 1e6
+
+
+def test_where_it_parts_from_an_opponent_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate_main(["--policy", "P-SJF", "--versus", "P-HPF", "--where", "--episodes", "4"]) == 0
+    out = capsys.readouterr().out
+    assert "P-SJF runs another task than P-HPF at" in out
+    assert "shorter, lower priority" in out
