@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import gymnasium
@@ -9,6 +10,7 @@ import pytest
 
 from prema_gym import Program, register_program
 from prema_gym.envs.observation import F, G, feature_names
+from prema_gym.envs.prema_env import PremaEnv
 from prema_gym.envs.reward import REWARD_TERMS, reward_weights
 from prema_gym.errors import ConfigError
 from prema_gym.metrics import targets_passed
@@ -77,3 +79,14 @@ def test_every_element_of_an_observation_has_a_name() -> None:
     names = feature_names(3)
     assert len(set(names)) == len(names) == 3 * F + G
     assert (names[0], names[F], names[3 * F]) == ("slot0.present", "slot1.present", "ready_share")
+
+
+def test_the_environment_lists_every_feature_in_its_docstring() -> None:
+    text = PremaEnv.__doc__ or ""
+    assert f"{F} features for each of T slots, then {G} global ones" in text
+    rows = [[cell.strip() for cell in line.split("|")[1:5]] for line in text.splitlines() if re.match(r"\s+\| [ \d]", line)]
+    slot, common = ([int(k) for row in rows for k in re.findall(r"\d+", row[column])] for column in (0, 2))
+    assert (slot, common) == (list(range(F)), list(range(G)))
+    words = " ".join(row[1] for row in rows)
+    for name in ("present", "token", "overrun", "saved context", "projected NTT"):
+        assert name in words
