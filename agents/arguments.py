@@ -55,7 +55,8 @@ class Arguments:
     )
 
     aims: str = field(
-        default="", metadata=_about("improvements over the opponent that count as none yet, in units: antt=2,sla_violation=2")
+        default="antt=1,sla_violation=1.5",
+        metadata=_about("improvements over the opponent, in units, that count as none yet; '' for none"),
     )
 
     # Selection
