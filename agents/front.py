@@ -22,12 +22,13 @@ import numpy as np
 from agents.cma import Search, opponent_of
 from agents.hypervolume import measure, picture
 from agents.objective import SCALES, five, named
-from agents.policies import FRONT
+from agents.policies import FRONT, LearnedPolicy
 from agents.rollouts import Rollouts
 from agents.run import VALID_SEED, provenance
 from agents.slotnet import Shape
 from agents.tune_index import FRONT_POINTS
 from agents.weights import save_weights
+from baselines.episodes import play
 from prema_gym.config import EnvConfig
 from prema_gym.errors import PremaError
 
@@ -61,7 +62,8 @@ def train(options: argparse.Namespace) -> list[Path]:
         for _ in range(options.generations):
             search.advance(rollouts, opponent, options.episodes)
         center = search.center
-        values = five(Rollouts(shape, EnvConfig(), "valid").play(center, options.valid_episodes, VALID_SEED))
+        member = LearnedPolicy("member", shape, center)
+        values = five(play(member, EnvConfig(), options.valid_episodes, VALID_SEED, split="valid", threads=options.threads))
         about = {
             "summary": f"cma on the slot network, for -ln ANTT + {worth:.2f} ln fairness.",
             "command": shlex.join(["python", "-m", "agents.front", *_given(options)]),

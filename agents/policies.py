@@ -10,10 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from agents.rollouts import NetworkPlayer
 from agents.slotnet import Shape, choose_rows, scratch_size
 from agents.weights import SUFFIX, load_weights
+from baselines.episodes import Player
 from baselines.policy import Policy
 from baselines.registry import make_policy
+from prema_gym.config import EnvConfig
 from prema_gym.envs.actions import num_actions
 from prema_gym.envs.view import View
 
@@ -50,6 +53,10 @@ class LearnedPolicy:
         """Return (N,) int64 actions."""
         actions, _ = self.evaluate(view.observation, view.mask)
         return actions
+
+    def episode_player(self, config: EnvConfig) -> Player:
+        """Return a function that plays whole episodes in compiled code (see :class:`baselines.episodes.Compiled`)."""
+        return partial(NetworkPlayer(self.shape, config).play, self.flat)
 
     def evaluate(self, observations: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (N,) int64 actions and (N, A) float64 logits for (N, D) float32 observations and (N, A) int8 masks."""

@@ -23,13 +23,13 @@ from prema_gym.workloads.seeding import split_index
 
 
 @jit_nogil
-def play_network(words, sizes, weights, split, seed, observation, mask, scratch, logits, episodes, tasks):
-    """Play the first episodes of ``seed`` in row 0 under the network, as many as ``episodes`` (E,) EPISODE has room for."""
+def play_network(words, sizes, weights, split, seed, first, last, observation, mask, scratch, logits, episodes, tasks):
+    """Play episodes ``first`` to ``last - 1`` of ``seed`` in row 0 under the network; ``episodes`` is (E,), ``tasks`` (E, n)."""
     tables, draws, state = open_book(words)
     row = row_of(state, 0)
     rules = tables.rules[0]
     row.machine.seed = seed
-    for k in range(episodes.shape[0]):
+    for k in range(first, last):
         row.machine.episode = k
         start_episode(row, tables, draws, split)
         while row.machine.outcome == ASKING:
@@ -39,6 +39,26 @@ def play_network(words, sizes, weights, split, seed, observation, mask, scratch,
             decide(row, tables, slot, mechanism)
             advance(row, tables)
         record_episode(row, episodes[k], tasks[k])
+
+
+class NetworkPlayer:
+    """Plays whole episodes under any weights of one shape; holds the work space of one thread."""
+
+    def __init__(self, shape: Shape, config: EnvConfig) -> None:
+        slots = config.num_slots
+        self._sizes = shape.sizes
+        self._buffers = (
+            np.zeros(observation_size(slots), np.float32),
+            np.zeros(num_actions(slots), np.int8),
+            np.zeros(scratch_size(shape, slots)),
+            np.zeros(num_actions(slots)),
+        )
+
+    def play(
+        self, weights: np.ndarray, words: np.ndarray, split: int, seed: np.uint64, first: int, last: int, played: Played
+    ) -> None:
+        """Play episodes ``first`` to ``last - 1`` of ``seed`` under the flat ``weights`` (float64) into ``played``."""
+        play_network(words, self._sizes, weights, split, seed, first, last, *self._buffers, played.episodes, played.tasks)
 
 
 class Rollouts:
@@ -54,20 +74,13 @@ class Rollouts:
 
     def play(self, weights: np.ndarray, episodes: int, seed: int) -> Played:
         """Return what the flat ``weights`` do in the first ``episodes`` of ``seed``, those of :func:`baselines.episodes.play`."""
-        local, slots = self._local, self.config.num_slots
+        local = self._local
         if not hasattr(local, "simulator"):
-            local.simulator = Simulator(self.config)
-            local.buffers = (
-                np.zeros(observation_size(slots), np.float32),
-                np.zeros(num_actions(slots), np.int8),
-                np.zeros(scratch_size(self.shape, slots)),
-                np.zeros(num_actions(slots)),
-            )
+            local.simulator, local.player = Simulator(self.config), NetworkPlayer(self.shape, self.config)
         played = Played.empty(episodes, self.config.workload.num_tasks)
         flat = np.ascontiguousarray(weights, np.float64)
-        split, word = split_index(self.split), np.uint64(seed % (1 << 64))
-        words, sizes = local.simulator.words, self.shape.sizes
-        play_network(words, sizes, flat, split, word, *local.buffers, played.episodes, played.tasks)
+        word = np.uint64(seed % (1 << 64))
+        local.player.play(flat, local.simulator.words, split_index(self.split), word, 0, episodes, played)
         return played
 
     def play_all(self, candidates: Sequence[np.ndarray], episodes: int, seed: int) -> list[Played]:

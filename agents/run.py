@@ -15,8 +15,6 @@ import numpy as np
 
 from agents.arguments import Arguments
 from agents.objective import CAUTION, SCALES, dominance, five, improvements, lower_bounds, named, parse_aims
-from agents.policies import LearnedPolicy
-from agents.rollouts import Rollouts
 from agents.slotnet import Shape
 from agents.weights import save_weights, write_atomically
 from baselines.episodes import Played, play
@@ -104,10 +102,9 @@ class Run:
         return self._opponents[name]
 
     def play_valid(self, policy: Policy) -> Played:
-        """Play the episodes of selection under any policy; learned ones in compiled code."""
-        if isinstance(policy, LearnedPolicy):
-            return Rollouts(policy.shape, self.config, "valid").play(policy.flat, self.arguments.valid_episodes, VALID_SEED)
-        return play(policy, self.config, self.arguments.valid_episodes, VALID_SEED, split="valid")
+        """Play the episodes of selection under any policy."""
+        given = self.arguments
+        return play(policy, self.config, given.valid_episodes, VALID_SEED, split="valid", threads=given.threads)
 
     def evaluate(self, played: Played, speed: str, network: tuple[Shape, np.ndarray] | None) -> np.ndarray:
         """Log and print what ``played`` is worth; keep ``network`` if it is the best so far.

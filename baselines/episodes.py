@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -132,22 +134,47 @@ def _record_rows(words, rows, numbers, illegal, episodes, tasks):
         illegal[rows[k]] = 0
 
 
+Player = Callable[[np.ndarray, int, np.uint64, int, int, Played], None]
+"""Plays episodes ``first`` to ``last - 1``: called as play(words, split, seed, first, last, played)."""
+
+
+@runtime_checkable
+class Compiled(Protocol):
+    """A policy that can play whole episodes in compiled code; optional, and faster."""
+
+    def episode_player(self, config: EnvConfig) -> Player:
+        """Return a function that plays episodes of ``config``, for one thread; it must release the GIL to profit from others."""
+        ...
+
+
+def _heuristic_player(policy: Heuristic, config: EnvConfig) -> Player:
+    params, truth = policy.params, np.zeros(config.num_slots, np.int64)
+
+    def play_chunk(words: np.ndarray, split: int, seed: np.uint64, first: int, last: int, played: Played) -> None:
+        play_episodes(words, params, split, seed, first, last, truth, played.episodes, played.tasks)
+
+    return play_chunk
+
+
 def _play_compiled(
-    policy: Heuristic, config: EnvConfig, split: int, seed: int, played: Played, threads: int, advance_bar: Callable[[int], None]
+    make_player: Callable[[], Player],
+    config: EnvConfig,
+    split: int,
+    seed: int,
+    played: Played,
+    threads: int,
+    advance_bar: Callable[[int], None],
 ) -> None:
-    """Fill ``played``, chunks of episodes shared out over threads, each with a simulator of its own."""
+    """Fill ``played``, chunks of episodes shared out over threads, each with a simulator and a player of its own."""
     local = threading.local()
-    params = policy.params
     word = np.uint64(seed % (1 << 64))
     Simulator(config)  # builds the program table, which all threads share
 
     def chunk(first: int) -> int:
         if not hasattr(local, "simulator"):
-            local.simulator = Simulator(config)
-            local.truth = np.zeros(config.num_slots, np.int64)
+            local.simulator, local.play = Simulator(config), make_player()
         last = min(first + CHUNK, len(played))
-        words = local.simulator.words
-        play_episodes(words, params, split, word, first, last, local.truth, played.episodes, played.tasks)
+        local.play(local.simulator.words, split, word, first, last, played)
         return last - first
 
     starts = range(0, len(played), CHUNK)
@@ -230,7 +257,9 @@ def play(
     """Play ``episodes`` of ``split`` under ``policy``; the same arguments give the same episodes to every policy."""
     played = Played.empty(episodes, config.workload.num_tasks)
     if isinstance(policy, Heuristic):
-        _play_compiled(policy, config, split_index(split), seed, played, threads, progress)
+        _play_compiled(partial(_heuristic_player, policy, config), config, split_index(split), seed, played, threads, progress)
+    elif isinstance(policy, Compiled):
+        _play_compiled(partial(policy.episode_player, config), config, split_index(split), seed, played, threads, progress)
     else:
         _play_batched(policy, config, split, seed, played, progress)
     return played

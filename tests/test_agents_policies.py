@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +19,10 @@ from agents.networks import SlotNetwork
 from agents.policies import LearnedPolicy, find_policy, pretrained
 from agents.slotnet import HIGH, LEAST_PP, MEDIUM, MOST_PP, PROJECTED, REMAINING, Shape
 from agents.weights import decode_tensors, encode_tensors, load_weights, save_weights, schema_fingerprint
+from baselines.episodes import play
 from baselines.evaluate import evaluate
 from baselines.registry import POLICIES, make_policy
+from prema_gym.config import EnvConfig
 from prema_gym.envs.actions import num_actions
 from prema_gym.envs.observation import F, G
 from prema_gym.envs.vector_env import PremaVectorEnv
@@ -33,6 +36,15 @@ def random_weights(shape: Shape, seed: int = 0) -> np.ndarray:
     flat = shape.initial(np.array([1.0, 0.25, 0.2]), seed)
     flat = flat + 0.3 * np.random.default_rng(seed).standard_normal(flat.size)
     return flat.astype(np.float32).astype(np.float64)
+
+
+class Asked:
+    """A policy of which nothing is known but how it answers."""
+
+    clairvoyant = False
+
+    def __init__(self, policy: LearnedPolicy) -> None:
+        self.name, self.act = policy.name, policy.act
 
 
 def decisions(slots: int = 8, steps: int = 60, rows: int = 16) -> tuple[np.ndarray, np.ndarray]:
@@ -151,6 +163,18 @@ def test_a_network_of_checkpoints_keeps_where_only_kills_are_allowed() -> None:
     results = evaluate([policy], 5, 0, split="valid", decision_every=8, mechanisms=["KILL"])
     assert results.mean("n", "illegal_actions") == 0
     assert results.mean("n", "preemptions") == 0
+
+
+@pytest.mark.parametrize("config", [{}, {"mechanisms": ["CHECKPOINT"], "decision_every": 4}, {"workload": {"num_tasks": 3}}])
+def test_whole_episodes_in_compiled_code_are_those_of_the_vector_environment(config: dict[str, Any]) -> None:
+    shape = SHAPES[1]
+    policy = LearnedPolicy("n", shape, random_weights(shape))
+    chosen = EnvConfig.coerce(config)
+    compiled = play(policy, chosen, 70, 3, split="valid", threads=2)
+    asked = play(Asked(policy), chosen, 70, 3, split="valid")
+    assert (compiled.episodes["decisions"] == asked.episodes["decisions"]).all()
+    np.testing.assert_array_equal(compiled.metrics, asked.metrics)
+    np.testing.assert_array_equal(compiled.tasks, asked.tasks)
 
 
 # --- Files ------------------------------------------------------------------------------------------------------------------------
