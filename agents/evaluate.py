@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 
 from agents.policies import find_policy
@@ -164,16 +164,16 @@ def grid_table(rows: Sequence[dict[str, Any]]) -> Table:
 # --- Disagreement ---------------------------------------------------------------------------------------------------------------
 
 
-def where_table(policy: Policy, opponent: str, episodes: int, seed: int) -> Table:
+def where(policy: Policy, opponent: str, episodes: int, seed: int) -> Group:
     """Return what ``policy`` runs where ``opponent`` would run another task, most frequent first."""
     found = disagreements(policy, opponent, episodes=episodes, seed=seed)
     title = f"{policy.name} runs another task than {opponent} at {100 * found.share:.1f} % of {found.decisions} decisions"
-    shown = Table(box=box.SIMPLE_HEAD, title=title, title_justify="left")
+    shown = Table(box=box.SIMPLE_HEAD)
     for head in ("what it runs is", "pairs of tasks", "share"):
         shown.add_column(head, justify="left" if head == "what it runs is" else "right", no_wrap=True)
     for pattern, count in found.patterns().items():
         shown.add_row(pattern, str(count), f"{100 * count / len(found.situations):.0f} %")
-    return shown
+    return Group(title, shown)
 
 
 # --- Latency --------------------------------------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ def _run(options: argparse.Namespace, console: Console) -> None:
     policy = find_policy(options.policy)
     if options.where:
         for name in options.versus:
-            console.print(where_table(policy, name, options.episodes or 100, options.seed))
+            console.print(where(policy, name, options.episodes or 100, options.seed))
     elif options.latency:
         for rows in (1, 256):
             console.print(f"{policy.name}: {latency_us(policy, rows):.1f} us per act() on {rows} rows")
