@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,7 +17,7 @@ from safetensors.numpy import load_file, save_file
 from agents.evaluate import latency_us, report
 from agents.evaluate import main as evaluate_main
 from agents.networks import SlotNetwork
-from agents.policies import LearnedPolicy, find_policy, pretrained
+from agents.policies import PRETRAINED, LearnedPolicy, find_policy, pretrained
 from agents.slotnet import HIGH, LEAST_PP, MEDIUM, MOST_PP, PROJECTED, REMAINING, Shape
 from agents.weights import decode_tensors, encode_tensors, load_weights, save_weights, schema_fingerprint
 from baselines.episodes import play
@@ -267,7 +268,25 @@ def test_published_policies_load_and_fit_this_observation() -> None:
         policy = factory()
         assert policy.name == name
         assert policy.card["observation"]["fingerprint"] == schema_fingerprint()  # type: ignore[attr-defined]
-        assert policy.card["command"].startswith("python -m agents.train")  # type: ignore[attr-defined]
+        assert policy.card["command"].startswith("python -m agents.")  # type: ignore[attr-defined]
+        assert re.fullmatch(r"[0-9a-f]{40}", policy.card["revision"])  # type: ignore[attr-defined]
+
+
+def test_the_card_tells_what_five_seeds_came_to() -> None:
+    card = LearnedPolicy.load(PRETRAINED / "LEARNED-CMA").card
+    assert [run["seed"] for run in card["runs"]] == [1, 2, 3, 4, 5]
+    dominate = [all(gap["better"] for gap in run["versus"]["PREMA"].values()) for run in card["runs"]]
+    assert sum(dominate) >= 4
+    assert all(gap["better"] for gaps in card["runs"][0]["versus"].values() for gap in gaps.values())
+
+
+def test_the_published_policy_is_what_its_card_says() -> None:
+    run = LearnedPolicy.load(PRETRAINED / "LEARNED-CMA").card["runs"][0]
+    results = evaluate(["LEARNED-CMA", "PREMA"], 300, 123)
+    for measure in ("antt", "stp", "sla_violation", "fairness"):
+        estimate = results.estimate("LEARNED-CMA", measure)
+        assert estimate.mean == pytest.approx(run["versus"]["PREMA"][measure]["policy"], abs=3 * estimate.half_width), measure
+    assert results.difference("LEARNED-CMA", "PREMA", "antt").better
 
 
 def test_published_policies_join_the_registry_without_torch() -> None:
