@@ -49,7 +49,7 @@ NO_CAP = (-3.0, 1e3, -1e3)
 OTHER_MECHANISMS_BIAS = -1.0
 """Initial bias of KILL's and DRAIN's columns: drawn at random, they would ruin exploration."""
 HELD = {"above_cap": -3.0, "held": -0.5, "held_log_remaining": -0.3}
-"""Entries of B, in the constant's column, that hold back who is above the cap; of those, the longest runs first."""
+"""Entries of B, in the constant's column, that hold back who is above the cap; of those, the shortest first."""
 LN3 = float(np.log(3.0))
 """The logarithm of priority 3; that of 9 is twice as large, that of 1 is 0."""
 RUNNING, MEDIUM, HIGH, ELAPSED, PREDICTED, REMAINING, PROJECTED = 1, 3, 4, 6, 8, 9, 14
