@@ -24,6 +24,7 @@ from rich import box
 from rich.console import Console, Group
 from rich.table import Table
 
+from agents.command import exit_status
 from agents.policies import find_policy
 from agents.weights import write_atomically
 from baselines.disagreement import disagreements
@@ -33,7 +34,6 @@ from baselines.policy import Policy
 from baselines.results import Difference, Results
 from prema_gym.config import MODEL_NAMES
 from prema_gym.envs.vector_env import PremaVectorEnv
-from prema_gym.errors import PremaError
 from prema_gym.hardware.program import Program
 from prema_gym.workloads.programs import register_program
 
@@ -43,7 +43,6 @@ GRID_MEASURES = ("weighted_antt", *HEADLINES)
 UNSEEN = "UNSEEN"
 """A synthetic network that no policy was trained on: 12 ms, in 1 200 equal operations."""
 _CYCLES_PER_US = 700
-_ERROR = 2
 Cell = tuple[str, str, dict[str, Any]]
 
 
@@ -254,12 +253,7 @@ def main(given: Sequence[str] | None = None) -> int:
     """Evaluate; return the exit status."""
     options = parse(given)
     console = Console(width=None if sys.stdout.isatty() else 140)
-    try:
-        _run(options, console)
-    except PremaError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return _ERROR
-    return 0
+    return exit_status(lambda: _run(options, console))
 
 
 if __name__ == "__main__":

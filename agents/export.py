@@ -7,9 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from agents.command import exit_status
 from agents.policies import LearnedPolicy, find_policy
 from prema_gym.envs.observation import observation_size
-from prema_gym.errors import PolicyError, PremaError
+from prema_gym.errors import PolicyError
 
 OPSET = 17
 
@@ -35,6 +36,14 @@ def export_onnx(policy: LearnedPolicy, path: Path, slots: int = 8) -> Path:
     return path
 
 
+def _run(options: argparse.Namespace) -> None:
+    policy = find_policy(options.policy)
+    if not isinstance(policy, LearnedPolicy):
+        raise PolicyError(f"{options.policy} is no network: it has nothing to export.")
+    export_onnx(policy, options.output, options.slots)
+    print(f"{options.output}: written")
+
+
 def main(given: Sequence[str] | None = None) -> int:
     """Export; return the exit status."""
     parser = argparse.ArgumentParser("python -m agents.export", description="Write a learned policy as ONNX.")
@@ -42,16 +51,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("output", type=Path)
     parser.add_argument("--slots", type=int, default=8, help="T of the environment (default 8)")
     options = parser.parse_args(given)
-    try:
-        policy = find_policy(options.policy)
-        if not isinstance(policy, LearnedPolicy):
-            raise PolicyError(f"{options.policy} is no network: it has nothing to export.")
-        export_onnx(policy, options.output, options.slots)
-    except PremaError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"{options.output}: written")
-    return 0
+    return exit_status(lambda: _run(options))
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from agents.cma import Search, opponent_of
+from agents.command import exit_status
 from agents.hypervolume import measure, picture
 from agents.objective import SCALES, five, named
 from agents.policies import FRONT, LearnedPolicy
@@ -30,12 +31,10 @@ from agents.tune_index import FRONT_POINTS
 from agents.weights import save_weights
 from baselines.episodes import play
 from prema_gym.config import EnvConfig
-from prema_gym.errors import PremaError
 
 WORTH = (0.1, 3.0)
 """Smallest and largest b."""
 DECISION_EVERY = 4
-_ERROR = 2
 
 
 def preference(worth: float) -> np.ndarray:
@@ -100,21 +99,21 @@ def parse(given: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
+def _train(options: argparse.Namespace) -> None:
+    train(options)
+
+
+def _measure(options: argparse.Namespace) -> None:
+    measured = measure(options.output, options.episodes, options.seed, threads=options.threads)
+    print(measured.text)
+    if options.figure is not None:
+        picture(measured, options.figure)
+
+
 def main(given: Sequence[str] | None = None) -> int:
     """Train or measure; return the exit status."""
     options = parse(given)
-    try:
-        if not options.measure:
-            train(options)
-            return 0
-        measured = measure(options.output, options.episodes, options.seed, threads=options.threads)
-        print(measured.text)
-        if options.figure is not None:
-            picture(measured, options.figure)
-    except PremaError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return _ERROR
-    return 0
+    return exit_status(lambda: _measure(options) if options.measure else _train(options))
 
 
 if __name__ == "__main__":

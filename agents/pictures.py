@@ -15,15 +15,15 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from agents.command import exit_status
 from agents.objective import SCALES
 from agents.run import LOG
 from baselines.measures import MEASURES
-from prema_gym.errors import PolicyError, PremaError
+from prema_gym.errors import PolicyError
 
 _DPI = 150
 _LARGEST_SHARE = 0.3
 """Relative change at which the grid's colours end."""
-_ERROR = 2
 
 
 def read_log(run: Path) -> list[dict[str, Any]]:
@@ -97,12 +97,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("results") / "curves.png", help="(default results/curves.png)")
     parser.add_argument("--over", choices=("prema", "opponent"), default="prema", help="whom improvements are over")
     options = parser.parse_args(given)
-    try:
-        print(f"{curves(options.runs, options.output, f'over_{options.over}')}: written")
-    except PremaError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return _ERROR
-    return 0
+    return exit_status(lambda: print(f"{curves(options.runs, options.output, f'over_{options.over}')}: written"))
 
 
 if __name__ == "__main__":

@@ -12,18 +12,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from agents.command import exit_status
 from agents.evaluate import report
 from agents.policies import PRETRAINED, LearnedPolicy
 from agents.run import BEST
 from agents.weights import SUFFIX, save_weights
 from baselines.evaluate import evaluate
 from baselines.results import Results
-from prema_gym.errors import PolicyError, PremaError
+from prema_gym.errors import PolicyError
 
 OPPONENTS = ("PREMA", "INDEX")
 _WRITTEN_ANEW = ("format", "version", "name", "sha256", "network", "mechanisms", "observation")
 """Entries of a card that saving fills in."""
-_ERROR = 2
 
 
 def best_of(run: Path) -> LearnedPolicy:
@@ -61,6 +61,12 @@ def summary(card: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _run(options: argparse.Namespace) -> None:
+    path = publish(options.name, options.runs, options.episodes, options.seed, options.output)
+    print(summary(json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))))
+    print(f"{path}: written")
+
+
 def main(given: Sequence[str] | None = None) -> int:
     """Publish; return the exit status."""
     parser = argparse.ArgumentParser("python -m agents.publish", description="Make a run's best network a policy with a name.")
@@ -70,14 +76,7 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=123, help="which of them (default 123)")
     parser.add_argument("--output", type=Path, default=PRETRAINED, help="folder (default: that of the published policies)")
     options = parser.parse_args(given)
-    try:
-        path = publish(options.name, options.runs, options.episodes, options.seed, options.output)
-    except PremaError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return _ERROR
-    print(summary(json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))))
-    print(f"{path}: written")
-    return 0
+    return exit_status(lambda: _run(options))
 
 
 if __name__ == "__main__":

@@ -18,13 +18,13 @@ from pathlib import Path
 
 from agents.arguments import Arguments, parse
 from agents.cma import Search, opponent_of
+from agents.command import exit_status
 from agents.policies import LearnedPolicy
 from agents.rollouts import Rollouts
 from agents.run import BEST, Run
 from agents.slotnet import Shape
-from prema_gym.errors import PremaError
 
-_ERROR, _INTERRUPTED = 2, 130
+_INTERRUPTED = 130
 
 
 def _load_search(path: Path) -> Search:
@@ -76,20 +76,20 @@ def train(arguments: Arguments) -> LearnedPolicy | None:
     return train_by_gradients(arguments, run)
 
 
+def _train(arguments: Arguments) -> None:
+    policy = train(arguments)
+    if policy is not None:
+        print(f"{arguments.folder / BEST}.safetensors: on valid {policy.card['selection']['results']}")
+
+
 def main(given: Sequence[str] | None = None) -> int:
     """Train; return the exit status."""
     arguments = parse(given)
     try:
-        policy = train(arguments)
+        return exit_status(lambda: _train(arguments))
     except KeyboardInterrupt:
         print(f"\nstopped; go on with: python -m agents.train --output {arguments.folder} --resume (and the same options)")
         return _INTERRUPTED
-    except PremaError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return _ERROR
-    if policy is not None:
-        print(f"{arguments.folder / BEST}.safetensors: objective on valid {policy.card['selection']['results']}")
-    return 0
 
 
 if __name__ == "__main__":
