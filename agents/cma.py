@@ -16,6 +16,7 @@ import numpy as np
 from agents.objective import five, improvements
 from agents.rollouts import Rollouts
 from agents.slotnet import CONTEXT_NAMES, INPUT_NAMES, Shape
+from agents.weights import Weights
 from baselines.episodes import play
 from baselines.heuristic import Heuristic
 from baselines.registry import make_policy
@@ -112,6 +113,12 @@ class Search:
         self.__dict__.update(state)
         self.optimizer = CMA.__new__(CMA)
         self.optimizer.__dict__.update(state["optimizer"])
+
+    def start_from(self, weights: Weights) -> None:
+        """Move the origin of the search to a published network of the same shape."""
+        if weights.shape != self.shape:
+            raise PolicyError(f"{weights.name} has {weights.shape}: the search goes on from {self.shape} only.")
+        self.start = self.center = weights.flat.copy()
 
     def weights(self, point: np.ndarray) -> np.ndarray:
         """Return the (size,) weights at ``point`` of the search space."""

@@ -23,6 +23,7 @@ from agents.policies import LearnedPolicy
 from agents.rollouts import Rollouts
 from agents.run import BEST, Run
 from agents.slotnet import Shape
+from agents.weights import load_weights
 
 _INTERRUPTED = 130
 
@@ -48,6 +49,8 @@ def train_cma(arguments: Arguments, run: Run) -> LearnedPolicy | None:
     if checkpoint is None:
         search = Search.begin(shape, opponent, arguments.seed, arguments.population, cap=not arguments.no_cap)
         search.aims = run.aims
+        if arguments.init is not None:
+            search.start_from(load_weights(arguments.init))
     else:
         search = _load_search(checkpoint)
     rollouts = Rollouts(shape, arguments.training_config, "train", arguments.threads)

@@ -24,6 +24,7 @@ from agents.returns import advantages, discounts
 from agents.rollouts import Rollouts
 from agents.slotnet import Shape
 from agents.train import main, train
+from agents.weights import load_weights, save_weights
 from baselines.episodes import play
 from prema_gym.config import EnvConfig
 from prema_gym.errors import PolicyError
@@ -120,6 +121,15 @@ def test_a_search_starts_from_its_opponent_and_holds_back_what_would_cost_fairne
     gains = dict(zip(SCALES, improvements(five(mine), five(theirs)), strict=True))
     assert gains["fairness"] > 0
     np.testing.assert_array_equal(search.start[:3], index_prior(opponent))
+
+
+def test_a_search_goes_on_from_a_published_network_of_its_shape(tmp_path: Path) -> None:
+    search = Search.begin(Shape(1, 1), opponent_of("INDEX"), 0, 4)
+    other = search.start + 0.5
+    search.start_from(load_weights(save_weights(tmp_path / "net", search.shape, other, {})))
+    np.testing.assert_allclose(search.weights(np.zeros(int((search.step > 0).sum()))), other, atol=1e-6)
+    with pytest.raises(PolicyError, match="goes on from"):
+        search.start_from(load_weights(save_weights(tmp_path / "large", Shape(2, 2), Shape(2, 2).initial(np.zeros(3), 0), {})))
 
 
 def test_aims_are_read_by_measure() -> None:
