@@ -10,8 +10,13 @@ import numpy as np
 import pytest
 
 from prema_gym import Program, register_program
+from prema_gym.config import EnvConfig
 from prema_gym.errors import TraceError
+from prema_gym.hardware.program import compile_model
+from prema_gym.sim.kernel import context_cycles, next_commit
 from prema_gym.sim.simulator import Simulator
+from prema_gym.types import RULES
+from prema_gym.workloads.models import MODELS
 from prema_gym.workloads.trace import TraceTask
 
 
@@ -97,3 +102,24 @@ def test_a_trace_of_more_tasks_than_slots_is_refused() -> None:
     task = TraceTask(arrival_cycles=0, model="long", batch=1, priority=1, input_length=None, output_length=None)
     with pytest.raises(TraceError, match="trace has 5 tasks, the table 4 slots"):
         simulator.load_trace(0, [task] * 5)
+
+
+@pytest.mark.parametrize("model", ["CNN-GN", "CNN-MN"])
+def test_the_next_commit_is_found_in_any_of_many_segments(model: str) -> None:
+    config = EnvConfig.coerce({"workload": {"models": [model], "batches": [4], "num_tasks": 1}})
+    tables, program = Simulator(config).tables, compile_model(MODELS[model], batch=4)
+    commits = program.commit_cycles
+    first, count = tables.programs[0]["first_segment"], tables.programs[0]["segments"]
+    assert count >= 4
+    starts = tables.segments["start_cycles"][first : first + count]
+    drawn = np.random.default_rng(0).integers(1, program.total_cycles, 300)
+    for position in np.concatenate([drawn, starts + 1, starts[1:], commits[::50], commits[:-1:50] + 1]).tolist():
+        at = int(np.searchsorted(commits, position))
+        expected = commits[at], program.save_bytes[at], program.restore_bytes[at], program.refill_cycles[at]
+        assert next_commit(tables, 0, position) == expected, position
+
+
+def test_context_times_round_up_by_any_remainder() -> None:
+    rules = np.zeros(1, RULES).view(np.recarray)
+    rules["clock_hz"], rules["dram_bytes_per_second"], rules["dram_latency_cycles"] = 1, 3, 100
+    assert [context_cycles(rules[0], nbytes) for nbytes in (0, 1, 2, 3, 4)] == [0, 101, 101, 101, 102]
