@@ -123,3 +123,38 @@ def test_context_times_round_up_by_any_remainder() -> None:
     rules = np.zeros(1, RULES).view(np.recarray)
     rules["clock_hz"], rules["dram_bytes_per_second"], rules["dram_latency_cycles"] = 1, 3, 100
     assert [context_cycles(rules[0], nbytes) for nbytes in (0, 1, 2, 3, 4)] == [0, 101, 101, 101, 102]
+
+
+def test_the_log_of_an_episode_holds_nothing_of_the_one_before() -> None:
+    env = _make()
+    env.reset(seed=1)
+    over = False
+    while not over:
+        *_, over, _, _ = env.step(env.action_masks().argmax())
+    env.reset(seed=2)  # the first episode's log has not been asked for
+    assert env.events() == _fresh_events(2)
+
+
+def _fresh_events(seed: int) -> list[dict[str, Any]]:
+    env = _make()
+    env.reset(seed=seed)
+    return env.events()
+
+
+def test_an_episode_depends_on_nothing_that_the_one_before_left() -> None:
+    env, fresh = _make(), _make()
+    env.reset(seed=1)
+    state = env._core.simulator.state
+    for record in (state.machine, state.status, state.slots):
+        for name in record.dtype.names:
+            record[name] = 3
+    (first, _), (fresh_first, _) = env.reset(seed=2), fresh.reset(seed=2)
+    np.testing.assert_array_equal(first, fresh_first)
+    over = False
+    while not over:
+        action = env.action_masks().argmax()
+        (got, reward, over, _, info), (expected, fresh_reward, _, _, fresh_info) = env.step(action), fresh.step(action)
+        np.testing.assert_array_equal(got, expected)
+        assert (reward, info.get("metrics")) == (fresh_reward, fresh_info.get("metrics"))
+    assert env.events() == fresh.events()
+    assert env.tasks() == fresh.tasks()
