@@ -2,7 +2,7 @@
 
 Candidates play the same fresh episodes of the split "train" in every generation (common random numbers), INDEX plays them too. A
 candidate is worth its five improvements over INDEX, weighted towards those that have lagged behind. The search is over part of the
-network's B (see :mod:`agents.slotnet`), its prior and its cap, 84 numbers: with nothing hidden the way up is felt from the first
+network's B (see :mod:`agents.slotnet`), its prior and its cap, 106 numbers: with nothing hidden the way up is felt from the first
 generation on.
 """
 
@@ -16,7 +16,6 @@ import numpy as np
 from agents.objective import five, improvements
 from agents.rollouts import Rollouts
 from agents.slotnet import CONTEXT_NAMES, INPUT_NAMES, Shape
-from agents.weights import Weights
 from baselines.episodes import play
 from baselines.heuristic import Heuristic
 from baselines.registry import make_policy
@@ -114,11 +113,11 @@ class Search:
         self.optimizer = CMA.__new__(CMA)
         self.optimizer.__dict__.update(state["optimizer"])
 
-    def start_from(self, weights: Weights) -> None:
-        """Move the origin of the search to a published network of the same shape."""
-        if weights.shape != self.shape:
-            raise PolicyError(f"{weights.name} has {weights.shape}: the search goes on from {self.shape} only.")
-        self.start = self.center = weights.flat.copy()
+    def start_from(self, shape: Shape, flat: np.ndarray) -> None:
+        """Move the origin of the search to the flat weights of another network of the same shape."""
+        if shape != self.shape:
+            raise PolicyError(f"a network of {shape}: the search goes on from {self.shape} only.")
+        self.start = self.center = flat.copy()
 
     def weights(self, point: np.ndarray) -> np.ndarray:
         """Return the (size,) weights at ``point`` of the search space."""

@@ -51,10 +51,13 @@ def versus(results: Results, policy: str, opponents: Sequence[str], measures: Se
     return {name: {measure: results.difference(policy, name, measure) for measure in measures} for name in opponents}
 
 
-def is_worse(measure: str, difference: Difference) -> bool:
-    """Tell whether the interval excludes zero on the bad side."""
+def verdict_of(measure: str, difference: Difference) -> str:
+    """Return "better" or "worse" where the interval excludes zero on that side, else "even"."""
+    if difference.better:
+        return "better"
     gap = difference.difference
-    return gap.high < 0 if MEASURES[measure].higher_is_better else gap.low > 0
+    worse = gap.high < 0 if MEASURES[measure].higher_is_better else gap.low > 0
+    return "worse" if worse else "even"
 
 
 def report(results: Results, policy: str, opponents: Sequence[str]) -> dict[str, Any]:
@@ -78,7 +81,7 @@ def table(results: Results, policy: str, opponents: Sequence[str]) -> Table:
     for name, gaps in versus(results, policy, opponents, HEADLINES).items():
         for measure, gap in gaps.items():
             ends = f"[{gap.difference.low:+.4f}, {gap.difference.high:+.4f}]".replace("[", r"\[")
-            verdict = "better" if gap.better else "worse" if is_worse(measure, gap) else "even"
+            verdict = verdict_of(measure, gap)
             numbers = (f"{gap.policy:.4f}", f"{gap.opponent:.4f}", f"{gap.difference.mean:+.4f}", ends)
             shown.add_row(name, MEASURES[measure].label, *numbers, verdict)
     return shown
@@ -136,7 +139,7 @@ def grid(policy: Policy, opponents: Sequence[str], episodes: int, seed: int) -> 
                     "difference": gap.difference.mean,
                     "low": gap.difference.low,
                     "high": gap.difference.high,
-                    "verdict": "better" if gap.better else "worse" if is_worse(measure, gap) else "even",
+                    "verdict": verdict_of(measure, gap),
                 }
 
 

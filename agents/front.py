@@ -44,20 +44,19 @@ def preference(worth: float) -> np.ndarray:
     return np.array(list(weights.values()))
 
 
-def train(options: argparse.Namespace) -> list[Path]:
-    """Train and save the family; return the files, the lowest ANTT first."""
+def train(options: argparse.Namespace) -> None:
+    """Train and save the family, the lowest ANTT first."""
     opponent = opponent_of("INDEX")
     shape = Shape(1, 1, 1)
     config = EnvConfig(mechanisms=("CHECKPOINT",), decision_every=DECISION_EVERY)
     rollouts = Rollouts(shape, config, "train", options.threads)
-    written: list[Path] = []
     center = None
     for number, worth in enumerate(np.geomspace(*WORTH, FRONT_POINTS)):
         started = time.monotonic()
         search = Search.begin(shape, opponent, options.seed + number, options.population)
         search.preference = preference(worth)
         if center is not None:
-            search.start = search.center = center
+            search.start_from(shape, center)
         for _ in range(options.generations):
             search.advance(rollouts, opponent, options.episodes)
         center = search.center
@@ -73,10 +72,9 @@ def train(options: argparse.Namespace) -> list[Path]:
             "selection": {"split": "valid", "seed": VALID_SEED, "episodes": options.valid_episodes, "results": named(values)},
             **provenance(),
         }
-        written.append(save_weights(options.output / f"LEARNED-FRONT-{number:02}.safetensors", shape, center, about))
+        written = save_weights(options.output / f"LEARNED-FRONT-{number:02}.safetensors", shape, center, about)
         text = "  ".join(f"{name} {value:.4g}" for name, value in named(values).items())
-        print(f"{written[-1].stem}: {text}  ({time.monotonic() - started:.0f} s)", flush=True)
-    return written
+        print(f"{written.stem}: {text}  ({time.monotonic() - started:.0f} s)", flush=True)
 
 
 def _given(options: argparse.Namespace) -> list[str]:
@@ -89,18 +87,17 @@ def parse(given: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m agents.front", description="A family of learned policies along a front.")
     parser.add_argument("--generations", type=int, default=40, help="of CMA-ES for each policy (default 40)")
     parser.add_argument("--population", type=int, default=16, help="candidates of a generation (default 16)")
-    parser.add_argument("--episodes", type=int, default=512, help="that each candidate plays (default 512; with --measure 5000)")
+    parser.add_argument("--episodes", type=int, help="that each candidate plays (default 512; with --measure 5000)")
     parser.add_argument("--seed", type=int, default=1, help="of the search; with --measure of the episodes (default 1)")
     parser.add_argument("--valid-episodes", type=int, default=4000, help="on which each policy is shown (default 4000)")
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--output", type=Path, default=FRONT, help="folder of the family")
     parser.add_argument("--measure", action="store_true", help="measure the family against INDEX-FRONT instead of training it")
     parser.add_argument("--figure", type=Path, default=None, metavar="PATH", help="with --measure: draw both fronts")
-    return parser.parse_args(given)
-
-
-def _train(options: argparse.Namespace) -> None:
-    train(options)
+    options = parser.parse_args(given)
+    if options.episodes is None:
+        options.episodes = 5000 if options.measure else 512
+    return options
 
 
 def _measure(options: argparse.Namespace) -> None:
@@ -113,7 +110,7 @@ def _measure(options: argparse.Namespace) -> None:
 def main(given: Sequence[str] | None = None) -> int:
     """Train or measure; return the exit status."""
     options = parse(given)
-    return exit_status(lambda: _measure(options) if options.measure else _train(options))
+    return exit_status(lambda: _measure(options) if options.measure else train(options))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
+from agents.pictures import saved
 from agents.policies import LearnedPolicy
 from agents.weights import SUFFIX
 from baselines.episodes import play
@@ -105,8 +107,6 @@ def _two(metrics: np.ndarray) -> np.ndarray:
 
 def picture(measured: Measured, path: Path) -> Path:
     """Draw both fronts and PREMA."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     styles = (("INDEX-FRONT", "#56B4E9", "s"), ("LEARNED-FRONT", "#D55E00", "o"))
@@ -121,6 +121,4 @@ def picture(measured: Measured, path: Path) -> Path:
     use_log_axis(axes)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=150)
-    return path
+    return saved(figure, path)

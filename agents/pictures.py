@@ -51,7 +51,7 @@ def curves(runs: Sequence[Path], path: Path, over: str = "over_prema") -> Path:
     opponent = {"over_prema": "PREMA", "over_opponent": "the opponent"}[over]
     panels[0].set_ylabel(f"times better than {opponent}, less 1, in %", fontsize=8)
     panels[-1].legend(frameon=False, fontsize=7)
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def grid(rows: Sequence[dict[str, Any]], path: Path) -> Path:
@@ -74,7 +74,7 @@ def grid(rows: Sequence[dict[str, Any]], path: Path) -> Path:
     panels[0].set_yticks(range(len(cells)), [f"{axis} {value}" for axis, value in cells], fontsize=8)
     figure.colorbar(drawn, ax=panels, label="times better, less 1", format=lambda x, _: f"{100 * x:+.0f} %", shrink=0.6)
     figure.suptitle("% better (green) or worse; in brackets where the 95 % interval holds zero", fontsize=10)
-    return _saved(figure, path)
+    return saved(figure, path)
 
 
 def _gain(row: dict[str, Any]) -> float:
@@ -84,7 +84,8 @@ def _gain(row: dict[str, Any]) -> float:
     return float(ratio - 1)
 
 
-def _saved(figure: Figure, path: Path) -> Path:
+def saved(figure: Figure, path: Path) -> Path:
+    """Write ``figure`` to ``path``, whose folder is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=_DPI)
     return path

@@ -50,7 +50,8 @@ def train_cma(arguments: Arguments, run: Run) -> LearnedPolicy | None:
         search = Search.begin(shape, opponent, arguments.seed, arguments.population, cap=not arguments.no_cap)
         search.aims = run.aims
         if arguments.init is not None:
-            search.start_from(load_weights(arguments.init))
+            weights = load_weights(arguments.init)
+            search.start_from(weights.shape, weights.flat)
     else:
         search = _load_search(checkpoint)
     rollouts = Rollouts(shape, arguments.training_config, "train", arguments.threads)
