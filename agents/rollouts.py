@@ -12,11 +12,11 @@ from agents.slotnet import Shape, choose, scratch_size
 from baselines.episodes import Played, record_episode
 from prema_gym._jit import jit_nogil
 from prema_gym.config import EnvConfig
-from prema_gym.envs.actions import decode, fill_mask, num_actions
+from prema_gym.envs.actions import fill_mask, num_actions
 from prema_gym.envs.observation import observation_size, observe
-from prema_gym.envs.step import start_episode
+from prema_gym.envs.step import carry_out, start_episode
 from prema_gym.sim.book import open_book
-from prema_gym.sim.kernel import advance, decide, row_of
+from prema_gym.sim.kernel import row_of
 from prema_gym.sim.simulator import Simulator
 from prema_gym.types import ASKING
 from prema_gym.workloads.seeding import split_index
@@ -35,9 +35,7 @@ def play_network(words, sizes, weights, split, seed, first, last, observation, m
         while row.machine.outcome == ASKING:
             observe(row.status, row.slots, rules, observation)
             fill_mask(row.status, row.slots, rules.mechanisms, True, mask)
-            slot, mechanism = decode(choose(observation, mask, sizes, weights, scratch, logits))
-            decide(row, tables, slot, mechanism)
-            advance(row, tables)
+            carry_out(row, tables, choose(observation, mask, sizes, weights, scratch, logits))
         record_episode(row, episodes[k], tasks[k])
 
 

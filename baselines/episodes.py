@@ -16,13 +16,12 @@ from baselines.mechanism import act_row
 from baselines.policy import Policy
 from prema_gym._jit import jit_borrowing, jit_nogil
 from prema_gym.config import EnvConfig
-from prema_gym.envs.actions import decode
 from prema_gym.envs.core import Core
-from prema_gym.envs.step import DISABLED, reset_rows, start_episode, step_rows
+from prema_gym.envs.step import DISABLED, carry_out, reset_rows, start_episode, step_rows
 from prema_gym.errors import PolicyError
 from prema_gym.metrics import NUM_METRICS, age, episode_metrics
 from prema_gym.sim.book import open_book
-from prema_gym.sim.kernel import advance, decide, row_of
+from prema_gym.sim.kernel import row_of
 from prema_gym.sim.simulator import Simulator
 from prema_gym.types import ASKING, EMPTY, NONE
 from prema_gym.workloads.seeding import split_index
@@ -118,9 +117,7 @@ def play_episodes(words, params, split, seed, first, last, truth, episodes, task
             if params[0].clairvoyant:
                 _true_totals(row, truth)
             action = act_row(row.status, row.slots, params[0], rules.mechanisms, rules.quantum_cycles, truth)
-            slot, mechanism = decode(action)
-            decide(row, tables, slot, mechanism)
-            advance(row, tables)
+            carry_out(row, tables, action)
         record_episode(row, episodes[k], tasks[k])
 
 

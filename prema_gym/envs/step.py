@@ -55,14 +55,20 @@ def _clear_outcome(outcome):
 
 
 @jit_borrowing
+def carry_out(row, tables, action):
+    """Carry out a legal action, play on to the next decision or the end; return the outcome (ASKING, TERMINATED, TRUNCATED)."""
+    slot, mechanism = decode(action)
+    decide(row, tables, slot, mechanism)
+    return advance(row, tables)
+
+
+@jit_borrowing
 def play(row, tables, outcome, weights, action):
     """Carry out ``action`` in a row that asks for one and fill ``outcome``; an illegal action is replaced and flagged."""
     illegal = not is_legal(row.status, row.slots, tables.rules[0].mechanisms, action)
     if illegal:
         action = replacement(row.status, row.slots)
-    slot, mechanism = decode(action)
-    decide(row, tables, slot, mechanism)
-    ended = advance(row, tables)
+    ended = carry_out(row, tables, action)
     now = row.status.clock_cycles
     step_reward(row.machine, row.tasks, now, outcome.terms)
     reward = 0.0
