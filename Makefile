@@ -66,10 +66,10 @@ EPISODES ?= 2000
 .PHONY: differential mutation
 
 differential: $(ALL) ## play EPISODES=2000 random episodes on the kernel and on the reference; exit 1 if any differ
-	@$(BIN)/python tests/differential.py $(EPISODES)
+	@cd tests && ../$(BIN)/python -m tools.differential $(EPISODES)
 
 mutation: $(ALL) ## change the simulator line by line and see that the tests notice; takes long
-	@$(BIN)/python tests/mutation.py $(ARGS)
+	@cd tests && ../$(BIN)/python -m tools.mutation $(ARGS)
 
 # --- The paper's study ----------------------------------------------------------------------------------------------------------
 

@@ -1,83 +1,8 @@
-"""``python -m agents.publish NAME RUN [RUN ...]``: make the first run's best network a policy of that name, measured on "eval".
+"""``python -m agents.publish``: the command itself is in :mod:`agents.commands.publish`."""
 
-The card says what all runs (the same command with other seeds) came to, so that nobody has to take one lucky seed for the method.
-"""
-
-from __future__ import annotations
-
-import argparse
-import json
 import sys
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-from agents.command import exit_status
-from agents.evaluate import report
-from agents.policies import PRETRAINED, LearnedPolicy
-from agents.run import BEST
-from agents.weights import SUFFIX, save_weights
-from baselines.evaluate import evaluate
-from baselines.results import Results
-from prema_gym.errors import PolicyError
-
-OPPONENTS = ("PREMA", "INDEX")
-_WRITTEN_ANEW = ("format", "version", "name", "sha256", "network", "mechanisms", "observation")
-"""Entries of a card that saving fills in."""
-
-
-def best_of(run: Path) -> LearnedPolicy:
-    """Return the best network of a run's folder."""
-    path = run / f"{BEST}{SUFFIX}"
-    if not path.is_file():
-        raise PolicyError(f"{run}: holds no {path.name}: is it the folder of a run of python -m agents.train?")
-    found = LearnedPolicy.load(path)
-    return LearnedPolicy(run.name, found.shape, found.flat, found.card)
-
-
-def publish(name: str, runs: Sequence[Path], episodes: int, seed: int, folder: Path = PRETRAINED) -> Path:
-    """Write weights and card of the first of ``runs``; return the path of the weights."""
-    policies = [best_of(run) for run in runs]
-    results = evaluate([*policies, *OPPONENTS], episodes, seed)
-    chosen = policies[0]
-    card = {key: value for key, value in chosen.card.items() if key not in _WRITTEN_ANEW}
-    card["evaluation"] = {"split": results.split, "episodes": episodes, "seed": seed}
-    card["runs"] = [_outcome(policy, results) for policy in policies]
-    return save_weights(folder / f"{name}{SUFFIX}", chosen.shape, chosen.flat, card)
-
-
-def _outcome(policy: LearnedPolicy, results: Results) -> dict[str, Any]:
-    """Return what a run came to: how it was made, what it chose by, and how it compares on "eval"."""
-    origin = {key: policy.card.get(key) for key in ("command", "seed", "revision")}
-    return {**origin, "selection": policy.card["selection"]["results"], "versus": report(results, policy.name, OPPONENTS)["versus"]}
-
-
-def summary(card: dict[str, Any]) -> str:
-    """Return a line for each run: in how many measures it is better than each opponent."""
-    lines = []
-    for run in card["runs"]:
-        counts = [f"{sum(gap['better'] for gap in gaps.values())} of {len(gaps)} v {name}" for name, gaps in run["versus"].items()]
-        lines.append(f"seed {run['seed']}: better in {', '.join(counts)}")
-    return "\n".join(lines)
-
-
-def _run(options: argparse.Namespace) -> None:
-    path = publish(options.name, options.runs, options.episodes, options.seed, options.output)
-    print(summary(json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))))
-    print(f"{path}: written")
-
-
-def main(given: Sequence[str] | None = None) -> int:
-    """Publish; return the exit status."""
-    parser = argparse.ArgumentParser("python -m agents.publish", description="Make a run's best network a policy with a name.")
-    parser.add_argument("name", help="of the policy, and of its files")
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of runs: the one to publish, then other seeds of the same")
-    parser.add_argument("--episodes", type=int, default=5000, help="of the split 'eval' (default 5000)")
-    parser.add_argument("--seed", type=int, default=123, help="which of them (default 123)")
-    parser.add_argument("--output", type=Path, default=PRETRAINED, help="folder (default: that of the published policies)")
-    options = parser.parse_args(given)
-    return exit_status(lambda: _run(options))
-
+from agents.commands.publish import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from baselines import Results, evaluate
-from baselines.measures import HEADLINES, MEASURES
+from baselines.evaluation.measures import HEADLINES, MEASURES
 from prema_gym.envs.observation import GLOBAL_FEATURES, SLOT_FEATURES, Feature
 
 ROOT = Path(__file__).parents[1]

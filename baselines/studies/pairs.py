@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from baselines.registry import make_policy
+from baselines.policies.registry import make_policy
+from baselines.report.tables import isolated_times
 from baselines.studies import style
 from baselines.studies.study import Json, Measurement
-from baselines.tables import isolated_times
 from prema_gym.config import MODEL_NAMES, EnvConfig
 from prema_gym.envs.vector_env import PremaVectorEnv
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from baselines.measures import MEASURES, SLA_MEASURES
-from baselines.results import REFERENCE, Results
+from baselines.evaluation.measures import MEASURES, SLA_MEASURES
+from baselines.evaluation.results import REFERENCE, Results
 from baselines.studies import style
 from baselines.studies.study import FACTOR_MEASURES, PAPER, PAPER_POLICY, Json, Point, Study, estimates, factors
 from baselines.studies.sweeps import SHOWN, TOLERANCE

@@ -9,9 +9,9 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from baselines.episodes import Played, play
-from baselines.registry import make_policy
-from baselines.results import REFERENCE, Results
+from baselines.evaluation.episodes import Played, play
+from baselines.evaluation.results import REFERENCE, Results
+from baselines.policies.registry import make_policy
 from prema_gym.config import EnvConfig
 from prema_gym.sim.simulator import Simulator
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from baselines.results import REFERENCE, Results
+from baselines.evaluation.results import REFERENCE, Results
 from baselines.studies import style
 from baselines.studies.study import FACTOR_MEASURES, PAPER, PAPER_POLICY, Json, Point, Study, Summary, estimates, factors
 

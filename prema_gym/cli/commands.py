@@ -26,13 +26,13 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "compare": Command("play the same episodes under every scheduler and compare their metrics", "baselines.compare"),
+    "compare": Command("play the same episodes under every scheduler and compare their metrics", "baselines.commands.compare"),
     "simulate": Command("play one episode under one policy or several: metrics, Gantt chart, trace", "prema_gym.cli.simulate"),
-    "train": Command("train a policy", "agents.train", "rl"),
-    "evaluate": Command("play a trained policy beside the baselines", "agents.evaluate", "rl"),
+    "train": Command("train a policy", "agents.commands.train", "rl"),
+    "evaluate": Command("play a trained policy beside the baselines", "agents.commands.evaluate", "rl"),
     "inspect": Command("look into a network: layers, cycles, what bounds each, its context", "prema_gym.cli.inspect_model"),
-    "bench": Command("measure speed beside CartPole-v1", "baselines.bench"),
-    "reproduce": Command("repeat the paper's study with intervals", "baselines.reproduce"),
+    "bench": Command("measure speed beside CartPole-v1", "baselines.commands.bench"),
+    "reproduce": Command("repeat the paper's study with intervals", "baselines.commands.reproduce"),
     "completion": Command("print the completion script of bash, zsh or fish", "prema_gym.cli.completion"),
 }
 """In the order of the help."""

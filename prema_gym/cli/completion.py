@@ -48,7 +48,7 @@ def build_parser() -> Parser:
 
 def known_values() -> dict[str, tuple[str, ...]]:
     """Return the names that may follow, by the option's destination."""
-    from baselines.registry import POLICIES
+    from baselines.policies.registry import POLICIES
     from prema_gym.config import MECHANISMS, NPUConfig
     from prema_gym.workloads.models import MODELS
     from prema_gym.workloads.seeding import SPLITS

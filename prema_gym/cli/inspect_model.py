@@ -117,7 +117,7 @@ def with_shares(layer: dict[str, Any], program: Program, npu: NPUConfig) -> dict
 
 def context_summary(found: Inspected) -> dict[str, Any]:
     """Return what a checkpoint saves: the largest, the mean over time, and the profile in equal pieces of time."""
-    from prema_gym.envs.rendering.roofline import context_envelope
+    from prema_gym.rendering.charts.roofline import context_envelope
 
     edges, save, restore = context_envelope(found.program, PROFILE_POINTS)
     _, fine, _ = context_envelope(found.program)
@@ -199,7 +199,7 @@ def layers_table(found: Inspected, top: int | None) -> Table:
 
 def sparkline(found: Inspected) -> str:
     """Return the save bytes over the run as a line of blocks."""
-    from prema_gym.envs.rendering.roofline import context_envelope
+    from prema_gym.rendering.charts.roofline import context_envelope
 
     _, save, _ = context_envelope(found.program, SPARK_WIDTH)
     most = max(int(save.max()), 1)
@@ -227,7 +227,7 @@ def totals(found: Inspected) -> list[str]:
 
 def write_files(found: Inspected, options: argparse.Namespace) -> list[Path]:
     """Write every file that was asked for; return their paths."""
-    from prema_gym.envs.rendering import context_profile, roofline
+    from prema_gym.rendering import context_profile, roofline
 
     folder: Path | None = options.output
     rooflines = [path for path in (options.picture, folder and folder / "roofline.png") if path]

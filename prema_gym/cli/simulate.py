@@ -16,7 +16,7 @@ from prema_gym.errors import UsageError
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from prema_gym.envs.rendering import Recording
+    from prema_gym.rendering import Recording
 
 DESCRIPTION = """\
 Play one episode under one policy or several: the same arrivals for each. Prints their metrics and every task's NTT."""
@@ -109,8 +109,8 @@ def policy_names(options: argparse.Namespace) -> list[str]:
 
 def play(options: argparse.Namespace) -> list[Recording]:
     """Return a recording per policy, all of one episode."""
-    from baselines.recording import record
-    from baselines.registry import make_policy
+    from baselines.evaluation.recording import record
+    from baselines.policies.registry import make_policy
 
     trace = None if options.arrivals is None else read_arrivals(options.arrivals)
     policies = [make_policy(name) for name in policy_names(options)]  # a wrong name is an error before anything is played
@@ -215,7 +215,7 @@ def show(recordings: Sequence[Recording], events: bool) -> None:
 
 def write_files(recordings: Sequence[Recording], options: argparse.Namespace) -> list[Path]:
     """Write every file that was asked for; return their paths."""
-    from prema_gym.envs.rendering import gantt_compare, save_trace
+    from prema_gym.rendering import gantt_compare, save_trace
 
     folder: Path | None = options.output
     charts = [path for path in (options.gantt, folder and folder / "gantt.png") if path]

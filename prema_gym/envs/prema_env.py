@@ -17,8 +17,8 @@ from prema_gym.metrics import metrics_dict
 from prema_gym.types import ASKING, EVENT_NAMES
 
 if TYPE_CHECKING:
-    from prema_gym.envs.rendering.recording import Recording
-    from prema_gym.envs.rendering.screen import Screen
+    from prema_gym.rendering.live.screen import Screen
+    from prema_gym.rendering.recording import Recording
 
 LOG_ENTRIES = 4096
 """Events that the compiled log holds before they are moved to Python."""
@@ -155,7 +155,7 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
             gym.logger.warn('render() shows nothing without a render mode: gym.make("Prema-v0", render_mode="ansi").')
             return None
         if self._screen is None:
-            from prema_gym.envs.rendering.screen import Screen
+            from prema_gym.rendering.live.screen import Screen
 
             self._screen = Screen(self.render_mode, self._core.simulator, self.metadata["render_fps"])
         self._drain_log()
@@ -198,7 +198,7 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
 
     def recording(self, policy: str = "") -> Recording:
         """Return the present episode, as far as it has been played, as plain data to draw, export or tabulate."""
-        from prema_gym.envs.rendering.recording import Recording
+        from prema_gym.rendering.recording import Recording
 
         ended = bool(self._terminated[0] or self._truncated[0])
         metrics = metrics_dict(self._outcomes["metrics"][0]) if ended else None

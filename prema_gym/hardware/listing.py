@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from prema_gym.hardware.lowering import Lowering, Stretch
-from prema_gym.hardware.schedule import Schedule
-from prema_gym.hardware.shapes import GEMM, VECTOR, Ints, Work
+from prema_gym.hardware.compiler.lowering import Lowering, Stretch
+from prema_gym.hardware.compiler.schedule import Schedule
+from prema_gym.hardware.compiler.shapes import GEMM, VECTOR, Ints, Work
 
 SUMMED = ("cycles", "compute_cycles", "memory_cycles", "dram_bytes", "points")
 

@@ -14,14 +14,14 @@ import numpy.typing as npt
 
 from prema_gym.config import NPUConfig
 from prema_gym.errors import ModelError
-from prema_gym.hardware.encoding import SPAN, encode
+from prema_gym.hardware.compiler.encoding import SPAN, encode
+from prema_gym.hardware.compiler.lowering import Lowering, lower
+from prema_gym.hardware.compiler.schedule import Schedule, schedule
+from prema_gym.hardware.compiler.shapes import check_layer, input_elements, output_elements
+from prema_gym.hardware.compiler.timing import TIMED
 from prema_gym.hardware.layers import LayerBase, Loop, Network
 from prema_gym.hardware.library import ProgramLibrary, cached_library
 from prema_gym.hardware.listing import disassemble, layer_table
-from prema_gym.hardware.lowering import Lowering, lower
-from prema_gym.hardware.schedule import Schedule, schedule
-from prema_gym.hardware.shapes import check_layer, input_elements, output_elements
-from prema_gym.hardware.timing import TIMED
 from prema_gym.types import BLOCK, RUN, SEGMENT
 
 __all__ = ["Program", "ProgramLibrary", "cached_library", "compile_model"]

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from prema_gym.config import NPUConfig
 from prema_gym.errors import ModelError
-from prema_gym.hardware.graph import OUTSIDE
+from prema_gym.hardware.compiler.graph import OUTSIDE
+from prema_gym.hardware.compiler.lowering import network_works
+from prema_gym.hardware.compiler.shapes import GEMM, VECTOR, Work
 from prema_gym.hardware.layers import Network
-from prema_gym.hardware.lowering import network_works
-from prema_gym.hardware.shapes import GEMM, VECTOR, Work
 
 
 def predict_cycles(network: Network, batch: int = 1, npu: NPUConfig | None = None, output_length: int | None = None) -> int:

@@ -1,0 +1,53 @@
+"""``python -m agents.export NAME_OR_PATH out.onnx``: a learned policy as an ONNX graph, observations (B, D) to logits (B, A)."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+from agents.commands.command import exit_status
+from agents.publishing.policies import LearnedPolicy, find_policy
+from prema_gym.envs.observation import observation_size
+from prema_gym.errors import PolicyError
+
+OPSET = 17
+
+
+def export_onnx(policy: LearnedPolicy, path: Path, slots: int = 8) -> Path:
+    """Write the network for ``slots`` slots; the batch is free. Closed actions have logits of -1e8: mask, then take the largest."""
+    import torch
+
+    from agents.network.torch_network import SlotNetwork
+
+    network = SlotNetwork(policy.shape, policy.flat).eval()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.onnx.export(
+        network,
+        (torch.zeros(2, observation_size(slots)),),
+        str(path),
+        input_names=["observations"],
+        output_names=["logits"],
+        dynamic_axes={"observations": {0: "batch"}, "logits": {0: "batch"}},
+        opset_version=OPSET,
+        dynamo=False,
+    )
+    return path
+
+
+def _run(options: argparse.Namespace) -> None:
+    policy = find_policy(options.policy)
+    if not isinstance(policy, LearnedPolicy):
+        raise PolicyError(f"{options.policy} is no network: it has nothing to export.")
+    export_onnx(policy, options.output, options.slots)
+    print(f"{options.output}: written")
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    """Export; return the exit status."""
+    parser = argparse.ArgumentParser("python -m agents.export", description="Write a learned policy as ONNX.")
+    parser.add_argument("policy", help="a registered name, or the path of published weights")
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--slots", type=int, default=8, help="T of the environment (default 8)")
+    options = parser.parse_args(given)
+    return exit_status(lambda: _run(options))

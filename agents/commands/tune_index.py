@@ -1,0 +1,196 @@
+"""``python -m agents.tune_index``: tune the index rule and its front, the opponents that a learned policy must beat.
+
+``INDEX`` maximises the smallest improvement over PREMA (see :mod:`agents.learning.objective`) by CMA-ES over (a, c, log d),
+for each mechanism. ``INDEX-FRONT`` are 16 rules along the front of ANTT against fairness, from Sobol points refined twice. Every
+candidate plays the same episodes of the split "valid". The outcome is frozen in ``baselines/policies/index.json``, which the
+registry reads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from scipy.stats import qmc
+
+from agents.learning.objective import SCALES, dominance, five, improvements, named
+from baselines.evaluation.episodes import play
+from baselines.policies.heuristic import Heuristic
+from baselines.policies.registry import INDEX_FILE, make_policy
+from prema_gym.config import EnvConfig
+
+FRONT_POINTS = 16
+LOW = np.array([0.0, 0.0, np.log(0.05)])
+"""Smallest (a, c, log d) that is searched."""
+HIGH = np.array([2.5, 1.2, np.log(20.0)])
+START = np.array([1.0, 0.25, 0.0])
+"""INDEX-SIMPLE."""
+SIMPLE = "INDEX-SIMPLE"
+
+
+@dataclass(frozen=True)
+class Arena:
+    """The episodes that every candidate plays."""
+
+    config: EnvConfig
+    episodes: int
+    seed: int
+    split: str = "valid"
+    threads: int = 1
+
+    def values(self, policies: Sequence[Heuristic]) -> np.ndarray:
+        """Return the (len(policies), 5) values of ``policies``, each played on the same episodes."""
+
+        def one(policy: Heuristic) -> np.ndarray:
+            return five(play(policy, self.config, self.episodes, self.seed, split=self.split))
+
+        with ThreadPoolExecutor(self.threads) as pool:
+            return np.array(list(pool.map(one, policies)))
+
+
+def rule(name: str, point: np.ndarray, mechanism: str) -> Heuristic:
+    """Return the index rule at (a, c, log d)."""
+    a, c, log_d = (float(value) for value in point)
+    return Heuristic(name, "INDEX", mechanism, priority_power=a, length_power=c, wait_weight=float(np.exp(log_d)))
+
+
+def search(arena: Arena, mechanism: str, generations: int, target: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return (point, objective) of the best rule that CMA-ES finds; ``target`` is the (5,) values to improve on."""
+    from cmaes import CMA
+
+    optimizer = CMA(mean=START.copy(), sigma=0.2, bounds=np.column_stack([LOW, HIGH]), seed=arena.seed, population_size=8)
+    best, best_score = START, -np.inf
+    for _ in range(generations):
+        points = [optimizer.ask() for _ in range(optimizer.population_size)]
+        values = arena.values([rule("candidate", point, mechanism) for point in points])
+        scores = [dominance(improvements(row, target)) for row in values]
+        optimizer.tell([(point, -score) for point, score in zip(points, scores, strict=True)])
+        leader = int(np.argmax(scores))
+        if scores[leader] > best_score:
+            best, best_score = points[leader], scores[leader]
+    return best, best_score
+
+
+def nondominated(costs: np.ndarray) -> np.ndarray:
+    """Return the indices of the rows of ``costs`` (K, 2) that no other row beats in both, by the first cost."""
+    order = np.lexsort((costs[:, 1], costs[:, 0]))
+    kept, least = [], np.inf
+    for index in order:
+        if costs[index, 1] < least:
+            kept.append(index)
+            least = costs[index, 1]
+    return np.array(kept)
+
+
+def _costs(values: np.ndarray) -> np.ndarray:
+    """Return (K, 2): log ANTT and minus log fairness."""
+    return np.column_stack([np.log(values[:, 0]), -np.log(values[:, 3])])
+
+
+def spaced(costs: np.ndarray, number: int = FRONT_POINTS) -> np.ndarray:
+    """Return ``number`` indices (or all, if there are fewer) of a front ``costs`` (K, 2), evenly along it, both ends included."""
+    if len(costs) <= number:
+        return np.arange(len(costs))
+    steps = np.hypot(*np.diff(costs / np.ptp(costs, axis=0), axis=0).T)
+    along = np.concatenate([[0.0], np.cumsum(steps)])
+    free = list(range(len(along)))
+    chosen = [free.pop(int(np.argmin(np.abs(along[free] - goal)))) for goal in np.linspace(0.0, along[-1], number)]
+    return np.array(sorted(chosen))
+
+
+def front(arena: Arena, mechanism: str, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return (points, values) of the FRONT_POINTS rules along the front of ANTT and fairness, best ANTT first."""
+    rng = np.random.default_rng(arena.seed)
+    points = qmc.scale(qmc.Sobol(3, rng=arena.seed).random(size), LOW, HIGH)
+    values = arena.values([rule("candidate", point, mechanism) for point in points])
+    for spread in (0.1, 0.03):
+        kept = nondominated(_costs(values))
+        parents = points[rng.choice(kept, size // 2)]
+        children = np.clip(parents + spread * (HIGH - LOW) * rng.standard_normal(parents.shape), LOW, HIGH)
+        points = np.concatenate([points, children])
+        values = np.concatenate([values, arena.values([rule("candidate", point, mechanism) for point in children])])
+    kept = nondominated(_costs(values))
+    chosen = kept[spaced(_costs(values[kept]))]
+    return points[chosen], values[chosen]
+
+
+def _entry(policy: Heuristic, values: np.ndarray) -> dict[str, Any]:
+    numbers = {key: getattr(policy, key) for key in ("priority_power", "wait_weight", "length_power")}
+    return {"mechanism": policy.mechanism, **numbers, "results": named(values)}
+
+
+def _heuristic(name: str) -> Heuristic:
+    policy = make_policy(name)
+    assert isinstance(policy, Heuristic)
+    return policy
+
+
+def tune(arena: Arena, generations: int, front_size: int, mechanisms: Iterable[str]) -> dict[str, Any]:
+    """Return what goes into the file: INDEX and INDEX-FRONT with their results."""
+    target, simple = arena.values([_heuristic("PREMA"), _heuristic(SIMPLE)])
+    found = {}
+    for mechanism in mechanisms:
+        point, score = found[mechanism] = search(arena, mechanism, generations, target)
+        print(
+            f"{mechanism}: a {point[0]:.3f} c {point[1]:.3f} d {np.exp(point[2]):.3f}, smallest improvement {score:.3f}", flush=True
+        )
+    mechanism = max(found, key=lambda name: found[name][1])
+    best = rule("INDEX", found[mechanism][0], mechanism)
+    values = arena.values([best])[0]
+    points, front_values = front(arena, mechanism, front_size)
+    rules = [rule("front", point, mechanism) for point in points]
+    return {
+        "index": {**_entry(best, values), "improvements_over_PREMA": named(improvements(values, target))},
+        "front": [_entry(policy, row) for policy, row in zip(rules, front_values, strict=True)],
+        "opponents": {"PREMA": named(target), SIMPLE: named(simple)},
+        "objective_by_mechanism": {name: score for name, (_, score) in found.items()},
+        "objective_of_simple": dominance(improvements(simple, target)),
+    }
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """Return the command line's options."""
+    parser = argparse.ArgumentParser("python -m agents.tune_index", description=__doc__)
+    parser.add_argument("--episodes", type=int, default=2000, help="episodes of each candidate (default 2000)")
+    parser.add_argument("--generations", type=int, default=20, help="of CMA-ES, eight candidates each (default 20)")
+    parser.add_argument(
+        "--front", type=int, default=128, help="Sobol points of the front, half as many at each refinement (default 128)"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the episodes and the search (default 0)")
+    parser.add_argument("--window", type=float, default=None, help="of the workload (default: the environment's)")
+    parser.add_argument("--mechanisms", nargs="+", default=["CHECKPOINT", "DYNAMIC"], help="ways to switch that are tried")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--output", type=Path, default=INDEX_FILE, help=f"(default {INDEX_FILE.name} beside the registry)")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Tune, write the file, say what was found."""
+    options = parse(arguments)
+    config = EnvConfig.coerce({} if options.window is None else {"workload": {"window": options.window}})
+    arena = Arena(config, options.episodes, options.seed, threads=options.threads)
+    started = time.monotonic()
+    found = tune(arena, options.generations, options.front, options.mechanisms)
+    given = sys.argv[1:] if arguments is None else arguments
+    origin = {
+        "command": shlex.join(["python", "-m", "agents.tune_index", *given]),
+        "split": arena.split,
+        "seed": arena.seed,
+        "episodes": arena.episodes,
+        "window": config.workload.window,
+        "scales": SCALES,
+    }
+    options.output.write_text(json.dumps({**origin, **found}, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(found["index"], indent=1))
+    print(f"{options.output}: written in {time.monotonic() - started:.0f} s")
+    return 0

@@ -1,0 +1,1 @@
+"""How policies are learned: algorithms, objective, and the folder of a run."""

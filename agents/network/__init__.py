@@ -1,0 +1,1 @@
+"""The network that scores slots: in compiled code, and in torch."""

@@ -1,0 +1,196 @@
+"""Published weights: a safetensors file and a JSON card beside it. Reading either runs no code from it.
+
+The safetensors format is a little-endian uint64 length, a JSON header of that many bytes (name -> dtype, shape, data_offsets) and
+the raw data (https://github.com/huggingface/safetensors); forty lines of NumPy read it, so a learned policy needs no further
+library. The card says what the weights are for, and is checked before they are used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from agents.network.slotnet import Shape
+from prema_gym.config import MECHANISMS
+from prema_gym.envs import observation
+from prema_gym.errors import PolicyError
+
+FORMAT = "prema-gym policy"
+VERSION = 2
+SUFFIX = ".safetensors"
+_LENGTH_BYTES = 8
+_LARGEST_HEADER = 1 << 20
+_LARGEST_UNITS = 4096
+_DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
+
+
+def schema_fingerprint() -> str:
+    """Return a hash over the observation's features in order, with bounds and scales: weights fit no other observation."""
+    features = [(kind.name, kind.low, kind.high) for kind in (*observation.SLOT_FEATURES, *observation.GLOBAL_FEATURES)]
+    scales = (observation.LOG_SCALE, observation.REFERENCE_CYCLES, observation.CONTEXT_SCALE_CYCLES, observation.REMAINING_FLOOR)
+    return hashlib.sha256(repr((observation.F, observation.G, features, scales)).encode()).hexdigest()[:16]
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write ``data`` so that ``path`` holds either what it held or all of ``data``, whatever happens in between."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+# --- safetensors ------------------------------------------------------------------------------------------------------------
+
+
+def encode_tensors(tensors: dict[str, np.ndarray]) -> bytes:
+    """Return ``tensors`` as a safetensors file of float32."""
+    header: dict[str, Any] = {}
+    parts, end = [], 0
+    for name, tensor in tensors.items():
+        data = np.ascontiguousarray(tensor, "<f4").tobytes()
+        header[name] = {"dtype": "F32", "shape": list(tensor.shape), "data_offsets": [end, end + len(data)]}
+        parts.append(data)
+        end += len(data)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % _LENGTH_BYTES)
+    return struct.pack("<Q", len(text)) + text + b"".join(parts)
+
+
+def decode_tensors(data: bytes, source: str) -> dict[str, np.ndarray]:
+    """Return the tensors of a safetensors file; raises :class:`PolicyError`, naming ``source``, for anything else."""
+    if len(data) < _LENGTH_BYTES:
+        raise PolicyError(f"{source}: {len(data)} bytes are no safetensors file.")
+    (length,) = struct.unpack("<Q", data[:_LENGTH_BYTES])
+    if length > min(_LARGEST_HEADER, len(data) - _LENGTH_BYTES):
+        raise PolicyError(f"{source}: no safetensors file, or truncated (a header of {length} bytes is announced).")
+    body = data[_LENGTH_BYTES + length :]
+    try:
+        header = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + length])
+    except ValueError as error:
+        raise PolicyError(f"{source}: no safetensors file: its header is not JSON ({error}).") from error
+    if not isinstance(header, dict):
+        raise PolicyError(f"{source}: no safetensors file: its header is not a JSON object.")
+    header.pop("__metadata__", None)
+    tensors = {name: _tensor(name, entry, body, source) for name, entry in header.items()}
+    used = sum(tensor.nbytes for tensor in tensors.values())
+    if used != len(body):
+        raise PolicyError(f"{source}: holds {len(body)} bytes of data where its header names {used}.")
+    return tensors
+
+
+def _tensor(name: str, entry: Any, body: bytes, source: str) -> np.ndarray:
+    where = f"{source}: tensor {name!r}"
+    try:
+        dtype, shape, (begin, end) = _DTYPES[entry["dtype"]], [int(n) for n in entry["shape"]], entry["data_offsets"]
+        size = math.prod(shape) * dtype.itemsize
+        wrong = min([0, *shape]) < 0 or end - begin != size or begin < 0
+    except (KeyError, TypeError, ValueError) as error:
+        raise PolicyError(f"{where} is described by {entry!r}: dtype must be F32 or F64, with shape and data_offsets.") from error
+    if wrong:
+        raise PolicyError(f"{where}: shape {shape} does not fit the bytes {begin} to {end}.")
+    if end > len(body):
+        raise PolicyError(f"{where} ends at byte {end} of {len(body)}: the file is truncated.")
+    return np.frombuffer(body[begin:end], dtype).reshape(shape)
+
+
+# --- Card and weights ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A network as it was published."""
+
+    name: str
+    shape: Shape
+    flat: np.ndarray
+    """(size,) float64, as :mod:`agents.network.slotnet` takes them."""
+    card: dict[str, Any]
+
+
+def save_weights(path: Path, shape: Shape, flat: np.ndarray, about: dict[str, Any]) -> Path:
+    """Write ``path`` (safetensors; its stem is the policy's name) and the card beside it, which adds ``about``; return ``path``."""
+    path = path.with_suffix(SUFFIX)
+    data = encode_tensors(shape.unpack(flat))
+    card = {
+        "format": FORMAT,
+        "version": VERSION,
+        "name": path.stem,
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "network": {"encoder": shape.encoder, "decoder": shape.decoder, "mechanisms": shape.mechanisms},
+        "mechanisms": list(MECHANISMS[: shape.mechanisms]),
+        "observation": {"fingerprint": schema_fingerprint(), "F": observation.F, "G": observation.G},
+        **about,
+    }
+    write_atomically(path, data)
+    write_atomically(path.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode())
+    return path
+
+
+def load_weights(path: str | Path) -> Weights:
+    """Return the network published at ``path``; raises :class:`PolicyError` saying what is wrong with the file or its card."""
+    path = Path(path).with_suffix(SUFFIX)
+    card = _read_card(path.with_suffix(".json"))
+    data = _read(path)
+    if hashlib.sha256(data).hexdigest() != card.get("sha256"):
+        decode_tensors(data, str(path))  # says more where it can
+        raise PolicyError(f"{path}: is not the file that its card describes (SHA-256 differs): fetch both again.")
+    shape = _shape(card, path)
+    tensors = decode_tensors(data, str(path))
+    _check_tensors(tensors, shape, path)
+    return Weights(path.stem, shape, shape.pack(tensors), card)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PolicyError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def _read_card(path: Path) -> dict[str, Any]:
+    try:
+        card = json.loads(_read(path))
+    except ValueError as error:
+        raise PolicyError(f"{path}: is no JSON ({error}).") from error
+    if not isinstance(card, dict) or card.get("format") != FORMAT:
+        raise PolicyError(f"{path}: is no card of a {FORMAT} (its 'format' says otherwise).")
+    if card.get("version") != VERSION:
+        raise PolicyError(f"{path}: is of version {card.get('version')!r}: this release reads {VERSION}.")
+    seen, ours = card.get("observation"), {"fingerprint": schema_fingerprint(), "F": observation.F, "G": observation.G}
+    if seen != ours:
+        raise PolicyError(f"{path}: was trained on another observation ({seen}); this release's is {ours}. Train it again.")
+    return card
+
+
+def _shape(card: dict[str, Any], path: Path) -> Shape:
+    sizes = card.get("network")
+    names = ("encoder", "decoder", "mechanisms")
+    if not isinstance(sizes, dict) or set(sizes) != set(names):
+        raise PolicyError(f"{path.with_suffix('.json')}: 'network' = {sizes!r}: must have {', '.join(names)}.")
+    for name, limit in zip(names, (_LARGEST_UNITS, _LARGEST_UNITS, len(MECHANISMS)), strict=True):
+        if not isinstance(sizes[name], int) or not 1 <= sizes[name] <= limit:
+            raise PolicyError(f"{path.with_suffix('.json')}: network {name} = {sizes[name]!r}: must be from 1 to {limit}.")
+    return Shape(**sizes)
+
+
+def _check_tensors(tensors: dict[str, np.ndarray], shape: Shape, path: Path) -> None:
+    found = {name: tensor.shape for name, tensor in tensors.items()}
+    for name, expected in shape.tensors.items():
+        if found.get(name) != expected:
+            raise PolicyError(f"{path}: tensor {name!r} has shape {found.get(name)}: must be {expected}.")
+        if not np.isfinite(tensors[name]).all():
+            raise PolicyError(f"{path}: tensor {name!r} holds values that are not finite.")
+    extra = sorted(found.keys() - shape.tensors.keys())
+    if extra:
+        raise PolicyError(f"{path}: holds tensors that the network has no place for: {', '.join(extra)}.")

@@ -1,0 +1,267 @@
+"""``python -m baselines.compare``: every scheduler on the same episodes, as a table in the terminal, files and pictures."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from baselines.evaluation.evaluate import evaluate
+from baselines.evaluation.results import REFERENCE, Results
+from baselines.policies.registry import POLICIES, make_policy
+from baselines.report.tables import TABLE_WIDTH, fitting_table, headline, isolated_table, notes
+from prema_gym.config import MECHANISMS, MODEL_NAMES, EnvConfig, NPUConfig, WorkloadConfig
+from prema_gym.errors import PremaError, UsageError, unknown_name
+from prema_gym.sim.simulator import Simulator
+from prema_gym.workloads.seeding import SPLITS
+
+DEFAULT_POLICIES = (
+    "NP-FCFS", "NP-HPF", "NP-SJF", "NP-TOKEN", "NP-PREMA",
+    "P-RRB", "P-FCFS", "P-HPF", "P-SJF", "P-TOKEN",
+    "PREMA", "PREMA-CHECKPOINT", "PREMA-KILL", "PREMA-COMMIT", "PREMA-WHOLE-WAIT", "PREMA-ORACLE",
+    "SRPT", "INDEX-SIMPLE", "INDEX", "EDF", "LLF", "RANDOM",
+)  # fmt: skip
+"""What is compared unless ``--policies`` says otherwise, in this order; published learned policies follow."""
+FAMILY = "-FRONT-"
+"""Part of the names of a family's members: there are too many of them to be shown unasked."""
+
+
+def default_policies() -> list[str]:
+    """Return what is compared unless ``--policies`` says otherwise."""
+    return [*DEFAULT_POLICIES, *(name for name in POLICIES.plugins() if FAMILY not in name)]
+
+
+GANTT_POLICIES = ("NP-FCFS", "P-SJF", "PREMA")
+_DEFAULTS = WorkloadConfig()
+_ERROR, _INTERRUPTED = 2, 130
+
+DESCRIPTION = """\
+Play the same episodes under every scheduler and compare them on the metrics of the PREMA paper (HPCA 2020).
+Prints a table; writes compare.csv, compare.json, compare.png and gantt.png to the output folder."""
+
+EPILOG = """\
+examples:
+  python -m baselines.compare                                         1 000 episodes, all schedulers of the paper
+  python -m baselines.compare --episodes 200 --window 0.25            fewer episodes of a busier server
+  python -m baselines.compare --policies NP-FCFS P-SJF PREMA          three policies only
+  python -m baselines.compare --policies all                          everything that is registered
+  python -m baselines.compare --models CNN-AN RNN-MT1 --batches 1     a mix of your own
+  python -m baselines.compare --npu edge --tasks 16                   another NPU, more tenants
+  python -m baselines.compare --isolated                              also print how long each program takes alone
+  python -m baselines.compare --json --quiet | jq .versus_np_fcfs     for other programs
+  make compare ARGS="--episodes 200"                                  the same through make
+
+reading the table:
+  ANTT      average normalised turnaround time; 1 is as fast as alone (lower is better)
+  STP       system throughput, sum of 1/NTT; at most the number of tasks (higher is better)
+  SLA viol. share of tasks slower than N times their isolated time, averaged over N = 2..20
+  fairness  smallest over largest priority-weighted progress; 1 is fair
+  p9 tail   95th percentile of the NTT of high-priority tasks
+
+policies:
+  NP-X never evicts, P-X saves contexts, P-X-KILL, -DRAIN and -DYNAMIC switch otherwise; --list prints every policy's rule."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print ``error: message`` and exit with 2."""
+        self.exit(_ERROR, f"error: {message} (--help lists the options)\n")
+
+
+def build_parser() -> Parser:
+    """Return the parser of the command line."""
+    parser = Parser(
+        "python -m baselines.compare", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--episodes", type=int, default=1000, metavar="N", help="episodes that every policy plays (default 1000)")
+    add("--seed", type=int, default=0, metavar="S", help="which episodes (default 0); the same seed, the same episodes")
+    add("--window", type=float, default=_DEFAULTS.window, metavar="X",
+        help=f"arrivals spread over X times the sum of isolated times; smaller is busier (default {_DEFAULTS.window})")  # fmt: skip
+    add("--tasks", type=int, default=_DEFAULTS.num_tasks, metavar="N", help=f"tasks per episode (default {_DEFAULTS.num_tasks})")
+    add("--npu", default="prema", metavar="NAME", help=f"hardware preset: {', '.join(NPUConfig.PRESETS)} (default prema)")
+    add("--policies", nargs="+", default=default_policies(), metavar="NAME",
+        help="policies in the table's order; all: every registered one (default: "
+        f"{', '.join(DEFAULT_POLICIES)} and installed learned ones)")  # fmt: skip
+    add(
+        "--models",
+        nargs="+",
+        default=list(_DEFAULTS.models),
+        metavar="NAME",
+        help=f"networks: {', '.join(MODEL_NAMES)} (default all)",
+    )
+    add("--batches", nargs="+", type=int, default=list(_DEFAULTS.batches), metavar="B", help="batch sizes (default 1 4 16)")
+    add("--mechanisms", nargs="+", default=list(MECHANISMS), metavar="NAME",
+        help=f"ways to evict that are allowed: {', '.join(MECHANISMS)} (default all)")  # fmt: skip
+    add(
+        "--decision-every",
+        type=int,
+        default=1,
+        metavar="Q",
+        help="quanta between decisions (default 1; 0: arrivals and completions only)",
+    )
+    add("--split", default="eval", metavar="NAME", help=f"{', '.join(SPLITS)}; choose on valid, report on eval (default eval)")
+    add("--output", type=Path, default=Path("results"), metavar="DIR", help="folder of the files (default results)")
+    add("--latex", action="store_true", help="also write compare.tex, a table for a paper (booktabs)")
+    add("--per-episode", action="store_true", help="also write compare_episodes.csv, a row for every policy and episode")
+    add("--isolated", action="store_true", help="also print the time of every program alone on the NPU")
+    add("--json", action="store_true", help="print the JSON in place of the table, and write no files")
+    add("--threads", type=int, default=None, metavar="N", help="threads (default: one per core)")
+    add("--quiet", action="store_true", help="no progress bar")
+    add("--list", action="store_true", help="print every policy with its rule and source, and stop")
+    return parser
+
+
+def env_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the environment's arguments that the command line asks for."""
+    workload = {
+        "num_tasks": options.tasks,
+        "window": options.window,
+        "models": tuple(options.models),
+        "batches": tuple(options.batches),
+    }
+    every = None if options.decision_every == 0 else options.decision_every
+    return {"npu": options.npu, "workload": workload, "mechanisms": tuple(options.mechanisms), "decision_every": every}
+
+
+def chosen_policies(given: Sequence[str]) -> list[str]:
+    """Return the policies by name, ``all`` replaced by every registered one."""
+    if list(given) == ["all"]:
+        return list(POLICIES)
+    for name in given:
+        if name not in POLICIES:
+            raise UsageError(unknown_name("policy", name, POLICIES))
+    return list(given)
+
+
+@contextmanager
+def progress_bar(console: Console, total: int, quiet: bool) -> Iterator[Any]:
+    """Show a bar with the time left on ``console``; yield the function that :func:`evaluate` reports to."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=quiet, transient=True) as progress:
+        task = progress.add_task("compiling (first run only)", total=total)
+
+        def report(policy: str, count: int) -> None:
+            progress.update(task, advance=count, description=policy)
+
+        yield report
+
+
+def run(options: argparse.Namespace, errors: Console) -> Results:
+    """Play what ``options`` ask for, with a progress bar on ``errors``."""
+    arguments = env_arguments(options)
+    policies = chosen_policies(options.policies)
+    Simulator(EnvConfig.coerce(arguments))  # a wrong configuration is an error before the bar appears
+    with progress_bar(errors, len(policies) * max(options.episodes, 0), options.quiet) as report:
+        return evaluate(
+            policies,
+            options.episodes,
+            options.seed,
+            split=options.split,
+            threads=options.threads,
+            progress=report,
+            **arguments,
+        )
+
+
+def draw_gantt(options: argparse.Namespace, path: Path) -> None:
+    """Draw one episode under three policies, one above the other on one time axis."""
+    from baselines.evaluation.recording import record
+    from prema_gym.rendering.charts.gantt import gantt_compare
+
+    recordings = [record(policy, seed=options.seed, **env_arguments(options)) for policy in GANTT_POLICIES]
+    gantt_compare(recordings, path=path)
+
+
+def write_files(results: Results, options: argparse.Namespace) -> list[Path]:
+    """Write every file that was asked for; return their paths."""
+    from baselines.report.plots import save_comparison
+
+    folder: Path = options.output
+    results.to_json(folder / "compare.json")
+    results.to_csv(folder / "compare.csv")
+    save_comparison(results, folder / "compare.png")
+    draw_gantt(options, folder / "gantt.png")
+    written = [folder / name for name in ("compare.json", "compare.csv", "compare.png", "gantt.png")]
+    if options.latex:
+        written.append(folder / "compare.tex")
+        written[-1].write_text(results.latex(), encoding="utf-8")
+    if options.per_episode:
+        written.append(folder / "compare_episodes.csv")
+        results.to_csv(written[-1], per="episode")
+    return written
+
+
+def show(results: Results, options: argparse.Namespace, console: Console) -> None:
+    """Print title, table and notes."""
+    reference = REFERENCE if REFERENCE in results.played else None
+    workload = results.config.workload
+    console.print(
+        f"[bold]{results.episodes} episodes of {workload.num_tasks} tasks[/bold], window {workload.window:g}, "
+        f"NPU {results.npu_name}, seed {results.seed}, split {results.split}"
+    )
+    if options.isolated:
+        console.print(isolated_table(results.config))
+    console.print(fitting_table(results, console, reference=reference))
+    for line in notes(results, reference=reference):
+        console.print(line, style="dim", markup=False, highlight=False)
+    factors = headline(results)
+    if factors:
+        console.print(escape(factors), style="bold", highlight=False)
+
+
+def list_policies(console: Console) -> None:
+    """Print every registered policy with its rule."""
+    for name in POLICIES:
+        policy = make_policy(name)
+        console.print(f"[bold]{escape(name)}[/bold]  {escape(getattr(policy, 'rule', ''))}", highlight=False)
+
+
+def compare(options: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(width=TABLE_WIDTH, highlight=False)
+    if options.list:
+        list_policies(console)
+        return
+    if not options.json:
+        options.output.mkdir(parents=True, exist_ok=True)
+    results = run(options, Console(stderr=True))
+    if options.json:
+        print(json.dumps(results.to_dict(), indent=1, allow_nan=False))
+        return
+    show(results, options, console)
+    for path in write_files(results, options):
+        console.print(f"wrote {path}", style="dim", markup=False, highlight=False)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
+    options = build_parser().parse_args(arguments)
+    try:
+        compare(options)
+    except (PremaError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return _ERROR
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return _INTERRUPTED
+    return 0

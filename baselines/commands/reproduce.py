@@ -1,0 +1,176 @@
+"""``python -m baselines.reproduce``: the paper's study with intervals, its three factors beside the abstract's, a figure each."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+import prema_gym
+from baselines.commands.compare import Parser, progress_bar
+from baselines.studies.catalogue import STUDIES
+from baselines.studies.study import PAPER, Json, Measurement, Player, Study, save
+from prema_gym.config import EnvConfig
+from prema_gym.errors import PremaError, UsageError, unknown_name
+
+SCHEMA = 1
+"""Version of reproduction.json; raised when a key changes its meaning or goes."""
+LEAST_EPISODES = 2
+_ERROR, _INTERRUPTED = 2, 130
+_LABELS = {"antt": "ANTT", "stp": "STP", "sla": "SLA violations"}
+
+DESCRIPTION = """\
+Repeat the study of the PREMA paper (HPCA 2020) with 95 % intervals, and print its three factors beside the abstract's.
+Writes reproduction.json and one figure per study to the output folder."""
+
+EPILOG = """\
+examples:
+  python -m baselines.reproduce                              everything, in a few minutes
+  python -m baselines.reproduce --episodes 200               a quick look
+  python -m baselines.reproduce --studies headline window    two studies only
+  python -m baselines.reproduce --studies calibration        the rule that chose the default window, on the valid split
+  python -m baselines.reproduce --list                       what there is
+  make reproduce ARGS="--episodes 200"                       the same through make"""
+
+
+def build_parser() -> Parser:
+    """Return the parser of the command line."""
+    parser = Parser(
+        "python -m baselines.reproduce",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    add("--episodes", type=int, default=3000, metavar="N", help="episodes that every policy plays at every point (default 3000)")
+    add("--seed", type=int, default=0, metavar="S", help="which episodes (default 0)")
+    add("--studies", nargs="+", default=list(STUDIES), metavar="NAME", help=f"default all: {', '.join(STUDIES)}")
+    add("--output", type=Path, default=Path("results"), metavar="DIR", help="folder of the files (default results)")
+    add("--no-figures", action="store_true", help="write reproduction.json only")
+    add("--threads", type=int, default=None, metavar="N", help="threads (default: one per core)")
+    add("--quiet", action="store_true", help="no progress bar")
+    add("--list", action="store_true", help="print every study with its question, and stop")
+    return parser
+
+
+def chosen_studies(names: Sequence[str]) -> list[Study | Measurement]:
+    """Return the studies by name; ``headline`` always comes along, and first."""
+    for name in names:
+        if name not in STUDIES:
+            raise UsageError(unknown_name("study", name, STUDIES))
+    return [study for name, study in STUDIES.items() if name in ("headline", *names)]
+
+
+def run(options: argparse.Namespace, errors: Console) -> dict[str, Json]:
+    """Run the studies that ``options`` ask for, with a progress bar on ``errors``."""
+    studies = chosen_studies(options.studies)
+    if options.episodes < LEAST_EPISODES:
+        raise UsageError(f"--episodes {options.episodes}: must be a whole number of at least {LEAST_EPISODES}.")
+    if options.threads is not None and options.threads < 1:
+        raise UsageError(f"--threads {options.threads}: must be a whole number of at least 1.")
+    plays = len(Player.keys(point for study in studies for point in study.points))
+    with progress_bar(errors, plays * options.episodes, options.quiet) as report:
+        player = Player(options.episodes, options.seed, options.threads or os.cpu_count() or 1, report)
+        return {study.name: study.run(player) for study in studies}
+
+
+def reproduction(found: dict[str, Json], options: argparse.Namespace) -> Json:
+    """Return what reproduction.json holds."""
+    headline = {key: found["headline"]["factors"][key] for key in PAPER}
+    return {
+        "schema": SCHEMA,
+        "version": prema_gym.__version__,
+        "episodes": options.episodes,
+        "seed": options.seed,
+        "split": "eval",
+        "config": EnvConfig().to_dict(),
+        "headline": headline,
+        "studies": found,
+    }
+
+
+def headline_table(headline: dict[str, Any]) -> Table:
+    """Return the three factors beside the abstract's."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
+    for name in ("PREMA over NP-FCFS", "abstract", "here", "95 % interval", "here / abstract", "within 25 %"):
+        table.add_column(name, justify="left" if name.startswith("PREMA") else "right", no_wrap=True)
+    for key, entry in headline.items():
+        low, high = entry["ci95"]
+        ratio = f"{entry['factor'] / entry['paper']:.2f}"
+        within = "yes" if entry["within_25_percent"] else "no"
+        factor = f"[bold]{entry['factor']:.2f}x[/bold]"
+        table.add_row(_LABELS[key], f"{entry['paper']}x", factor, f"{low:.2f} - {high:.2f}", ratio, within)
+    return table
+
+
+def sweep_table(found: dict[str, Json]) -> Table:
+    """Return the three factors at every point of the sweeps that were run."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, title="Sensitivity", title_justify="left")
+    for name in ("study", "point", *_LABELS.values()):
+        table.add_column(name, justify="left" if name in ("study", "point") else "right", no_wrap=True)
+    for study, data in found.items():
+        for i, point in enumerate(point for point in data.get("points", []) if "factors" in point):
+            cells = (f"{entry['factor']:.2f} ± {(entry['ci95'][1] - entry['ci95'][0]) / 2:.2f}" for entry in _three(point))
+            table.add_row(study if i == 0 else "", point["label"], *cells)
+    return table
+
+
+def _three(point: Json) -> list[Json]:
+    return [point["factors"][key] for key in _LABELS]
+
+
+def write_files(data: Json, options: argparse.Namespace) -> list[Path]:
+    """Write reproduction.json and the figures; return their paths."""
+    folder: Path = options.output
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "reproduction.json"
+    path.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    if options.no_figures:
+        return [path]
+    for name, found in data["studies"].items():
+        save(STUDIES[name].draw(found), folder / "reproduction" / f"{name}.png")
+    return [path, folder / "reproduction"]
+
+
+def reproduce(options: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(width=112, highlight=False)
+    if options.list:
+        for study in STUDIES.values():
+            console.print(f"[bold]{study.name}[/bold]  {study.question}")
+        return
+    begin = time.perf_counter()
+    data = reproduction(run(options, Console(stderr=True)), options)
+    table = sweep_table(data["studies"])
+    if table.row_count:
+        console.print(table)
+    console.print(f"[bold]{options.episodes} episodes a point[/bold], seed {options.seed}, split eval")
+    console.print(headline_table(data["headline"]))
+    for path in write_files(data, options):
+        console.print(f"wrote {path}", style="dim", markup=False)
+    console.print(f"{time.perf_counter() - begin:.0f} s", style="dim")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit code."""
+    options = build_parser().parse_args(arguments)
+    try:
+        reproduce(options)
+    except (PremaError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return _ERROR
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        return _INTERRUPTED
+    return 0

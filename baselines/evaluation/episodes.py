@@ -1,0 +1,262 @@
+"""Playing whole episodes: compiled policies without returning to Python, any other policy in batches of rows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+
+from baselines.policies.heuristic import Heuristic
+from baselines.policies.mechanism import act_row
+from baselines.policies.policy import Policy
+from prema_gym._jit import jit_borrowing, jit_nogil
+from prema_gym.config import EnvConfig
+from prema_gym.envs.core import Core
+from prema_gym.envs.step import DISABLED, carry_out, reset_rows, start_episode, step_rows
+from prema_gym.errors import PolicyError
+from prema_gym.metrics import NUM_METRICS, age, episode_metrics
+from prema_gym.sim.book import open_book
+from prema_gym.sim.kernel import row_of
+from prema_gym.sim.simulator import Simulator
+from prema_gym.types import ASKING, EMPTY, NONE
+from prema_gym.workloads.seeding import split_index
+
+CHUNK = 32
+"""Episodes that one compiled call plays; progress is reported between calls."""
+BATCH_ROWS = 256
+"""Rows that play at once under a policy that is not compiled."""
+
+
+EPISODE = np.dtype(
+    [
+        ("metrics", np.float64, (NUM_METRICS,)),
+        ("decisions", np.int64),  # asked
+        ("illegal_actions", np.int64),  # that the environment replaced
+        ("seed", np.uint64),  # the episode's
+    ],
+    align=True,
+)
+"""What is kept of an episode."""
+PLAYED_TASK = np.dtype(
+    [("ntt", np.float64), ("arrival_cycles", np.int64), ("isolated_cycles", np.int64), ("priority", np.int64)], align=True
+)
+"""What is kept of a task; an unfinished one has its NTT so far."""
+
+
+@dataclass(frozen=True)
+class Played:
+    """What one policy did in E episodes of n tasks."""
+
+    episodes: np.ndarray
+    """(E,) EPISODE."""
+    tasks: np.ndarray
+    """(E, n) PLAYED_TASK, in order of arrival."""
+
+    @classmethod
+    def empty(cls, episodes: int, tasks: int) -> Played:
+        """Return room for ``episodes`` of ``tasks``."""
+        return cls(np.zeros(episodes, EPISODE), np.zeros((episodes, tasks), PLAYED_TASK))
+
+    @property
+    def metrics(self) -> np.ndarray:
+        """(E, NUM_METRICS) float64."""
+        return self.episodes["metrics"]
+
+    @property
+    def ntt(self) -> np.ndarray:
+        """(E, n) float64."""
+        return self.tasks["ntt"]
+
+    @property
+    def priority(self) -> np.ndarray:
+        """(E, n) int64."""
+        return self.tasks["priority"]
+
+    def __len__(self) -> int:
+        return len(self.episodes)
+
+
+@jit_borrowing
+def _true_totals(row, out):
+    """Fill ``out`` (T,) int64 with the true totals of the present tasks."""
+    for i in range(out.shape[0]):
+        slot = row.slots[i]
+        out[i] = 0 if slot.state == EMPTY else row.tasks[slot.task].isolated_cycles
+
+
+@jit_borrowing
+def record_episode(row, episode, tasks):
+    """Fill ``episode`` (EPISODE) and ``tasks`` (n,) PLAYED_TASK with the episode that has ended in ``row``."""
+    now = row.status.clock_cycles
+    episode_metrics(row.machine, row.tasks, now, episode.metrics)
+    episode.decisions = row.machine.decisions
+    episode.seed = row.machine.episode_seed
+    for i in range(row.machine.tasks):
+        tasks[i].ntt = age(row.tasks[i], now) / row.tasks[i].isolated_cycles
+        tasks[i].arrival_cycles = row.tasks[i].arrival_cycles
+        tasks[i].isolated_cycles = row.tasks[i].isolated_cycles
+        tasks[i].priority = row.tasks[i].priority
+
+
+@jit_nogil
+def play_episodes(words, params, split, seed, first, last, truth, episodes, tasks):
+    """Play episodes ``first`` to ``last - 1`` in row 0 under the heuristic ``params`` (1,) PARAMS, from trace to metrics."""
+    tables, draws, state = open_book(words)
+    row = row_of(state, 0)
+    rules = tables.rules[0]
+    row.machine.seed = seed
+    for k in range(first, last):
+        row.machine.episode = k
+        start_episode(row, tables, draws, split)
+        while row.machine.outcome == ASKING:
+            if params[0].clairvoyant:
+                _true_totals(row, truth)
+            action = act_row(row.status, row.slots, params[0], rules.mechanisms, rules.quantum_cycles, truth)
+            carry_out(row, tables, action)
+        record_episode(row, episodes[k], tasks[k])
+
+
+@jit_borrowing
+def _record_rows(words, rows, numbers, illegal, episodes, tasks):
+    """Record the ended ``rows`` as the episodes ``numbers``; ``illegal`` (N,) counts replaced actions and restarts."""
+    _, _, state = open_book(words)
+    for k in range(rows.shape[0]):
+        record_episode(row_of(state, rows[k]), episodes[numbers[k]], tasks[numbers[k]])
+        episodes[numbers[k]].illegal_actions = illegal[rows[k]]
+        illegal[rows[k]] = 0
+
+
+Player = Callable[[np.ndarray, int, np.uint64, int, int, Played], None]
+"""Plays episodes ``first`` to ``last - 1``: called as play(words, split, seed, first, last, played)."""
+
+
+@runtime_checkable
+class Compiled(Protocol):
+    """A policy that can play whole episodes in compiled code; optional, and faster."""
+
+    def episode_player(self, config: EnvConfig) -> Player:
+        """Return a function that plays episodes of ``config``, for one thread; it must release the GIL to profit from others."""
+        ...
+
+
+def _heuristic_player(policy: Heuristic, config: EnvConfig) -> Player:
+    params, truth = policy.params, np.zeros(config.num_slots, np.int64)
+
+    def play_chunk(words: np.ndarray, split: int, seed: np.uint64, first: int, last: int, played: Played) -> None:
+        play_episodes(words, params, split, seed, first, last, truth, played.episodes, played.tasks)
+
+    return play_chunk
+
+
+def _play_compiled(
+    make_player: Callable[[], Player],
+    config: EnvConfig,
+    split: int,
+    seed: int,
+    played: Played,
+    threads: int,
+    advance_bar: Callable[[int], None],
+) -> None:
+    """Fill ``played``, chunks of episodes shared out over threads, each with a simulator and a player of its own."""
+    local = threading.local()
+    word = np.uint64(seed % (1 << 64))
+    Simulator(config)  # builds the program table, which all threads share
+
+    def chunk(first: int) -> int:
+        if not hasattr(local, "simulator"):
+            local.simulator, local.play = Simulator(config), make_player()
+        last = min(first + CHUNK, len(played))
+        local.play(local.simulator.words, split, word, first, last, played)
+        return last - first
+
+    starts = range(0, len(played), CHUNK)
+    if threads == 1:
+        for first in starts:
+            advance_bar(chunk(first))
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for count in pool.map(chunk, starts):
+                advance_bar(count)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _truth(core: Core) -> np.ndarray:
+    """Return the (N, T) int64 true totals of the present tasks."""
+    state = core.simulator.state
+    totals = np.take_along_axis(state.tasks["isolated_cycles"], np.maximum(state.slots["task"], 0), axis=1)
+    return np.where(state.slots["state"] == EMPTY, 0, totals)
+
+
+def _answers(policy: Policy, core: Core) -> np.ndarray:
+    """Ask ``policy`` for the (N,) int64 actions of every row."""
+    given = policy.act(core.view(), _truth(core)) if policy.clairvoyant else policy.act(core.view())
+    actions = np.asarray(given)
+    rows = core.simulator.rows
+    if actions.shape != (rows,) or actions.dtype.kind not in "iu":
+        raise PolicyError(
+            f"policy {policy.name!r} returned actions of shape {actions.shape} and type {actions.dtype}: "
+            f"must be ({rows},) whole numbers."
+        )
+    return np.ascontiguousarray(actions, np.int64)
+
+
+def _play_batched(
+    policy: Policy, config: EnvConfig, split: str, seed: int, played: Played, advance_bar: Callable[[int], None]
+) -> None:
+    """Fill ``played`` with a policy that answers in Python, many rows at once; a row that ends takes the next episode."""
+    rows = min(BATCH_ROWS, len(played))
+    core = Core(config.to_dict(), rows, split=split)
+    words, machine, outcomes = core.simulator.words, core.simulator.state.machine, core.outcomes
+    machine["seed"] = seed % (1 << 64)
+    numbers = np.arange(rows)
+    upcoming = iter(range(rows, len(played)))
+    illegal = np.zeros(rows, np.int64)
+    final = core.observations[:0]
+    alive = np.ones(rows, np.bool_)
+    starting = alive.copy()
+    while alive.any():
+        if starting.any():
+            machine["episode"][starting] = numbers[starting]
+            reset_rows(words, starting, core.split, outcomes, core.observations, core.masks)
+            starting[:] = False
+        actions = _answers(policy, core)
+        step_rows(
+            words, 0, rows, actions, core.weights, DISABLED, core.split, outcomes, core.observations, core.masks, final
+        )  # fmt: skip
+        illegal += outcomes["illegal_action"]
+        ended = np.flatnonzero(alive & (machine["outcome"] != ASKING))
+        if len(ended) == 0:
+            continue
+        _record_rows(words, ended, numbers[ended], illegal, played.episodes, played.tasks)
+        advance_bar(len(ended))
+        numbers[ended] = [next(upcoming, NONE) for _ in ended]
+        starting[ended] = alive[ended] = numbers[ended] != NONE
+
+
+def play(
+    policy: Policy,
+    config: EnvConfig,
+    episodes: int,
+    seed: int,
+    *,
+    split: str = "eval",
+    threads: int = 1,
+    progress: Callable[[int], None] = lambda count: None,
+) -> Played:
+    """Play ``episodes`` of ``split`` under ``policy``; the same arguments give the same episodes to every policy."""
+    played = Played.empty(episodes, config.workload.num_tasks)
+    if isinstance(policy, Heuristic):
+        _play_compiled(partial(_heuristic_player, policy, config), config, split_index(split), seed, played, threads, progress)
+    elif isinstance(policy, Compiled):
+        _play_compiled(partial(policy.episode_player, config), config, split_index(split), seed, played, threads, progress)
+    else:
+        _play_batched(policy, config, split, seed, played, progress)
+    return played

@@ -1,0 +1,73 @@
+"""The fair comparison: every policy on the same episodes, metrics per episode."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from baselines.evaluation.episodes import Played, play
+from baselines.evaluation.results import Results
+from baselines.policies.policy import Policy
+from baselines.policies.registry import make_policy
+from prema_gym.config import EnvConfig
+from prema_gym.errors import ConfigError, PolicyError
+
+
+def _whole(name: str, value: object, least: int) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise ConfigError(f"{name} = {value!r}: must be a whole number of at least {least}.")
+    return value
+
+
+def _policies(given: Sequence[str | Policy]) -> list[Policy]:
+    if isinstance(given, str) or not isinstance(given, Sequence) or not given:
+        raise PolicyError(f"policies = {given!r}: must be a non-empty list of policies or their names.")
+    made = [make_policy(policy) if isinstance(policy, str) else policy for policy in given]
+    for policy in made:
+        if not isinstance(policy, Policy):
+            raise PolicyError(f"policies: {policy!r}: must be a policy's name, or an object with name, clairvoyant and act(view).")
+    names = [policy.name for policy in made]
+    for name in names:
+        if names.count(name) > 1:
+            raise PolicyError(f"policies: {name!r} is named {names.count(name)} times; each policy once.")
+    return made
+
+
+def evaluate(
+    policies: Sequence[str | Policy],
+    episodes: int = 1000,
+    seed: int = 0,
+    *,
+    split: str = "eval",
+    threads: int | None = None,
+    progress: Callable[[str, int], None] | None = None,
+    **arguments: Any,
+) -> Results:
+    """Play the same ``episodes`` under every policy and return their metrics.
+
+    Parameters
+    ----------
+    policies: names of the registry, or policy objects.
+    episodes, seed, split: which episodes; "eval" is for figures that are reported, "valid" for choosing between policies.
+    threads: of compiled policies; None uses every core.
+    progress: called as ``progress(policy name, episodes just finished)``.
+    arguments: the environment's (``npu``, ``workload``, ``mechanisms``, ...), as ``gym.make("Prema-v0")`` takes them.
+
+    """
+    made = _policies(policies)
+    _whole("episodes", episodes, 1)
+    if not isinstance(seed, int) or isinstance(seed, bool):
+        raise ConfigError(f"seed = {seed!r}: must be a whole number.")
+    workers = _whole("threads", threads, 1) if threads is not None else os.cpu_count() or 1
+    config = EnvConfig.coerce(arguments)
+    played: dict[str, Played] = {}
+    for policy in made:
+
+        def report(count: int, name: str = policy.name) -> None:
+            if progress is not None:
+                progress(name, count)
+
+        played[policy.name] = play(policy, config, episodes, seed, split=split, threads=workers, progress=report)
+    clairvoyant = tuple(policy.name for policy in made if policy.clairvoyant)
+    return Results(config=config, episodes=episodes, seed=seed, split=split, played=played, clairvoyant=clairvoyant)

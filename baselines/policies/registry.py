@@ -1,0 +1,128 @@
+"""The registry of policies: built-in heuristics, and those that installed packages add (entry points ``prema_gym.policies``)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from baselines.policies.heuristic import Heuristic
+from baselines.policies.policy import Policy
+from prema_gym.errors import PolicyError, unknown_name
+
+ENTRY_POINTS = "prema_gym.policies"
+"""Group whose entry points are functions returning a mapping from policy names to factories of no arguments."""
+Factory = Callable[[], Policy]
+
+INDEX_FILE = Path(__file__).with_name("index.json")
+"""The tuned index rules: parameters, results, and the command that found them (``agents.tune_index`` writes it)."""
+
+_PAPER = "Choi & Rhu, HPCA 2020"
+_CLASSIC = "Classic; baseline of Choi & Rhu, HPCA 2020, section VI."
+
+
+def _paper_family() -> Iterator[Heuristic]:
+    for selection in ("FCFS", "RRB", "HPF", "SJF", "TOKEN", "PREMA"):
+        source = f"{_PAPER}, Algorithm 2." if selection in ("TOKEN", "PREMA") else _CLASSIC
+        yield Heuristic(f"NP-{selection}", selection, "NONE", source=source)
+        yield Heuristic(f"P-{selection}", selection, "CHECKPOINT", source=source)
+        for mechanism in ("KILL", "DRAIN", "DYNAMIC"):
+            yield Heuristic(f"P-{selection}-{mechanism}", selection, mechanism, source=source)
+
+
+def _prema_variants() -> Iterator[Heuristic]:
+    algorithms = f"{_PAPER}, Algorithms 2 and 3."
+    yield Heuristic("PREMA", "PREMA", "DYNAMIC", source=algorithms)
+    yield Heuristic("PREMA-CHECKPOINT", "PREMA", "CHECKPOINT", source=f"{_PAPER}, Algorithm 2 with the static mechanism.")
+    yield Heuristic("PREMA-KILL", "PREMA", "KILL", source=f"{_PAPER}, Algorithm 2 with the static mechanism.")
+    yield Heuristic("PREMA-COMMIT", "PREMA", "COMMIT", source=f"{algorithms} Reads 'drain' as a commitment.")
+    yield Heuristic(
+        "PREMA-WHOLE-WAIT", "PREMA", "DYNAMIC", whole_wait=True, source=f"{algorithms} Adds the whole wait to the token."
+    )
+    yield Heuristic("PREMA-ORACLE", "PREMA", "DYNAMIC", clairvoyant=True, source=f"{algorithms} With true times.")
+
+
+def _relatives() -> Iterator[Heuristic]:
+    yield Heuristic("SRPT", "SRPT", "CHECKPOINT", clairvoyant=True, source="Schrage, Operations Research 1968.")
+    yield Heuristic("INDEX-SIMPLE", "INDEX", "CHECKPOINT", source="Ours: the simplest index with a = d = 1, c = 1/4.")
+    yield Heuristic("EDF", "EDF", "CHECKPOINT", source="Liu & Layland, JACM 1973, on SLA targets.")
+    yield Heuristic("LLF", "LLF", "CHECKPOINT", source="Mok, 1983, on SLA targets.")
+    yield Heuristic("RANDOM", "RANDOM", "NONE", source="Ours: the floor.")
+
+
+def _tuned() -> Iterator[Heuristic]:
+    """Yield INDEX and INDEX-FRONT-00, -01, ... as frozen in INDEX_FILE; nothing where it is missing."""
+    if not INDEX_FILE.exists():
+        return
+    tuned = json.loads(INDEX_FILE.read_text(encoding="utf-8"))
+    entries = {"INDEX": tuned["index"], **{f"INDEX-FRONT-{number:02}": entry for number, entry in enumerate(tuned["front"])}}
+    for name, entry in entries.items():
+        numbers = {key: entry[key] for key in ("priority_power", "wait_weight", "length_power")}
+        source = "Ours: tuned against PREMA." if name == "INDEX" else "Ours: a point on the front of ANTT and fairness."
+        yield Heuristic(name, "INDEX", entry["mechanism"], **numbers, source=source)
+
+
+class Registry(Mapping[str, Factory]):
+    """Factories by policy name. Plug-ins are looked up once, on first use."""
+
+    def __init__(self) -> None:
+        self._factories: dict[str, Factory] = {}
+        self._plugins_loaded = False
+        self._plugins: list[str] = []
+
+    def add(self, name: str, factory: Factory) -> None:
+        """Register ``factory`` as ``name``; raises :class:`PolicyError` if the name is taken."""
+        if name in self._factories:
+            raise PolicyError(f"policy {name!r} is registered already; choose another name.")
+        self._factories[name] = factory
+
+    def _load_plugins(self) -> None:
+        if self._plugins_loaded:
+            return
+        self._plugins_loaded = True
+        for entry in entry_points(group=ENTRY_POINTS):
+            for name, factory in entry.load()().items():
+                self.add(name, factory)
+                self._plugins.append(name)
+
+    def plugins(self) -> list[str]:
+        """Return the names that installed packages added, published learned policies among them."""
+        self._load_plugins()
+        return list(self._plugins)
+
+    def __getitem__(self, name: str) -> Factory:
+        self._load_plugins()
+        return self._factories[name]
+
+    def __iter__(self) -> Iterator[str]:
+        self._load_plugins()
+        return iter(self._factories)
+
+    def __len__(self) -> int:
+        self._load_plugins()
+        return len(self._factories)
+
+
+POLICIES = Registry()
+"""Every policy by name: ``POLICIES["PREMA"]()`` makes one."""
+
+
+def register_policy(name: str, factory: Factory) -> None:
+    """Add a policy of your own: ``factory()`` returns an object with ``name``, ``clairvoyant`` and ``act(view)``."""
+    POLICIES.add(name, factory)
+
+
+def make_policy(name: str) -> Policy:
+    """Return the policy called ``name``; raises :class:`PolicyError` naming the nearest for an unknown one."""
+    if name not in POLICIES:
+        raise PolicyError(unknown_name("policy", name, POLICIES))
+    return POLICIES[name]()
+
+
+def _builtin(heuristic: Heuristic) -> Factory:
+    return lambda: heuristic
+
+
+for _heuristic in (*_paper_family(), *_prema_variants(), *_relatives(), *_tuned()):
+    register_policy(_heuristic.name, _builtin(_heuristic))

@@ -1,0 +1,1 @@
+"""From a list of layers to a program: lowering to operations, buffers, the pipeline's timing, the encoding."""

@@ -1,0 +1,1 @@
+"""Pictures drawn with matplotlib: Gantt charts of episodes, rooflines and context profiles of programs."""

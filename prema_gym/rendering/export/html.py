@@ -1,0 +1,73 @@
+"""The summary of a recording that notebooks show: metrics, and a line with a timeline for each task. Plain HTML, no script."""
+
+from __future__ import annotations
+
+from html import escape
+
+from prema_gym.rendering.recording import Recording
+from prema_gym.rendering.style import color_of
+from prema_gym.rendering.timeline import Kind, Slice, shares
+from prema_gym.types import NONE
+
+MAX_TASKS = 32
+"""Lines of the table; the rest is counted."""
+STRIP_CELLS = 240
+STRIP_WIDTH, STRIP_HEIGHT = 480, 12
+"""Size of a task's timeline in pixels."""
+
+
+def _rectangle(first: int, last: int, part: Slice, priority: int) -> str:
+    scale = STRIP_WIDTH / STRIP_CELLS
+    height = 4 if part.kind is Kind.WAIT else STRIP_HEIGHT
+    top = (STRIP_HEIGHT - height) / 2
+    color = color_of(part.kind, priority)
+    return f'<rect x="{first * scale:g}" y="{top:g}" width="{(last - first) * scale:g}" height="{height}" fill="{color}"/>'
+
+
+def _strip(slices: tuple[Slice, ...], end_cycles: int, priority: int) -> str:
+    """Return the timeline of one task as SVG: neighbouring cells of one kind are one rectangle."""
+    cells = shares(slices, 0, max(end_cycles, 1), STRIP_CELLS)
+    drawn, first = [], 0
+    for cell in range(1, STRIP_CELLS + 1):
+        part = cells[first]
+        if cell < STRIP_CELLS and (cells[cell] and cells[cell].kind) == (part and part.kind):  # type: ignore[union-attr]
+            continue
+        if part is not None:
+            drawn.append(_rectangle(first, cell, part, priority))
+        first = cell
+    return f'<svg width="{STRIP_WIDTH}" height="{STRIP_HEIGHT}">{"".join(drawn)}</svg>'
+
+
+def _task_line(recording: Recording, task: int) -> str:
+    entry = recording.tasks[task]
+    unfinished = "" if entry["completion_cycles"] != NONE else " so far"
+    strip = _strip(recording.timeline.tasks[task], recording.end_cycles, entry["priority"])
+    numbers = [str(entry["batch"]), str(entry["priority"])]
+    numbers += [f"{recording.ms(entry[key]):.2f}" for key in ("arrival_cycles", "isolated_cycles")]
+    numbers.append(f"{recording.ntt(task):.2f}{unfinished}")
+    cells = "".join(f'<td style="text-align:right">{number}</td>' for number in numbers)
+    return f"<tr><td>{task}</td><td>{escape(entry['model'])}</td>{cells}<td>{strip}</td></tr>"
+
+
+def _metrics_line(recording: Recording) -> str:
+    if recording.metrics is None:
+        return "Not finished."
+    named = [f"{name} <b>{value}</b>" for name, value in recording.headline().items()]
+    return ", ".join([*named, f"{recording.metrics['preemptions']} preemptions"])
+
+
+def render_html(recording: Recording) -> str:
+    """Return the summary as HTML."""
+    span = f"0 to {recording.ms(recording.end_cycles):.2f} ms"
+    heads = ("task", "model", "batch", "priority", "arrival (ms)", "isolated (ms)", "NTT", span)
+    shown = range(min(len(recording.tasks), MAX_TASKS))
+    more = len(recording.tasks) - len(shown)
+    accounts = ", ".join(f"{name} {recording.ms(cycles):.2f} ms" for name, cycles in recording.timeline.accounts().items())
+    return (
+        f"<p><b>{escape(recording.title())}</b><br>{_metrics_line(recording)}<br>NPU: {accounts}</p><table><thead><tr>"
+        + "".join(f"<th>{head}</th>" for head in heads)
+        + "</tr></thead><tbody>"
+        + "".join(_task_line(recording, task) for task in shown)
+        + "</tbody></table>"
+        + (f"<p>and {more} tasks more</p>" if more else "")
+    )

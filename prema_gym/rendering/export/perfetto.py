@@ -1,0 +1,148 @@
+"""Export to the Chrome trace-event format (JSON), which Perfetto (https://ui.perfetto.dev) and chrome://tracing open.
+
+One process per recording: a track of the NPU, a track per task, counters. The format counts microseconds; every slice and instant
+also carries its exact cycles in ``args``. Times are rounded down to whole nanoseconds, and a slice ends one nanosecond before the
+next on its track begins, because readers that round in other ways would else see neighbours overlap.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+
+from prema_gym.errors import ConfigError
+from prema_gym.rendering.recording import Recording, task_label
+from prema_gym.rendering.timeline import Kind, Slice
+from prema_gym.types import NONE
+
+NPU_TRACK = 0
+"""Thread id of the NPU; task i has i + 1."""
+INSTANTS = ("arrival", "completion", "quantum", "kill", "drain")
+"""Events of the log that are shown as instants on the track of their task (without a task: the NPU's)."""
+_QUEUE_STEPS = {"arrival": 1, "commit": 1, "kill": 1, "dispatch": -1}
+
+TraceEvent = dict[str, Any]
+
+
+def _nanoseconds(recording: Recording, cycle: int) -> int:
+    return cycle * 1_000_000_000 // recording.config.npu.clock_hz
+
+
+def _microseconds(nanoseconds: int) -> float:
+    return round(nanoseconds / 1000, 3)
+
+
+def _timestamp(recording: Recording, cycle: int) -> float:
+    return _microseconds(_nanoseconds(recording, cycle))
+
+
+def _metadata(pid: int, tid: int | None, name: str, value: str | int) -> TraceEvent:
+    key = "sort_index" if name.endswith("sort_index") else "name"
+    event: TraceEvent = {"ph": "M", "pid": pid, "name": name, "args": {key: value}}
+    return event if tid is None else event | {"tid": tid}
+
+
+def _names(recording: Recording, pid: int) -> Iterator[TraceEvent]:
+    yield _metadata(pid, None, "process_name", recording.title())
+    yield _metadata(pid, None, "process_sort_index", pid)
+    yield _metadata(pid, NPU_TRACK, "thread_name", "NPU")
+    yield _metadata(pid, NPU_TRACK, "thread_sort_index", NPU_TRACK)
+    for task, entry in enumerate(recording.tasks):
+        yield _metadata(pid, task + 1, "thread_name", f"#{task} {task_label(entry)}")
+        yield _metadata(pid, task + 1, "thread_sort_index", task + 1)
+
+
+def _slice_name(recording: Recording, part: Slice, tid: int) -> str:
+    if tid != NPU_TRACK or part.task == NONE:
+        return str(part.kind)
+    name = f"#{part.task} {task_label(recording.tasks[part.task])}"
+    return name if part.kind is Kind.EXECUTE else f"{part.kind} {name}"
+
+
+def _slices(recording: Recording, pid: int, tid: int, track: Sequence[Slice]) -> Iterator[TraceEvent]:
+    for part in track:
+        if part.kind is Kind.IDLE:
+            continue
+        begin, end = _nanoseconds(recording, part.start_cycles), _nanoseconds(recording, part.end_cycles)
+        args = {"start_cycles": part.start_cycles, "end_cycles": part.end_cycles, "cycles": part.cycles, "task": part.task}
+        if part.kind in (Kind.SAVE, Kind.RESTORE):
+            args["bytes"] = part.nbytes
+        yield {
+            "ph": "X",
+            "pid": pid,
+            "tid": tid,
+            "ts": _microseconds(begin),
+            "dur": _microseconds(max(end - begin - 1, 0)),
+            "name": _slice_name(recording, part, tid),
+            "cat": str(part.kind),
+            "args": args,
+        }
+
+
+def _instants(recording: Recording, pid: int) -> Iterator[TraceEvent]:
+    for event in recording.events:
+        if event["event"] in INSTANTS:
+            yield {
+                "ph": "i",
+                "s": "t",
+                "pid": pid,
+                "tid": event["task"] + 1 if event["task"] != NONE else NPU_TRACK,
+                "ts": _timestamp(recording, event["cycle"]),
+                "name": event["event"],
+                "cat": "event",
+                "args": {"cycle": event["cycle"], "slot": event["slot"]},
+            }
+
+
+def _counter(recording: Recording, pid: int, cycle: int, name: str, values: dict[str, int]) -> TraceEvent:
+    return {"ph": "C", "pid": pid, "ts": _timestamp(recording, cycle), "name": name, "args": values}
+
+
+def _queue(recording: Recording, pid: int) -> Iterator[TraceEvent]:
+    waiting = 0
+    yield _counter(recording, pid, 0, "waiting tasks", {"tasks": 0})
+    for event in recording.events:
+        step = _QUEUE_STEPS.get(event["event"], 0)
+        if step:
+            waiting += step
+            yield _counter(recording, pid, event["cycle"], "waiting tasks", {"tasks": waiting})
+
+
+def _traffic(recording: Recording, pid: int) -> Iterator[TraceEvent]:
+    """Count the DRAM bytes of contexts: each transfer is added at its end."""
+    moved = {"saved": 0, "restored": 0}
+    yield _counter(recording, pid, 0, "context DRAM bytes", dict(moved))
+    for part in recording.timeline.npu:
+        if part.kind in (Kind.SAVE, Kind.RESTORE):
+            moved["saved" if part.kind is Kind.SAVE else "restored"] += part.nbytes
+            yield _counter(recording, pid, part.end_cycles, "context DRAM bytes", dict(moved))
+
+
+def trace_events(recording: Recording, pid: int = 1) -> list[TraceEvent]:
+    """Return a recording as trace events of process ``pid``, sorted by time after the names."""
+    tracks = [(NPU_TRACK, recording.timeline.npu), *((task + 1, track) for task, track in enumerate(recording.timeline.tasks))]
+    timed = [event for tid, track in tracks for event in _slices(recording, pid, tid, track)]
+    timed += [*_instants(recording, pid), *_queue(recording, pid), *_traffic(recording, pid)]
+    return [*_names(recording, pid), *sorted(timed, key=lambda event: event["ts"])]
+
+
+def save_trace(path: str | Path, sources: Recording | gym.Env[Any, Any] | Sequence[Recording | gym.Env[Any, Any]]) -> None:
+    """Write recordings (or environments, as far as they have played) to ``path``: JSON, compressed if it ends in ``.gz``.
+
+    Several recordings become several processes of one trace: the same episode under several policies, side by side.
+    """
+    given = list(sources) if isinstance(sources, Sequence) else [sources]
+    recordings = [Recording.of(source) for source in given]
+    if not recordings:
+        raise ConfigError("save_trace: must be given at least one recording.")
+    events = [event for pid, recording in enumerate(recordings, 1) for event in trace_events(recording, pid)]
+    other = {f"process {pid}": recording.config.to_dict() for pid, recording in enumerate(recordings, 1)}
+    text = json.dumps({"traceEvents": events, "displayTimeUnit": "ms", "otherData": other})
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())

@@ -1,0 +1,139 @@
+"""A moment as a picture, for ``render_mode="rgb_array"``: (H, W, 3) uint8, of one shape for all episodes of an environment.
+
+Drawn with Pillow, which matplotlib brings along anyway: a frame takes about five milliseconds, a small part of what a matplotlib
+figure would, and bare numpy would need a font of its own.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from prema_gym.rendering.live.scene import DONE, MAX_ROWS, RUNS, Scene, TaskRow
+from prema_gym.rendering.live.text import headline, size, slack
+from prema_gym.rendering.style import KIND_COLORS, OVERHEAD_COLOR, PRIORITY_COLORS, color_of
+from prema_gym.rendering.timeline import ACCOUNTS, Kind, Slice
+
+if TYPE_CHECKING:
+    from PIL.ImageDraw import ImageDraw
+
+WIDTH = 1120
+HEADER, LANE, FOOTER = 56, 26, 52
+"""Heights in pixels: above the lanes, of a lane, below them. All even, as video codecs want it."""
+STRIP_LEFT, STRIP_RIGHT = 214, 754
+"""The timeline, in pixels from the left."""
+COLUMNS = {"token": 826, "NTT": 890, "SLA slack": 1020, "saved": WIDTH - 12}
+"""Right edges of the columns beside it."""
+BACKGROUND, INK, FAINT, HIGHLIGHT = "#FFFFFF", "#111111", "#777777", "#FFF3C4"
+_OVERHEAD = frozenset(ACCOUNTS["overhead"])
+
+
+def span_of(now_ms: float) -> float:
+    """Return the length of the time axis: the smallest of 1, 2, 5, 10, ... microseconds that holds ``now_ms``, in milliseconds."""
+    for exponent in itertools.count(-3):
+        for digit in (1, 2, 5):
+            if digit * 10.0**exponent >= now_ms:
+                return digit * 10.0**exponent
+    raise AssertionError
+
+
+class Painter:
+    """Draws scenes with up to ``lanes`` tasks."""
+
+    def __init__(self, lanes: int) -> None:
+        from PIL import Image, ImageDraw, ImageFont
+
+        self._new_image: Any = Image.new
+        self._new_draw: Any = ImageDraw.Draw
+        self._font = ImageFont.load_default(14)
+        self._small = ImageFont.load_default(12)
+        self.lanes = min(lanes, MAX_ROWS)
+        self.height = HEADER + LANE * (self.lanes + 1) + FOOTER
+
+    def paint(self, scene: Scene) -> np.ndarray:
+        """Return the scene as a fresh (H, W, 3) uint8 array."""
+        image = self._new_image("RGB", (WIDTH, self.height), BACKGROUND)
+        draw = self._new_draw(image)
+        span = span_of(scene.now_ms)
+        self._text(draw, 12, 16, headline(scene))
+        for name, right in COLUMNS.items():
+            self._text(draw, right, 42, name, anchor="rm", fill=FAINT)
+        self._text(draw, 12, 42, "task, batch, priority", fill=FAINT)
+        self._npu(draw, scene, span)
+        for lane, row in enumerate(scene.rows[: self.lanes], 1):
+            self._lane(draw, scene, row, HEADER + LANE * lane, span)
+        self._axis(draw, scene, span)
+        self._legend(draw)
+        return np.array(image, np.uint8)
+
+    def _text(self, draw: ImageDraw, x: float, y: float, text: str, *, anchor: str = "lm", fill: str = INK) -> None:
+        draw.text((x, y), text, fill=fill, font=self._font, anchor=anchor)
+
+    def _columns(self, scene: Scene, part: Slice, span: float) -> tuple[int, int]:
+        """Return the first and last pixel column of a slice: at least one."""
+        scale = (STRIP_RIGHT - STRIP_LEFT) / span
+        first = STRIP_LEFT + int(scene.npu.ms(part.start_cycles) * scale)
+        return first, max(STRIP_LEFT + int(scene.npu.ms(part.end_cycles) * scale) - 1, first)
+
+    def _bars(
+        self, draw: ImageDraw, scene: Scene, slices: tuple[Slice, ...], top: int, span: float, colors: dict[int, str]
+    ) -> None:
+        """Draw slices in a lane; overhead last, so that its single pixels are not painted over."""
+        for over in (False, True):
+            for part in slices:
+                if (part.kind in _OVERHEAD) is not over or part.kind is Kind.IDLE:
+                    continue
+                first, last = self._columns(scene, part, span)
+                inset = 10 if part.kind is Kind.WAIT else 3 if over else 5
+                color = colors.get(part.task, OVERHEAD_COLOR) if part.kind is Kind.EXECUTE else KIND_COLORS[part.kind]
+                draw.rectangle((first, top + inset, last, top + LANE - inset - 1), fill=color)
+
+    def _npu(self, draw: ImageDraw, scene: Scene, span: float) -> None:
+        colors = {row.task: PRIORITY_COLORS[row.priority] for row in scene.rows}
+        self._text(draw, 12, HEADER + LANE // 2, "NPU")
+        self._bars(draw, scene, scene.timeline.npu, HEADER, span, colors)
+
+    def _lane(self, draw: ImageDraw, scene: Scene, row: TaskRow, top: int, span: float) -> None:
+        if row.state == RUNS:
+            draw.rectangle((0, top, WIDTH - 1, top + LANE - 1), fill=HIGHLIGHT)
+        middle = top + LANE // 2
+        fill = FAINT if row.state == DONE else INK
+        self._text(draw, 12, middle, f"#{row.task}  {row.model}  b{row.batch}  p{row.priority}", fill=fill)
+        self._text(draw, STRIP_LEFT - 8, middle, row.state, anchor="rm", fill=fill)
+        self._bars(draw, scene, scene.timeline.tasks[row.task], top, span, {row.task: color_of(Kind.EXECUTE, row.priority)})
+        values = {
+            "token": "" if row.state == DONE else f"{row.token:.1f}",
+            "NTT": f"{row.ntt:.2f}",
+            "SLA slack": slack(row),
+            "saved": size(row.saved_bytes),
+        }
+        for name, value in values.items():
+            if value:
+                self._text(draw, COLUMNS[name], middle, value, anchor="rm", fill=fill)
+
+    def _axis(self, draw: ImageDraw, scene: Scene, span: float) -> None:
+        bottom = HEADER + LANE * (self.lanes + 1)
+        draw.line((STRIP_LEFT, bottom, STRIP_RIGHT, bottom), fill=FAINT)
+        for tick in range(6):
+            x = STRIP_LEFT + tick * (STRIP_RIGHT - STRIP_LEFT) // 5
+            draw.line((x, bottom, x, bottom + 4), fill=FAINT)
+            draw.text(
+                (x, bottom + 12), f"{span * tick / 5:g}" + (" ms" if tick == 5 else ""), fill=FAINT, font=self._small, anchor="mm"
+            )
+        now = STRIP_LEFT + int(scene.now_ms / span * (STRIP_RIGHT - STRIP_LEFT))
+        draw.line((now, HEADER, now, bottom), fill=FAINT)
+
+    def _legend(self, draw: ImageDraw) -> None:
+        words = {f"runs, priority {priority}": color for priority, color in PRIORITY_COLORS.items()}
+        words |= {
+            "waits": KIND_COLORS[Kind.WAIT],
+            "killed work": KIND_COLORS[Kind.KILLED],
+            "save, restore (at least a pixel)": OVERHEAD_COLOR,
+        }
+        x, y = 12.0, self.height - 16
+        for word, color in words.items():
+            draw.rectangle((x, y - 5, x + 14, y + 5), fill=color)
+            draw.text((x + 20, y), word, fill=INK, font=self._small, anchor="lm")
+            x += 40 + self._small.getlength(word)

@@ -1,0 +1,108 @@
+"""Playing an episode to watch it: :func:`record` with a policy, :class:`RecordDecisions` around a loop of your own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import gymnasium as gym
+import numpy as np
+
+from prema_gym.config import MECHANISMS
+from prema_gym.envs.actions import decode
+from prema_gym.envs.prema_env import PremaEnv
+from prema_gym.envs.view import View
+from prema_gym.errors import PolicyError
+from prema_gym.rendering.live.scene import cause_name
+from prema_gym.rendering.recording import Recording
+from prema_gym.types import EMPTY, KEEP, NONE, READY
+
+
+class Acts(Protocol):
+    """A policy, as far as :func:`record` is concerned."""
+
+    def act(self, view: View) -> np.ndarray:
+        """Return (N,) int64 actions."""
+        ...
+
+
+def note_decision(view: View, action: int) -> dict[str, Any]:
+    """Return what is decided and what the scheduler knew: the row of a recording's table of decisions.
+
+    ``running`` and ``chosen`` are tasks by order of arrival, NONE where there is none; ``tokens`` are those of the tasks present.
+    """
+    status, slots = view.status[0], view.slots[0]
+    slot, mechanism = decode(action)
+    running = int(status["running_slot"])
+    now = int(status["clock_cycles"])
+    move = "KEEP" if slot == KEEP else "DISPATCH" if running < 0 else MECHANISMS[mechanism]
+    present = slots[slots["state"] != EMPTY]
+    return {
+        "cycle": now,
+        "ms": view.config.npu.ms(now),
+        "cause": cause_name(int(status["cause"])),
+        "running": NONE if running < 0 else int(slots[running]["task"]),
+        "waiting": tuple(sorted(slots["task"][slots["state"] == READY].tolist())),
+        "tokens": {int(entry["task"]): float(entry["token"]) for entry in np.sort(present, order="task")},
+        "action": action,
+        "move": move,
+        "chosen": NONE if slot == KEEP else int(slots[slot]["task"]),
+    }
+
+
+class RecordDecisions(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstructorArgs):
+    """Notes every decision of the present episode in ``decisions``, so that ``Recording.of(env)`` has them."""
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        gym.utils.RecordConstructorArgs.__init__(self)
+        gym.Wrapper.__init__(self, env)
+        self.decisions: list[dict[str, Any]] = []
+
+    def reset(self, **arguments: Any) -> tuple[Any, dict[str, Any]]:
+        """Start an episode, and a new list of decisions."""
+        self.decisions = []
+        return super().reset(**arguments)
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """Note the decision, then play it."""
+        note = note_decision(self.env.unwrapped.view(), int(action))  # type: ignore[attr-defined]
+        result = super().step(action)
+        info = result[-1]
+        note |= {"illegal": info["illegal_action"], "reward": float(result[1]), "elapsed_ms": info["elapsed_ms"]}
+        self.decisions.append(note)
+        return result
+
+
+def _truth(env: PremaEnv, view: View) -> np.ndarray:
+    """Return the (1, T) int64 true totals of the tasks present, 0 in empty slots."""
+    isolated = np.array([task["isolated_cycles"] for task in env.tasks()], np.int64)
+    return np.where(view.present, isolated[np.maximum(view.slots["task"], 0)], 0)
+
+
+def record(
+    policy: Acts, *, seed: int = 0, trace: Sequence[dict[str, Any]] | None = None, name: str | None = None, **arguments: Any
+) -> Recording:
+    """Play one episode under ``policy``, any object with ``act(view)``, and return its recording, decisions included.
+
+    Parameters
+    ----------
+    policy: also gets ``truth`` if it has ``clairvoyant`` set, as in ``baselines``; that of ``baselines`` takes names.
+    seed: of ``reset``: the same episode as ``gym.make("Prema-v0", **arguments).reset(seed=seed)`` plays.
+    trace: tasks of your own in place of that episode.
+    name: of the recording; the policy's ``name`` by default.
+    arguments: the environment's (``npu``, ``workload``, ``mechanisms``, ...).
+
+    """
+    if not callable(getattr(policy, "act", None)):
+        raise PolicyError(f"policy = {policy!r}: must be an object with act(view).")
+    env = PremaEnv(**arguments)
+    noted = RecordDecisions(env)
+    noted.reset(seed=seed, options=None if trace is None else {"trace": trace})
+    clairvoyant = bool(getattr(policy, "clairvoyant", False))
+    ended = False
+    while not ended:
+        view = env.view()
+        actions = policy.act(view, _truth(env, view)) if clairvoyant else policy.act(view)  # type: ignore[call-arg]
+        *_, terminated, truncated, _ = noted.step(int(actions[0]))
+        ended = terminated or truncated
+    return Recording.of(noted, name if name is not None else getattr(policy, "name", type(policy).__name__))

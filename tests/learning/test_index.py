@@ -1,0 +1,68 @@
+"""The tuned index rules: frozen in a file, found by the objective that learned policies have, no worse than the untuned one."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from agents.commands import tune_index
+from agents.learning.objective import SCALES, dominance, five, improvements
+from baselines.evaluation.episodes import play
+from baselines.policies.registry import INDEX_FILE, POLICIES, make_policy
+from prema_gym.config import EnvConfig
+
+TUNED = json.loads(INDEX_FILE.read_text(encoding="utf-8"))
+
+
+def test_improvements_count_in_units_of_each_scale_and_in_the_good_direction() -> None:
+    theirs = np.array([2.0, 5.0, 0.1, 0.2, 2.0])
+    ours = theirs * np.exp([-0.10, 0.01, -0.20, 0.02, -0.02])
+    np.testing.assert_allclose(improvements(ours, theirs), np.ones(5))
+    assert dominance(np.array([3.0, 1.0, 1.0, 1.0, -1.0])) == pytest.approx(-1.0 + 0.05 * 1.0)
+
+
+def test_the_front_keeps_what_nothing_else_beats() -> None:
+    costs = np.array([[1.0, 3.0], [2.0, 2.0], [2.5, 2.5], [3.0, 1.0], [1.0, 3.5]])
+    assert tune_index.nondominated(costs).tolist() == [0, 1, 3]
+
+
+def test_points_are_spaced_along_the_whole_front() -> None:
+    costs = np.column_stack([np.linspace(0.0, 1.0, 101), np.linspace(1.0, 0.0, 101)])
+    assert tune_index.spaced(costs, 5).tolist() == [0, 25, 50, 75, 100]
+
+
+def test_the_file_names_its_command_and_its_split() -> None:
+    assert TUNED["split"] == "valid"
+    assert TUNED["command"].startswith("python -m agents.tune_index")
+    assert TUNED["scales"] == SCALES
+
+
+def test_index_and_its_front_of_sixteen_are_registered() -> None:
+    assert "INDEX" in POLICIES
+    assert [name for name in POLICIES if name.startswith("INDEX-FRONT-")] == [f"INDEX-FRONT-{k:02}" for k in range(16)]
+    assert make_policy("INDEX").priority_power == TUNED["index"]["priority_power"]  # type: ignore[attr-defined]
+
+
+def test_index_improves_on_prema_in_all_five_and_is_no_worse_than_the_untuned_rule() -> None:
+    assert min(TUNED["index"]["improvements_over_PREMA"].values()) > 0
+    assert max(TUNED["objective_by_mechanism"].values()) >= TUNED["objective_of_simple"]
+
+
+def test_the_results_in_the_file_are_those_of_the_rule() -> None:
+    config = EnvConfig.coerce({"workload": {"window": TUNED["window"]}})
+    values = five(play(make_policy("INDEX"), config, 200, TUNED["seed"], split="valid"))
+    again = five(play(make_policy("INDEX"), config, 200, TUNED["seed"], split="valid"))
+    assert (values == again).all()
+    assert values[0] == pytest.approx(TUNED["index"]["results"]["antt"], rel=0.1)
+
+
+def test_tuning_writes_the_same_file_again(tmp_path) -> None:
+    command = ["--episodes", "20", "--generations", "2", "--front", "8", "--threads", "1", "--mechanisms", "CHECKPOINT"]
+    files = [tmp_path / "a.json", tmp_path / "b.json"]
+    for file in files:
+        assert tune_index.main([*command, "--output", str(file)]) == 0
+    first, second = (json.loads(file.read_text(encoding="utf-8")) for file in files)
+    assert first["index"] == second["index"]
+    assert first["front"] == second["front"]

@@ -1,0 +1,28 @@
+"""``docs/baselines.md`` names every rule, and its isolated times are those of the code."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from baselines import POLICIES
+from baselines.policies.selection import SELECTIONS
+from baselines.report.tables import isolated_times
+from prema_gym.config import EnvConfig
+
+PAGE = (Path(__file__).parents[2] / "docs" / "baselines.md").read_text(encoding="utf-8")
+
+
+def test_every_rule_and_name_is_on_the_page():
+    for rule in SELECTIONS:
+        assert re.search(rf"^\| {rule} +\|", PAGE, flags=re.MULTILINE), rule
+    for name in POLICIES:
+        if not re.fullmatch(r"N?P-\w+(-KILL|-DRAIN|-DYNAMIC)?", name):
+            assert f"`{name}`" in PAGE, name
+
+
+def test_isolated_times_on_the_page_are_todays():
+    times = isolated_times(EnvConfig())
+    for model in EnvConfig().workload.models:
+        cells = " | ".join(f"{row.ms:.3f}" for row in times if row.model == model)
+        assert f"| {model} | {cells} |" in PAGE, f"{model}: {cells}"

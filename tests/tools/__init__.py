@@ -1,0 +1,1 @@
+"""Tools that the tests share, and that `make differential` and `make mutation` run."""

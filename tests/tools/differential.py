@@ -1,0 +1,66 @@
+"""Play random episodes on the kernel and on the reference, and count those that differ: ``make differential EPISODES=100000``.
+
+Episodes are numbered, and a number fixes everything about its episode: ``--first`` plays a failure again.
+The last line reads ``N episodes, D differences``; the exit status is 1 if D > 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import sys
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from tools.twin import differences
+
+BLOCK = 100
+"""Episodes that a process takes at a time."""
+SHOWN = 20
+"""Differences that are told in full."""
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("episodes", type=int, nargs="?", default=2000, help="how many to play (default: 2000)")
+    parser.add_argument("--first", type=int, default=0, metavar="NUMBER", help="number of the first episode (default: 0)")
+    parser.add_argument("--processes", type=int, default=2, help="processes to use (default: 2)")
+    return parser.parse_args()
+
+
+def _blocks(first: int, episodes: int) -> Iterator[tuple[int, int]]:
+    for start in range(first, first + episodes, BLOCK):
+        yield start, min(BLOCK, first + episodes - start)
+
+
+def _play(block: tuple[int, int]) -> tuple[int, list[str], int]:
+    found, steps = differences(*block)
+    return block[1], found, steps
+
+
+def main() -> int:
+    """Run the command; return its exit status."""
+    arguments = _arguments()
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    found: list[str] = []
+    steps = 0
+    with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool, Progress(*columns, console=console) as progress:
+        bar = progress.add_task("0 differences", total=arguments.episodes)
+        for count, differing, played in pool.imap_unordered(_play, _blocks(arguments.first, arguments.episodes)):
+            found += differing
+            steps += played
+            progress.update(bar, advance=count, description=f"{len(found)} differences")
+    for line in found[:SHOWN]:
+        print(line)
+    if len(found) > SHOWN:
+        print(f"... and {len(found) - SHOWN} more")
+    print(f"{steps} decisions compared")
+    print(f"{arguments.episodes} episodes, {len(found)} differences")
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

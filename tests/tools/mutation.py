@@ -1,0 +1,122 @@
+"""Change the simulator in one place at a time and see that the tests notice: ``make mutation``.
+
+Mutants run interpreted, each in a process of its own, against the reference and then against the hand-solved instances. Survivors
+are listed; docs/testing.md argues why each remaining one changes nothing. ``--planted`` plays a few typical faults instead.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Iterable, Iterator
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+from tools.mutants import ROOT, Mutant, mutants, path_of, start
+
+TARGETS = ("prema_gym.sim.kernel", "prema_gym.metrics", "prema_gym.envs.reward", "prema_gym.sim.simulator")
+TESTS = (
+    "sim/test_hand_solved.py",
+    "envs/test_reward_and_metrics.py",
+    "sim/test_simulator.py",
+    "sim/test_differential.py::test_rows_of_a_vector_play_what_the_reference_plays",
+)
+"""What survivors of the episodes are shown to."""
+PRELOADED = ("numpy", "numba", "gymnasium", "scipy.special", "hypothesis", "pytest")
+"""Imported once, before the processes fork."""
+KERNEL = "prema_gym.sim.kernel"
+
+RESTORE = "context_cycles(tables.rules[0], slot.restore_bytes)"
+ISOLATED = "row.tasks[slot.task].isolated_cycles:"
+WAITS = "    slot.accounted_cycles = cycle\n"
+EVICTED = "    slot.preemptions += 1\n"
+PLANTED = (
+    ("an arrival precedes what ends at its cycle", "arrival_cycles < cycle:", "arrival_cycles <= cycle:"),
+    ("a dropped restore", f"{RESTORE} + slot.refill_cycles", "slot.refill_cycles"),
+    ("a dropped refill", f"{RESTORE} + slot.refill_cycles", RESTORE),
+    ("the token earns the whole wait", "slot.token += rate * waited", "slot.token += rate * slot.waited_cycles"),
+    ("overhead off by one", "row.machine.overhead_cycles += latency", "row.machine.overhead_cycles += latency + 1"),
+    ("killed progress stays useful", "    row.machine.useful_cycles -= slot.executed_cycles\n", ""),
+    ("evicted before its first commit", "dispatch_position_cycles + 1)", "dispatch_position_cycles)"),
+    ("a quantum at a switch's end expires", "row.machine.quantum_due_cycles <= end:", "row.machine.quantum_due_cycles < end:"),
+    ("a decision too few asked by the quantum", "row.machine.quanta >= every", "row.machine.quanta > every"),
+    ("events at the horizon are lost", "cycle > row.machine.horizon_cycles:", "cycle >= row.machine.horizon_cycles:"),
+    ("a task saved at its completion", f"if commit >= {ISOLATED}", f"if commit > {ISOLATED}"),
+    ("a lap early in a loop", "lap = (offset - 1) // block.cycles", "lap = offset // block.cycles"),
+    ("a wait counted from the wrong cycle", WAITS + EVICTED, EVICTED),
+    ("the drained task's successor is dated at the decision", "            chosen = free\n", ""),
+)
+"""One-line faults in the kernel: name, line, what stands in its place."""
+
+
+def planted() -> Iterator[Mutant]:
+    """Yield the kernel with each planted fault."""
+    source = path_of(KERNEL).read_text()
+    for name, before, after in PLANTED:
+        if source.count(before) != 1:
+            raise SystemExit(f"planted fault {name!r}: the kernel holds its line {source.count(before)} times, not once")
+        yield Mutant(KERNEL, name, source.replace(before, after))
+
+
+def survivors(changed: Iterable[Mutant], arguments: argparse.Namespace, tests: list[str], progress: Progress) -> list[Mutant]:
+    """Play every mutant, ``--processes`` at a time; return those that nothing noticed."""
+    waiting = list(changed)
+    total, alive, running = len(waiting), [], dict[int, Mutant]()
+    bar = progress.add_task("0 survive", total=total)
+    while waiting or running:
+        while waiting and len(running) < arguments.processes:
+            mutant = waiting.pop(0)
+            running[start(mutant, arguments.episodes, arguments.seconds, tests)] = mutant
+        child, status = os.wait()
+        mutant = running.pop(child)
+        if status == 0:
+            alive.append(mutant)
+            progress.console.print(mutant.change, style="yellow", highlight=False)
+        progress.update(bar, advance=1, description=f"{len(alive)} survive")
+    return alive
+
+
+def _refuse_false_alarms(arguments: argparse.Namespace, tests: list[str]) -> None:
+    """Exit unless the simulator as it is passes what mutants are put to."""
+    child = start(Mutant(KERNEL, "unchanged", path_of(KERNEL).read_text()), arguments.episodes, arguments.seconds, tests)
+    if os.waitpid(child, 0)[1] != 0:
+        raise SystemExit("the unchanged simulator differs from the reference or fails its tests: mend that first")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--planted", action="store_true", help="play the planted faults")
+    parser.add_argument("--module", action="append", help=f"a module to change (default: {', '.join(TARGETS)})")
+    parser.add_argument("--every", type=int, default=1, metavar="N", help="play each N-th mutant only (default: 1)")
+    parser.add_argument("--episodes", type=int, default=2000, help="play episodes of numbers below this (default: 2000)")
+    parser.add_argument("--seconds", type=float, default=30, help="most seconds of computing per mutant (default: 30)")
+    parser.add_argument("--processes", type=int, default=2, help="processes to use (default: 2)")
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the command; return its exit status: 1 where a planted fault survives."""
+    arguments = _arguments()
+    for name in PRELOADED:
+        importlib.import_module(name)
+    if arguments.planted:
+        chosen, tests = list(planted()), []
+    else:
+        chosen = [mutant for module in arguments.module or TARGETS for mutant in mutants(module)][:: arguments.every]
+        tests = [str(ROOT / "tests" / name) for name in TESTS]
+    _refuse_false_alarms(arguments, tests)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        alive = survivors(chosen, arguments, tests, progress)
+    for mutant in alive:
+        print(mutant.change)
+    killed = len(chosen) - len(alive)
+    print(f"{len(chosen)} mutants, {killed} noticed, {len(alive)} survive: {100 * killed / len(chosen):.1f} %")
+    return int(arguments.planted and bool(alive))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
