@@ -209,11 +209,6 @@ class NPUConfig(Config):
             f"at least two rows of the array ({slice_bytes} bytes)",
         )
 
-    @property
-    def bytes_per_cycle(self) -> float:
-        """DRAM bytes per clock cycle, all channels together."""
-        return self.dram_bytes_per_second / self.clock_hz
-
     def transfer_cycles(self, nbytes: int) -> int:
         """Cycles to move ``nbytes`` over the DRAM port, latency apart: ceil(bytes / bytes per cycle), in exact integers."""
         return self.context_cycles(nbytes) - self.dram_latency_cycles if nbytes else 0
