@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.learning.rollouts import NetworkPlayer
+from agents.network.rollouts import NetworkPlayer
 from agents.network.slotnet import Shape, choose_rows, scratch_size
 from agents.publishing.weights import SUFFIX, load_weights
 from baselines.evaluation.episodes import Player

@@ -25,10 +25,10 @@ from agents.learning.networks import NETWORKS, slots
 from agents.learning.objective import SCALES, headline_values, improvements, objective_weights, parse_margins
 from agents.learning.options import option_fields
 from agents.learning.registry import NoOptions
-from agents.learning.returns import advantages, discounts
-from agents.learning.rollouts import Rollouts
-from agents.learning.sb3_training import build_env, slot_network
+from agents.learning.sb3.returns import advantages, discounts
+from agents.learning.sb3.training import build_env, slot_network
 from agents.learning.training import make_arguments, train
+from agents.network.rollouts import Rollouts
 from agents.network.slotnet import Shape
 from agents.publishing.policies import PRETRAINED, LearnedPolicy
 from agents.publishing.weights import load_weights, save_weights

@@ -19,8 +19,8 @@ import numpy as np
 from agents.learning.index_rule import index_prior, index_rule
 from agents.learning.objective import DECAY, headline_values, improvements, objective_weights
 from agents.learning.options import option
-from agents.learning.rollouts import Rollouts
 from agents.learning.run import Run
+from agents.network.rollouts import Rollouts
 from agents.network.slotnet import CONTEXT_NAMES, INPUT_NAMES, Shape
 from agents.publishing.policies import LearnedPolicy
 from agents.publishing.weights import load_weights

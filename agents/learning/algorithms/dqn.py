@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from agents.learning.arguments import Arguments
-from agents.learning.gradient_options import GradientOptions
 from agents.learning.networks import NETWORKS
 from agents.learning.options import option
 from agents.learning.run import Run
+from agents.learning.sb3.options import GradientOptions
 
 if TYPE_CHECKING:
     from stable_baselines3 import DQN
 
-    from agents.learning.sb3_adapter import PremaVecEnv
+    from agents.learning.sb3.adapter import PremaVecEnv
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ def build_model(arguments: Arguments, env: PremaVecEnv) -> DQN:
     from stable_baselines3 import DQN
     from stable_baselines3.common.vec_env import VecMonitor
 
-    from agents.learning.sb3_training import common_settings
+    from agents.learning.sb3.training import common_settings
 
     options: Options = arguments.options
     policy, policy_kwargs = NETWORKS[options.network].build(arguments, masked=False)
@@ -55,6 +55,6 @@ def build_model(arguments: Arguments, env: PremaVecEnv) -> DQN:
 
 def train(run: Run, options: Options) -> None:
     """Train until the run is finished."""
-    from agents.learning.sb3_training import train_model
+    from agents.learning.sb3.training import train_model
 
     train_model(run, build_model)

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agents.learning.arguments import Arguments
-from agents.learning.gradient_options import OnPolicyOptions
 from agents.learning.networks import NETWORKS
 from agents.learning.run import Run
+from agents.learning.sb3.options import OnPolicyOptions
 
 if TYPE_CHECKING:
     from sb3_contrib import MaskablePPO
 
-    from agents.learning.sb3_adapter import PremaVecEnv
+    from agents.learning.sb3.adapter import PremaVecEnv
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ def build_model(arguments: Arguments, env: PremaVecEnv) -> MaskablePPO:
     from sb3_contrib import MaskablePPO
     from stable_baselines3.common.vec_env import VecMonitor
 
-    from agents.learning.returns import MaskableSemiMarkovBuffer
-    from agents.learning.sb3_training import on_policy_settings
+    from agents.learning.sb3.returns import MaskableSemiMarkovBuffer
+    from agents.learning.sb3.training import on_policy_settings
 
     policy, policy_kwargs = NETWORKS[arguments.options.network].build(arguments, masked=True)
     return MaskablePPO(
@@ -44,6 +44,6 @@ def build_model(arguments: Arguments, env: PremaVecEnv) -> MaskablePPO:
 
 def train(run: Run, options: Options) -> None:
     """Train until the run is finished."""
-    from agents.learning.sb3_training import train_model
+    from agents.learning.sb3.training import train_model
 
     train_model(run, build_model)

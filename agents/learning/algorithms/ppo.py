@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agents.learning.arguments import Arguments
-from agents.learning.gradient_options import OnPolicyOptions
 from agents.learning.networks import NETWORKS
 from agents.learning.run import Run
+from agents.learning.sb3.options import OnPolicyOptions
 
 if TYPE_CHECKING:
     from stable_baselines3 import PPO
 
-    from agents.learning.sb3_adapter import PremaVecEnv
+    from agents.learning.sb3.adapter import PremaVecEnv
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ def build_model(arguments: Arguments, env: PremaVecEnv) -> PPO:
     from stable_baselines3 import PPO
     from stable_baselines3.common.vec_env import VecMonitor
 
-    from agents.learning.returns import SemiMarkovBuffer
-    from agents.learning.sb3_training import on_policy_settings
+    from agents.learning.sb3.returns import SemiMarkovBuffer
+    from agents.learning.sb3.training import on_policy_settings
 
     policy, policy_kwargs = NETWORKS[arguments.options.network].build(arguments, masked=False)
     return PPO(
@@ -45,6 +45,6 @@ def build_model(arguments: Arguments, env: PremaVecEnv) -> PPO:
 
 def train(run: Run, options: Options) -> None:
     """Train until the run is finished."""
-    from agents.learning.sb3_training import train_model
+    from agents.learning.sb3.training import train_model
 
     train_model(run, build_model)

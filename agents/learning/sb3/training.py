@@ -20,11 +20,11 @@ from stable_baselines3.common.save_util import load_from_zip_file
 from stable_baselines3.common.utils import set_random_seed
 
 from agents.learning.arguments import Arguments
-from agents.learning.gradient_options import GradientOptions, OnPolicyOptions
 from agents.learning.log import TENSORBOARD
 from agents.learning.objective import DECAY, SCALES, headline_values, objective_weights
 from agents.learning.run import Run
-from agents.learning.sb3_adapter import PremaVecEnv
+from agents.learning.sb3.adapter import PremaVecEnv
+from agents.learning.sb3.options import GradientOptions, OnPolicyOptions
 from agents.network.slotnet import Shape
 from agents.publishing.policies import LearnedPolicy
 from baselines.evaluation.measures import HEADLINES
