@@ -55,9 +55,9 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
 
-def progress_line(progress: float, seconds_left: float, speed: str, outcome: Outcome, best: bool) -> str:
+def progress_line(progress: float, seconds_left: float, note: str, outcome: Outcome, best: bool) -> str:
     """Return what is printed of an evaluation: each headline measure, (improvement over PREMA / over the opponent), the score."""
     rows = zip(HEADLINES, outcome.values, outcome.over_prema, outcome.over_opponent, strict=True)
     cells = [f"{MEASURES[name].label} {value:.4g} ({prema:+.1f}/{opponent:+.1f})" for name, value, prema, opponent in rows]
-    clock = f"{100 * progress:3.0f} % {speed} ETA {int(seconds_left // 60)}:{int(seconds_left % 60):02}"
+    clock = f"{100 * progress:3.0f} % {note} ETA {int(seconds_left // 60)}:{int(seconds_left % 60):02}"
     return f"{clock} | {'  '.join(cells)} | {outcome.score:+.2f}{' best' if best else ''}"

@@ -101,11 +101,11 @@ class Run:
 
     # --- Evaluation ---------------------------------------------------------------------------------------------------------------
 
-    def evaluate(self, policy: Policy, speed: str) -> np.ndarray:
+    def evaluate(self, policy: Policy, note: str) -> np.ndarray:
         """Play the episodes of selection under ``policy``, log and print what it is worth, and keep it if it is the best so far.
 
-        A :class:`LearnedPolicy` is kept in the folder with its card; others have no form that can be published. ``speed`` says how
-        far and how fast training is, for the line that is printed. Returns the (H,) lower bounds of the improvements over the
+        A :class:`LearnedPolicy` is kept in the folder with its card; others have no form that can be published. ``note`` is a few
+        words on how far training is, for the line that is printed. Returns the (H,) lower bounds of the improvements over the
         opponent, for each of HEADLINES.
         """
         outcome = self.selection.judge(policy)
@@ -120,7 +120,7 @@ class Run:
         self._log.append(self.done, self.seconds, outcome)
         if not self.arguments.quiet:
             left = self.seconds * (1.0 - self.progress) / max(self.progress, 1e-9)
-            print(progress_line(self.progress, left, speed, outcome, better), flush=True)
+            print(progress_line(self.progress, left, note, outcome, better), flush=True)
         return outcome.bounds
 
     def _keep(self, policy: LearnedPolicy, values: np.ndarray) -> None:

@@ -30,7 +30,11 @@ def option_classes(algo: str, network: str | None = None) -> dict[str, type]:
     chosen = network or choice.default
     if chosen not in NETWORKS:
         raise PolicyError(unknown_name("network", chosen, NETWORKS))
-    return {**classes, f"network {chosen}": NETWORKS[chosen].options}
+    of_network = NETWORKS[chosen].options
+    clash = _names(options) & _names(of_network)
+    if clash:
+        raise PolicyError(f"algorithm {algo} and network {chosen} both have an option {flag(min(clash))}: rename one of them.")
+    return {**classes, f"network {chosen}": of_network}
 
 
 def make_arguments(algo: str = DEFAULT_ALGORITHM, **given: Any) -> Arguments:

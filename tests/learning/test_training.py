@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +24,8 @@ from agents.learning.arguments import Arguments
 from agents.learning.index_rule import index_prior, index_rule
 from agents.learning.networks import NETWORKS, slots
 from agents.learning.objective import SCALES, headline_values, improvements, objective_weights, parse_margins
-from agents.learning.options import option_fields
-from agents.learning.registry import NoOptions
+from agents.learning.options import option, option_fields
+from agents.learning.registry import NoOptions, register_algorithm, register_network
 from agents.learning.sb3.returns import advantages, discounts
 from agents.learning.sb3.training import build_env, slot_network
 from agents.learning.training import make_arguments, train
@@ -261,6 +262,35 @@ def test_an_option_that_the_run_does_not_have_says_whose_it_is(
 ) -> None:
     assert main(command) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_name_or_an_option_that_is_taken_is_refused() -> None:
+    @dataclass(frozen=True)
+    class Seeded:
+        seed: int = option(1, "A seed of its own.")
+
+    with pytest.raises(PolicyError, match="'cma' is registered already"):
+        register_algorithm("cma", lambda run, options: None)
+    with pytest.raises(PolicyError, match="every run has the option 'seed' already"):
+        register_algorithm("seeded", lambda run, options: None, Seeded)
+    assert "seeded" not in ALGORITHMS
+
+
+def test_a_network_of_your_own_is_trained_by_its_name(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    @dataclass(frozen=True)
+    class Units:
+        units: int = option(8, "Units of the hidden layer.")
+
+    def build(arguments: Arguments, *, masked: bool) -> tuple[str, dict[str, Any]]:
+        return "MlpPolicy", {"net_arch": [arguments.network_options.units]}
+
+    register_network("small", build, Units)
+    request.addfinalizer(lambda: NETWORKS.pop("small"))
+    command = ["--network", "small", "--units", "3", "--rows", "2", "--rollout", "8", "--batch", "16", "--output", str(tmp_path)]
+    given = parse(command)
+    model = maskable_ppo.build_model(given, build_env(given, 0))
+    assert model.policy.mlp_extractor.policy_net[0].out_features == 3
+    assert "--network small --units 3" in given.command
 
 
 def test_the_recorded_command_gives_the_same_arguments_again() -> None:

@@ -217,7 +217,7 @@ def train(run: Run, options: Options) -> None:
         run.checkpoint(search.generation, search.save)
         if run.evaluation_due:
             played = (search.generation - first) * options.population * options.episodes
-            speed = f"generation {search.generation}, {played / (time.monotonic() - started):,.0f} episodes/s"
-            bounds = run.evaluate(LearnedPolicy("learner", search.shape, search.mean_weights), speed)
+            note = f"generation {search.generation}, {played / (time.monotonic() - started):,.0f} episodes/s"
+            bounds = run.evaluate(LearnedPolicy("learner", search.shape, search.mean_weights), note)
             search.update_selection_bias(bounds)
             run.checkpoint(search.generation, search.save)

@@ -193,8 +193,8 @@ class EvaluationCallback(BaseCallback):
     def evaluate(self) -> None:
         """Evaluate the present policy and adapt the reward's weights."""
         rate = (self.num_timesteps - self._steps) / max(time.monotonic() - self._time, 1e-9)
-        speed = f"{self.num_timesteps:,} decisions, {rate:,.0f}/s"
-        self.reward.update(self.run.evaluate(policy_of(self.model), speed))
+        note = f"{self.num_timesteps:,} decisions, {rate:,.0f}/s"
+        self.reward.update(self.run.evaluate(policy_of(self.model), note))
         self._steps, self._time = self.num_timesteps, time.monotonic()
 
 
