@@ -171,7 +171,8 @@ class JitEntry:
             _ENTRIES.append(_interpreted(self._function))
             return len(_ENTRIES)
         self._function.sources = self._sources  # type: ignore[attr-defined]
-        entry = CFunc(self._function, sigutils.normalize_signature(self._signature), {}, {"error_model": "numpy", "_nrt": False})
+        signature = sigutils.normalize_signature(self._signature)
+        entry: Any = CFunc(self._function, signature, {}, {"error_model": "numpy", "_nrt": False})
         if self._cacheable:
             entry._cache = _Cache(self._function)
         entry.compile()

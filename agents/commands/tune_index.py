@@ -125,7 +125,7 @@ def front(arena: Arena, mechanism: str, size: int) -> tuple[np.ndarray, np.ndarr
 
 
 def _entry(policy: Heuristic, values: np.ndarray) -> dict[str, Any]:
-    numbers = {key: getattr(policy, key) for key in ("priority_power", "wait_weight", "length_power")}
+    numbers = {key: policy.parameters[key] for key in ("priority_power", "wait_weight", "length_power")}
     return {"mechanism": policy.mechanism, **numbers, "results": named(values)}
 
 

@@ -66,7 +66,8 @@ def searched(shape: Shape) -> np.ndarray:
 
 def index_prior(opponent: Heuristic) -> np.ndarray:
     """Return (a, c, log d) of an index rule."""
-    return np.array([opponent.priority_power, opponent.length_power, np.log(opponent.wait_weight)])
+    known = opponent.parameters
+    return np.array([known["priority_power"], known["length_power"], np.log(known["wait_weight"])])
 
 
 @dataclass

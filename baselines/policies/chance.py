@@ -9,7 +9,7 @@ import numpy as np
 from baselines.policies.compiled import Chooser, CompiledPolicy, policy_entry
 from prema_gym._jit import jit_borrowing
 from prema_gym.config import EnvConfig
-from prema_gym.envs.actions import is_legal, num_actions
+from prema_gym.envs.actions import encode, is_legal
 from prema_gym.workloads.seeding import mix64
 
 _PARAMS = np.dtype([("seed", np.uint64)])
@@ -20,7 +20,7 @@ _KEEP_ACTION = 0
 def _any_legal(seen, params):
     """Return a legal action drawn uniformly, from a hash of the seed, the clock and the table."""
     legal = 0
-    actions = num_actions(seen.table.shape[0])
+    actions = encode(seen.table.shape[0], 0)  # one past the last slot's last
     word = mix64(params.seed ^ np.uint64(seen.npu.clock_cycles))
     for i in range(seen.table.shape[0]):
         word = mix64(word ^ np.uint64(seen.table[i].arrival_cycles))

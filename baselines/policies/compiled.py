@@ -7,14 +7,14 @@ whole episodes is compiled once, for every policy alike, and a new policy costs 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import config as numba_config
 from numba import types
 from numba.extending import intrinsic
@@ -50,13 +50,13 @@ _rules_at = borrowed(RULES, 1)
 _cycles = borrowed(np.int64, 1)
 
 
-def _seen_at(npu, table, slots, rules, truth):  # type: ignore[no-untyped-def]
+def _seen_at(npu, table, slots, rules, truth):
     """Return what lies at the addresses as :class:`Seen`; ``truth`` is 0 where there is none."""
     known = slots if truth != 0 else 0
     return Seen(_npu(npu, (1,))[0], _table(table, (1, slots))[0], _rules_at(rules, (1,))[0], _cycles(truth, (known,)))
 
 
-seen_at = _seen_at if numba_config.DISABLE_JIT else jit_inline(_seen_at)
+seen_at: Callable[..., Seen] = _seen_at if numba_config.DISABLE_JIT else jit_inline(_seen_at)
 
 _STATUS_BYTES, _SLOT_BYTES, _CYCLE_BYTES = STATUS.itemsize, SLOT.itemsize, 8
 ENTRY_ARGUMENTS = 7
@@ -83,23 +83,25 @@ else:
         return types.int64(*[types.int64] * (1 + ENTRY_ARGUMENTS)), codegen
 
 
-def specialised(template: FunctionType, name: str, needed: Callable[..., Any] | tuple[Callable[..., Any], ...], **given: Any) -> JitEntry:
-    """Return ``template`` as an entry of its own, its globals replaced by those ``given``; ``needed`` are functions it depends on."""
-    functions = needed if isinstance(needed, tuple) else (needed,)
+def specialised(template: Callable[..., Any], name: str, functions: Sequence[Callable[..., Any]], **given: Any) -> JitEntry:
+    """Return ``template`` as an entry called ``name``, its globals replaced by those ``given``.
+
+    ``functions`` are those of other files that it then calls: an edit in one of these files compiles the entry again.
+    """
     files = tuple(Path(inspect.getfile(getattr(function, "py_func", inspect.unwrap(function)))) for function in functions)
     function = FunctionType(template.__code__, {**template.__globals__, **given}, name)
     function.__qualname__ = name
     return JitEntry(function, _SIGNATURE, files)
 
 
-def _answer(npu, table, slots, rules, truth, params, slot):  # type: ignore[no-untyped-def]
+def _answer(npu, table, slots, rules, truth, params, slot):
     """Template of a policy's entry: show it what lies at the addresses."""
     return _choose(seen_at(npu, table, slots, rules, truth), _params(params, (1,))[0])  # type: ignore[name-defined]  # noqa: F821
 
 
 def policy_entry(name: str, choose: Callable[..., Any], params: np.dtype) -> JitEntry:
     """Return the entry of a policy from its jitted ``choose(seen, params)`` and the dtype of its ``params`` record."""
-    return specialised(_answer, f"choose_{name}", choose, _choose=choose, _params=borrowed(params, 1))
+    return specialised(_answer, f"choose_{name}", (choose,), _choose=choose, _params=borrowed(params, 1))
 
 
 @dataclass(frozen=True)

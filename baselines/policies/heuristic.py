@@ -30,7 +30,7 @@ _params = borrowed(_PARAMS, 1)
 _KEEP_ACTION = 0
 
 
-def _by_two_rules(npu, table, slots, rules, truth, params, slot):  # type: ignore[no-untyped-def]
+def _by_two_rules(npu, table, slots, rules, truth, params, slot):
     """Return the action of a heuristic. A mechanism that the environment forbids is not played: the heuristic keeps."""
     seen, given = seen_at(npu, table, slots, rules, truth), _params(params, (1,))[0]
     running = seen.npu.running_slot

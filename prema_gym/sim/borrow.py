@@ -26,7 +26,7 @@ def _borrowed_interpreted(dtype: np.dtype) -> Callable[..., Any]:
         size = int(np.prod(extents)) * dtype.itemsize
         if size == 0:
             return np.zeros(extents, dtype)
-        memory = (ctypes.c_char * size).from_address(int(address))
+        memory = memoryview((ctypes.c_char * size).from_address(int(address)))
         array: np.ndarray = np.frombuffer(memory, dtype).reshape(extents)
         return array.view(np.recarray) if dtype.names else array
 
@@ -51,4 +51,4 @@ def _borrowed_compiled(dtype: np.dtype, ndim: int) -> Callable[..., Any]:
 
         return array_type(address, extents), codegen
 
-    return borrow  # type: ignore[no-any-return]
+    return borrow

@@ -1,11 +1,11 @@
 """What a rule is: a compiled function of a common signature, with its words, source and parameters beside it.
 
-**Selection** says whom to run. Its ``key(seen, slot, shared, params)`` gives every present task a float; the smallest key runs. Ties
-go to the running task, then to the earlier arrival, then to the lower slot. ``prepare(seen, params)``, where a rule has one, is called
-once per decision, before the keys: it returns the float that all keys get as ``shared``, such as PREMA's threshold over the table.
+**Selection** says whom to run. Its ``key(seen, slot, shared, params)`` gives every present task a float, and the smallest key runs.
+Ties go to the running task, then to the earlier arrival, then to the lower slot. A rule may also have ``prepare(seen, params)``. It
+is called once per decision, before the keys, and returns the float that all keys get as ``shared``: PREMA's threshold, for one.
 
-**Switching** says how the running task makes room. Its ``switch(seen, chosen, params)`` returns the action to play when another task
-than the running one is to run. An action that the environment forbids is not played: the heuristic keeps.
+**Switching** says how the running task makes room. Its ``switch(seen, chosen, params)`` returns the action to play when another
+task than the running one is to run. An action that the environment forbids is not played: the heuristic keeps.
 
 ``seen`` is a :class:`baselines.policies.compiled.Seen`, ``params`` a record of the rule's named parameters (0 where it has none).
 """
@@ -55,7 +55,7 @@ def _precedes(slot, other):
     return slot.arrival_cycles < other.arrival_cycles
 
 
-def _smallest_key(npu, table, slots, rules, truth, params, slot):  # type: ignore[no-untyped-def]
+def _smallest_key(npu, table, slots, rules, truth, params, slot):
     """Template of a selection rule's entry: return the present slot of the smallest key, NONE where no task is present."""
     seen = seen_at(npu, table, slots, rules, truth)
     given = _params(params, (1,))[0]  # type: ignore[name-defined]  # noqa: F821
@@ -70,7 +70,7 @@ def _smallest_key(npu, table, slots, rules, truth, params, slot):  # type: ignor
     return best
 
 
-def _switching_action(npu, table, slots, rules, truth, params, slot):  # type: ignore[no-untyped-def]
+def _switching_action(npu, table, slots, rules, truth, params, slot):
     """Template of a switching rule's entry: return the action for wanting ``slot`` while another task runs."""
     seen = seen_at(npu, table, slots, rules, truth)
     return _switch(seen, slot, _params(params, (1,))[0])  # type: ignore[name-defined]  # noqa: F821
@@ -133,7 +133,7 @@ class SwitchingRule(Rule):
     def entry(self) -> JitEntry:
         """The compiled rule: returns an action."""
         needed = {"_switch": self.switch, "_params": borrowed(self.dtype, 1)}
-        return specialised(_switching_action, f"switch_{self.name}", self.switch, **needed)
+        return specialised(_switching_action, f"switch_{self.name}", (self.switch,), **needed)
 
 
 def parameters_of(rules: tuple[Rule, ...], chosen: Mapping[str, float | bool]) -> dict[str, float | bool]:

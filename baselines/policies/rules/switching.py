@@ -64,6 +64,4 @@ DYNAMIC = SwitchingRule(
     "less than being evicted costs the running one; else CHECKPOINT",
     dynamic,
 )
-COMMIT = SwitchingRule(
-    "COMMIT", "Algorithm 3, but where the running task is let run it is committed to complete (DRAIN)", commit
-)
+COMMIT = SwitchingRule("COMMIT", "Algorithm 3, but where the running task is let run it is committed to complete (DRAIN)", commit)
