@@ -129,7 +129,7 @@ def front(evaluator: Evaluator, mechanism: str, size: int) -> tuple[np.ndarray, 
 
 
 def _entry(policy: Heuristic, values: np.ndarray) -> dict[str, Any]:
-    numbers = {key: getattr(policy, key) for key in ("priority_power", "wait_weight", "length_power")}
+    numbers = {key: policy.parameters[key] for key in ("priority_power", "wait_weight", "length_power")}
     return {"mechanism": policy.mechanism, **numbers, "results": by_measure(values)}
 
 

@@ -19,4 +19,5 @@ def index_rule(name: str) -> Heuristic:
 
 def index_prior(rule: Heuristic) -> np.ndarray:
     """Return the (3,) parameters a, c and log d of an index rule, as the slot network takes them."""
-    return np.array([rule.priority_power, rule.length_power, np.log(rule.wait_weight)])
+    known = rule.parameters
+    return np.array([known["priority_power"], known["length_power"], np.log(known["wait_weight"])])
