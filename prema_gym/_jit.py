@@ -12,13 +12,15 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numba
 import numpy as np
+from numba.core import sigutils
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.ccallback import CFunc
 
 Compiled: TypeAlias = Callable[..., Any]
 
@@ -79,13 +81,14 @@ class _Locator(_CacheLocator):
         self._py_file = py_file
         self._lineno = py_func.__code__.co_firstlineno
         self._module = py_func.__module__
-        self._others = tuple(_DEPENDED_ON)
+        self._others = (*getattr(py_func, "sources", ()), *_DEPENDED_ON)
 
     def get_cache_path(self) -> str:
         return str(cache_dir() / "numba")
 
     def get_source_stamp(self) -> str:
-        return "-".join(map(sources_hash, (Path(self._py_file), *self._others)))
+        hashes = [sources_hash(Path(self._py_file)), *sorted(map(sources_hash, self._others))]
+        return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
     def get_disambiguator(self) -> str:
         # The paths keep two checkouts with one cache directory, or runs with different files of users, from evicting each other.
@@ -130,7 +133,7 @@ def _compiled(function: Compiled, *, cached: bool = True, **options: Any) -> Com
         return _interpreted(function)
     # NumPy's error model drops a test for zero at every division; the code divides by nothing that can be zero.
     dispatcher = numba.njit(function, error_model="numpy", **options)
-    if cached:
+    if cached and Path(function.__code__.co_filename).is_file():  # a notebook's cell is no file
         dispatcher._cache = _Cache(function)
     return dispatcher
 
@@ -180,6 +183,42 @@ def _then_fill(chain: Compiled, k: int, function: Compiled) -> Compiled:
         out[k] = function(argument)
 
     return _compiled(fill, cached=False, _nrt=False, forceinline=True)
+
+
+class JitEntry:
+    """A function that compiled code calls by its address: compiled on first use, and cached on disk like all others.
+
+    Two functions of one signature are then interchangeable: what calls them is compiled once, whichever it is given.
+    """
+
+    def __init__(self, function: Compiled, signature: Any, sources: Iterable[Path] = ()) -> None:
+        """Take a function of scalars; ``sources`` are files it depends on besides its own module's (which need not exist)."""
+        self._function, self._signature = function, signature
+        self._sources = tuple(path for path in sources if path.is_file())
+        self._cacheable = all(path.is_file() for path in sources)
+
+    @functools.cached_property
+    def address(self) -> int:
+        """Where the machine code lies; without numba, a number that :meth:`at` knows."""
+        if numba.config.DISABLE_JIT:
+            _ENTRIES.append(_interpreted(self._function))
+            return len(_ENTRIES)
+        self._function.sources = self._sources  # type: ignore[attr-defined]
+        signature = sigutils.normalize_signature(self._signature)
+        entry: Any = CFunc(self._function, signature, {}, {"error_model": "numpy", "_nrt": False})
+        if self._cacheable:
+            entry._cache = _Cache(self._function)
+        entry.compile()
+        self._compiled = entry  # keeps the machine code in memory
+        return int(entry.address)
+
+    @staticmethod
+    def at(address: int) -> Compiled:
+        """Return the function behind an address; without numba only."""
+        return _ENTRIES[int(address) - 1]
+
+
+_ENTRIES: list[Compiled] = []
 
 
 def _interpreted(function: Compiled) -> Compiled:

@@ -34,6 +34,10 @@ class PolicyError(PremaError, ValueError):
     """A policy is unknown or cannot be used here."""
 
 
+class BoundError(PremaError, ArithmeticError):
+    """A policy reached more than any schedule can: what was measured can't be right."""
+
+
 class UsageError(PremaError, RuntimeError):
     """An environment was used in the wrong order, for example stepped before its first reset."""
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from agents.learning.rollouts import NetworkPlayer
+from agents.network.chooser import network_chooser
 from agents.network.slotnet import Shape, choose_rows, scratch_size
 from agents.publishing.weights import SUFFIX, load_weights
-from baselines.evaluation.episodes import Player
+from baselines.policies.compiled import Chooser
 from baselines.policies.policy import Policy
 from baselines.policies.registry import make_policy
 from prema_gym.config import EnvConfig
 from prema_gym.envs.actions import num_actions
-from prema_gym.envs.view import View
+from prema_gym.envs.view import View, read_only
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
 """The folder of published weights; a file's stem is its policy's name."""
@@ -54,16 +54,17 @@ class LearnedPolicy:
         actions, _ = self.evaluate(view.observation, view.mask)
         return actions
 
-    def episode_player(self, config: EnvConfig) -> Player:
-        """Return a function that plays whole episodes in compiled code (see :class:`baselines.evaluation.episodes.Compiled`)."""
-        return partial(NetworkPlayer(self.shape, config).play, self.flat)
+    def chooser(self, config: EnvConfig) -> Chooser:
+        """Return the network in compiled code, for one thread (see :class:`baselines.policies.compiled.Compiled`)."""
+        return network_chooser(self.shape, self.flat, config)
 
     def evaluate(self, observations: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return (N,) int64 actions and (N, A) float64 logits for (N, D) float32 observations and (N, A) int8 masks."""
         slots = (masks.shape[1] - num_actions(0)) // (num_actions(1) - num_actions(0))
         actions, logits = np.empty(len(masks), np.int64), np.empty(masks.shape)
         scratch = np.empty(scratch_size(self.shape, slots))
-        choose_rows(observations, masks, self.shape.sizes, self.flat, scratch, logits, actions)
+        # As a view's arrays are: read-only or not, numba compiles for one kind.
+        choose_rows(read_only(observations), read_only(masks), self.shape.sizes, self.flat, scratch, logits, actions)
         return actions, logits
 
 

@@ -17,7 +17,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from baselines.evaluation.evaluate import evaluate
 from baselines.evaluation.results import REFERENCE, Results
 from baselines.policies.registry import POLICIES, make_policy
-from baselines.report.tables import TABLE_WIDTH, fitting_table, headline, isolated_table, notes
+from baselines.report.isolated import isolated_table
+from baselines.report.tables import TABLE_WIDTH, fitting_table, headline, notes
 from prema_gym.config import MECHANISMS, MODEL_NAMES, EnvConfig, NPUConfig, WorkloadConfig
 from prema_gym.errors import PremaError, UsageError, unknown_name
 from prema_gym.sim.simulator import Simulator

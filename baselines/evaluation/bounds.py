@@ -9,15 +9,20 @@ when the NPU always runs the arrived task of the largest w_i/L_i, at no switchin
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 
-from prema_gym._jit import jit
-from prema_gym.errors import ConfigError
+from prema_gym._jit import jit_borrowing
+from prema_gym.errors import BoundError, ConfigError
 from prema_gym.types import NEVER, NONE
 
+ROUNDING = 1e-9
+"""Relative difference below a bound that rounding may make."""
 
-@jit
+
+@jit_borrowing
 def _densest(arrival, remaining, density, now):
     """Return the arrived, unfinished task of the largest ``density``; NONE if there is none."""
     best = NONE
@@ -27,7 +32,7 @@ def _densest(arrival, remaining, density, now):
     return best
 
 
-@jit
+@jit_borrowing
 def _next_arrival(arrival, now):
     cycle = NEVER
     for i in range(arrival.shape[0]):
@@ -36,14 +41,19 @@ def _next_arrival(arrival, now):
     return cycle
 
 
-@jit
-def _bound_of(arrival, isolated, priority):
-    """Return the bound of one episode: ``arrival``, ``isolated`` and ``priority`` are (n,) int64."""
-    remaining = isolated.copy()
-    weight = priority / (priority.sum() * isolated)
-    density = weight / isolated
-    total = 0.5 * (weight * isolated).sum()
-    now = arrival.min()
+@jit_borrowing
+def _bound_of(arrival, isolated, priority, remaining, density):
+    """Return the bound of one episode: all are (n,), ``remaining`` int64 and ``density`` float64 are work space."""
+    priorities, weighted, now = 0, 0.0, NEVER
+    for i in range(arrival.shape[0]):
+        priorities += priority[i]
+        now = min(now, arrival[i])
+    for i in range(arrival.shape[0]):
+        weight = priority[i] / (priorities * isolated[i])
+        density[i] = weight / isolated[i]
+        remaining[i] = isolated[i]
+        weighted += weight * isolated[i]
+    total = 0.5 * weighted
     while True:
         i = _densest(arrival, remaining, density, now)
         until = _next_arrival(arrival, now)
@@ -56,10 +66,10 @@ def _bound_of(arrival, isolated, priority):
         now = until
 
 
-@jit
-def _fill_bounds(arrival, isolated, priority, out):
+@jit_borrowing
+def _fill_bounds(arrival, isolated, priority, remaining, density, out):
     for episode in range(out.shape[0]):
-        out[episode] = _bound_of(arrival[episode], isolated[episode], priority[episode])
+        out[episode] = _bound_of(arrival[episode], isolated[episode], priority[episode], remaining, density)
 
 
 def _rows(name: str, values: ArrayLike, least: int) -> np.ndarray:
@@ -86,10 +96,23 @@ def weighted_antt_bound(arrival_cycles: ArrayLike, isolated_cycles: ArrayLike, p
     if not arrival.shape == isolated.shape == weights.shape:
         raise ConfigError(f"shapes {arrival.shape}, {isolated.shape}, {weights.shape}: arrivals, times and priorities must agree.")
     out = np.empty(arrival.shape[0])
-    _fill_bounds(arrival, isolated, weights, out)
+    tasks = arrival.shape[1]
+    _fill_bounds(arrival, isolated, weights, np.empty(tasks, np.int64), np.empty(tasks), out)
     return out
 
 
 def antt_bound(arrival_cycles: ArrayLike, isolated_cycles: ArrayLike) -> np.ndarray:
     """Return the (E,) float64 lower bounds on ANTT: :func:`weighted_antt_bound` with equal priorities."""
     return weighted_antt_bound(arrival_cycles, isolated_cycles)
+
+
+def check_against_bounds(policy: str, measures: Sequence[str], values: np.ndarray, bounds: np.ndarray) -> None:
+    """Raise :class:`BoundError` if one of ``values`` (E, M) of ``measures`` is below its bound in ``bounds`` (E, M)."""
+    below = np.argwhere(values < bounds * (1 - ROUNDING))
+    if len(below) == 0:
+        return
+    episode, column = below[0]
+    raise BoundError(
+        f"policy {policy!r}: {measures[column]} {values[episode, column]:.6g} in episode {episode} is below "
+        f"{bounds[episode, column]:.6g}, which no schedule can beat. Does the policy change more than its own answer?"
+    )

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def _chosen(view: View, action: int) -> dict[str, Any]:
     """Return what row 0 knows of the task that ``action``, or what replaces it, lets run."""
-    legal = action if view.mask[0, action] else replacement(view.status[0], view.slots[0])
+    legal = action if view.mask[0, action] else replacement(view.npu[0], view.table[0])
     slot, _ = decode(legal)
     running = int(view.npu["running_slot"][0])
     task = running if slot == KEEP else slot

@@ -6,18 +6,17 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 
-from baselines.policies.heuristic import Heuristic
-from baselines.policies.mechanism import act_row
+from baselines.policies.compiled import Chooser, Compiled, addresses, ask
 from baselines.policies.policy import Policy
 from prema_gym._jit import jit_borrowing, jit_nogil
 from prema_gym.config import EnvConfig
+from prema_gym.envs.actions import is_legal, replacement
 from prema_gym.envs.core import Core
 from prema_gym.envs.step import DISABLED, carry_out, reset_rows, start_episode, step_rows
+from prema_gym.envs.view import read_only
 from prema_gym.errors import PolicyError
 from prema_gym.metrics import NUM_METRICS, age, episode_metrics
 from prema_gym.sim.book import open_book
@@ -104,21 +103,46 @@ def record_episode(row, episode, tasks):
 
 
 @jit_nogil
-def play_episodes(words, params, split, seed, first, last, truth, episodes, tasks):
-    """Play episodes ``first`` to ``last - 1`` in row 0 under the heuristic ``params`` (1,) PARAMS, from trace to metrics."""
+def _play_chunk(words, entry, asked, truth, split, seed, first, last, episodes, tasks):
+    """Play episodes ``first`` to ``last - 1`` of ``seed`` in row 0 under a compiled policy, from trace to metrics.
+
+    ``entry`` is the policy's address, ``asked`` (6,) int64 what it is called with, ``truth`` (T,) int64 its true times, or (0,).
+    """
     tables, draws, state = open_book(words)
     row = row_of(state, 0)
-    rules = tables.rules[0]
     row.machine.seed = seed
     for k in range(first, last):
         row.machine.episode = k
         start_episode(row, tables, draws, split)
+        illegal = 0
         while row.machine.outcome == ASKING:
-            if params[0].clairvoyant:
+            if truth.shape[0] > 0:
                 _true_totals(row, truth)
-            action = act_row(row.status, row.slots, params[0], rules.mechanisms, rules.quantum_cycles, truth)
+            action = ask(entry, asked, 0)
+            if not is_legal(row.status, row.slots, tables.rules[0].mechanisms, action):
+                action = replacement(row.status, row.slots)
+                illegal += 1
             carry_out(row, tables, action)
         record_episode(row, episodes[k], tasks[k])
+        episodes[k].illegal_actions = illegal
+
+
+class EpisodePlayer:
+    """Plays whole episodes of one configuration under compiled policies; holds the simulator of one thread."""
+
+    def __init__(self, config: EnvConfig) -> None:
+        self._simulator = Simulator(config)
+        self._truth = np.zeros(config.num_slots, np.int64)
+
+    def play_chunk(self, policy: Chooser, played: Played, first: int, last: int, seed: int, split: str) -> None:
+        """Fill ``played`` with episodes ``first`` to ``last - 1`` of ``seed``; other threads run meanwhile."""
+        state, rules = self._simulator.state, self._simulator.tables.rules
+        truth = self._truth if policy.clairvoyant else self._truth[:0]
+        asked = addresses(state.status, state.slots, rules, truth if policy.clairvoyant else None, policy.params)
+        _play_chunk(
+            self._simulator.words, policy.entry.address, asked, truth, split_index(split),
+            np.uint64(seed % (1 << 64)), first, last, played.episodes, played.tasks,
+        )  # fmt: skip
 
 
 @jit_borrowing
@@ -131,57 +155,28 @@ def _record_rows(words, rows, numbers, illegal, episodes, tasks):
         illegal[rows[k]] = 0
 
 
-Player = Callable[[np.ndarray, int, np.uint64, int, int, Played], None]
-"""Plays episodes ``first`` to ``last - 1``: called as play(words, split, seed, first, last, played)."""
-
-
-@runtime_checkable
-class Compiled(Protocol):
-    """A policy that can play whole episodes in compiled code; optional, and faster."""
-
-    def episode_player(self, config: EnvConfig) -> Player:
-        """Return a function that plays episodes of ``config``, for one thread; it must release the GIL to profit from others."""
-        ...
-
-
-def _heuristic_player(policy: Heuristic, config: EnvConfig) -> Player:
-    params, truth = policy.params, np.zeros(config.num_slots, np.int64)
-
-    def play_chunk(words: np.ndarray, split: int, seed: np.uint64, first: int, last: int, played: Played) -> None:
-        play_episodes(words, params, split, seed, first, last, truth, played.episodes, played.tasks)
-
-    return play_chunk
-
-
 def _play_compiled(
-    make_player: Callable[[], Player],
-    config: EnvConfig,
-    split: int,
-    seed: int,
-    played: Played,
-    threads: int,
-    advance_bar: Callable[[int], None],
+    policy: Compiled, config: EnvConfig, split: str, seed: int, played: Played, threads: int, advance_bar: Callable[[int], None]
 ) -> None:
-    """Fill ``played``, chunks of episodes shared out over threads, each with a simulator and a player of its own."""
+    """Fill ``played``, chunks of episodes shared out over threads, each with a player and a chooser of its own."""
     local = threading.local()
-    word = np.uint64(seed % (1 << 64))
     Simulator(config)  # builds the program table, which all threads share
 
-    def chunk(first: int) -> int:
-        if not hasattr(local, "simulator"):
-            local.simulator, local.play = Simulator(config), make_player()
+    def play_chunk(first: int) -> int:
+        if not hasattr(local, "player"):
+            local.player, local.chooser = EpisodePlayer(config), policy.chooser(config)
         last = min(first + CHUNK, len(played))
-        local.play(local.simulator.words, split, word, first, last, played)
+        local.player.play_chunk(local.chooser, played, first, last, seed, split)
         return last - first
 
     starts = range(0, len(played), CHUNK)
     if threads == 1:
         for first in starts:
-            advance_bar(chunk(first))
+            advance_bar(play_chunk(first))
         return
     with ThreadPoolExecutor(threads) as pool:
         try:
-            for count in pool.map(chunk, starts):
+            for count in pool.map(play_chunk, starts):
                 advance_bar(count)
         except BaseException:
             pool.shutdown(cancel_futures=True)
@@ -192,7 +187,7 @@ def _truth(core: Core) -> np.ndarray:
     """Return the (N, T) int64 true totals of the present tasks."""
     state = core.simulator.state
     totals = np.take_along_axis(state.tasks["isolated_cycles"], np.maximum(state.slots["task"], 0), axis=1)
-    return np.where(state.slots["state"] == EMPTY, 0, totals)
+    return read_only(np.where(state.slots["state"] == EMPTY, 0, totals))
 
 
 def _answers(policy: Policy, core: Core) -> np.ndarray:
@@ -253,10 +248,8 @@ def play(
 ) -> Played:
     """Play ``episodes`` of ``split`` under ``policy``; the same arguments give the same episodes to every policy."""
     played = Played.empty(episodes, config.workload.num_tasks)
-    if isinstance(policy, Heuristic):
-        _play_compiled(partial(_heuristic_player, policy, config), config, split_index(split), seed, played, threads, progress)
-    elif isinstance(policy, Compiled):
-        _play_compiled(partial(policy.episode_player, config), config, split_index(split), seed, played, threads, progress)
+    if isinstance(policy, Compiled):
+        _play_compiled(policy, config, split, seed, played, threads, progress)
     else:
         _play_batched(policy, config, split, seed, played, progress)
     return played

@@ -6,8 +6,10 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from baselines.evaluation.bounds import check_against_bounds
 from baselines.evaluation.episodes import Played, play
-from baselines.evaluation.results import Results
+from baselines.evaluation.measures import EPISODE_MEASURES
+from baselines.evaluation.results import BOUNDS, Results
 from baselines.policies.policy import Policy
 from baselines.policies.registry import make_policy
 from prema_gym.config import EnvConfig
@@ -46,6 +48,8 @@ def evaluate(
 ) -> Results:
     """Play the same ``episodes`` under every policy and return their metrics.
 
+    Raises :class:`prema_gym.errors.BoundError` if a policy does better than any schedule can.
+
     Parameters
     ----------
     policies: names of the registry, or policy objects.
@@ -70,4 +74,8 @@ def evaluate(
 
         played[policy.name] = play(policy, config, episodes, seed, split=split, threads=workers, progress=report)
     clairvoyant = tuple(policy.name for policy in made if policy.clairvoyant)
-    return Results(config=config, episodes=episodes, seed=seed, split=split, played=played, clairvoyant=clairvoyant)
+    results = Results(config=config, episodes=episodes, seed=seed, split=split, played=played, clairvoyant=clairvoyant)
+    columns = [EPISODE_MEASURES.index(measure) for measure in BOUNDS]
+    for name, values in results.values.items():
+        check_against_bounds(name, BOUNDS, values[:, columns], results.bounds)
+    return results

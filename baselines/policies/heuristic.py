@@ -1,60 +1,114 @@
-"""Heuristics: a selection rule and a mechanism rule, compiled, behind the policy interface."""
+"""Heuristics: a selection rule and a switching rule, compiled, behind the policy interface."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cached_property
 
 import numpy as np
 
-from baselines.policies.mechanism import MECHANISM_RULES, act_rows
-from baselines.policies.selection import PARAMS, SELECTIONS
-from prema_gym.config import MECHANISMS
-from prema_gym.envs.view import View
-from prema_gym.errors import PolicyError
+from baselines.policies.compiled import Chooser, CompiledPolicy, call, seen_at, specialised
+from baselines.policies.rules.registry import SELECTION_RULES, SWITCHING_RULES
+from baselines.policies.rules.rule import SelectionRule, SwitchingRule, parameters_of
+from prema_gym.config import EnvConfig
+from prema_gym.envs.actions import encode, is_legal
+from prema_gym.errors import PolicyError, unknown_name
+from prema_gym.sim.borrow import borrowed
+from prema_gym.types import CHECKPOINT
+
+_PARAMS = np.dtype(
+    [
+        ("select", np.int64),  # address of the selection rule's entry
+        ("selection_params", np.int64),  # address of its record
+        ("switch", np.int64),
+        ("switching_params", np.int64),
+        ("evicts", np.bool_),  # whether anything is done while a task runs
+    ],
+    align=True,
+)
+_params = borrowed(_PARAMS, 1)
+_KEEP_ACTION = 0
 
 
-@dataclass(frozen=True)
-class Heuristic:
+def _by_two_rules(npu, table, slots, rules, truth, params, slot):
+    """Return the action of a heuristic. A mechanism that the environment forbids is not played: the heuristic keeps."""
+    seen, given = seen_at(npu, table, slots, rules, truth), _params(params, (1,))[0]
+    running = seen.npu.running_slot
+    if running >= 0 and (not given.evicts or seen.npu.ready == 0):
+        return _KEEP_ACTION
+    chosen = call(given.select, npu, table, slots, rules, truth, given.selection_params, 0)
+    if running < 0:
+        return encode(chosen, CHECKPOINT) if chosen >= 0 else _KEEP_ACTION
+    if chosen == running:
+        return _KEEP_ACTION
+    action = call(given.switch, npu, table, slots, rules, truth, given.switching_params, chosen)
+    return action if is_legal(seen.npu, seen.table, seen.rules.mechanisms, action) else _KEEP_ACTION
+
+
+_ENTRY = specialised(_by_two_rules, "heuristic", ())
+
+
+class Heuristic(CompiledPolicy):
     """A scheduler made of whom to run and how to switch."""
 
-    name: str
-    selection: str
-    """A key of :data:`baselines.policies.selection.SELECTIONS`."""
-    mechanism: str = "NONE"
-    """A key of :data:`baselines.policies.mechanism.MECHANISM_RULES`."""
-    whole_wait: bool = False
-    clairvoyant: bool = False
-    priority_power: float = 1.0
-    wait_weight: float = 1.0
-    length_power: float = 0.25
-    seed: int = 0
-    source: str = ""
-    """Where the rule comes from."""
+    def __init__(
+        self,
+        name: str,
+        selection: str,
+        mechanism: str = "NONE",
+        *,
+        clairvoyant: bool = False,
+        source: str = "",
+        **parameters: float | bool,
+    ) -> None:
+        """Take the names of two rules, and values for parameters of theirs.
 
-    @cached_property
-    def params(self) -> np.ndarray:
-        """(1,) PARAMS for compiled code."""
-        params = np.zeros(1, PARAMS)
-        params["selection"] = list(SELECTIONS).index(self.selection)
-        params["mechanism"] = list(MECHANISM_RULES).index(self.mechanism)
-        for field in ("whole_wait", "clairvoyant", "priority_power", "wait_weight", "length_power", "seed"):
-            params[field] = getattr(self, field)
-        return params
+        Parameters
+        ----------
+        name: what tables call it.
+        selection: a key of :data:`baselines.policies.rules.registry.SELECTION_RULES`.
+        mechanism: a key of :data:`baselines.policies.rules.registry.SWITCHING_RULES`.
+        clairvoyant: whether rules get true times in place of predicted ones.
+        source: where it comes from; by default where its selection rule does.
+        parameters: by name, such as INDEX's ``priority_power``; raises :class:`PolicyError` for one that neither rule has.
+
+        """
+        self.name, self.selection, self.mechanism = name, selection, mechanism
+        self.clairvoyant = clairvoyant
+        self.source = source or self._selection_rule.source
+        self.parameters: Mapping[str, float | bool] = parameters_of((self._selection_rule, self._switching_rule), parameters)
+
+    def __repr__(self) -> str:
+        return f"Heuristic({self.name!r}, {self.selection!r}, {self.mechanism!r}, {dict(self.parameters)})"
+
+    @property
+    def _selection_rule(self) -> SelectionRule:
+        if self.selection not in SELECTION_RULES:
+            raise PolicyError(unknown_name("selection rule", self.selection, SELECTION_RULES))
+        return SELECTION_RULES[self.selection]
+
+    @property
+    def _switching_rule(self) -> SwitchingRule:
+        if self.mechanism not in SWITCHING_RULES:
+            raise PolicyError(unknown_name("switching rule", self.mechanism, SWITCHING_RULES))
+        return SWITCHING_RULES[self.mechanism]
 
     @property
     def rule(self) -> str:
         """What it does, in words: whom it runs, how it switches, the source."""
-        switching = "" if self.selection == "RANDOM" else f" Switching: {MECHANISM_RULES[self.mechanism]}."
         known = " Knows true times." if self.clairvoyant else ""
-        return f"Runs: {SELECTIONS[self.selection]}.{switching}{known} {self.source}".strip()
+        return f"Runs: {self._selection_rule.words}. Switching: {self._switching_rule.words}.{known} {self.source}".strip()
 
-    def act(self, view: View, truth: np.ndarray | None = None) -> np.ndarray:
-        """Return (N,) int64 actions."""
-        if self.clairvoyant and truth is None:
-            raise PolicyError(f"{self.name} knows true times: baselines.evaluate hands them over; act() alone cannot.")
-        out = np.empty(view.rows, np.int64)
-        mechanisms = sum(1 << MECHANISMS.index(mechanism) for mechanism in view.config.mechanisms)
-        seen = np.zeros(view.slots.shape, np.int64) if truth is None else truth
-        act_rows(view.status, view.slots, self.params, mechanisms, view.config.quantum_cycles, seen, out)
-        return out
+    @cached_property
+    def _chooser(self) -> Chooser:
+        selection, switching = self._selection_rule, self._switching_rule
+        records = (selection.record(self.parameters), switching.record(self.parameters))
+        params = np.zeros(1, _PARAMS)
+        params["select"], params["switch"] = selection.entry.address, switching.entry.address
+        params["selection_params"], params["switching_params"] = (record.ctypes.data for record in records)
+        params["evicts"] = switching.evicts
+        return Chooser(_ENTRY, params, self.clairvoyant, records)
+
+    def chooser(self, config: EnvConfig) -> Chooser:
+        """Return the compiled policy: it has no work space, so all threads share it."""
+        return self._chooser

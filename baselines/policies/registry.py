@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 
+from baselines.policies.chance import RandomPolicy
 from baselines.policies.heuristic import Heuristic
 from baselines.policies.policy import Policy
 from prema_gym.errors import PolicyError, unknown_name
@@ -19,16 +20,14 @@ INDEX_FILE = Path(__file__).with_name("index.json")
 """The tuned index rules: parameters, results, and the command that found them (``agents.tune_index`` writes it)."""
 
 _PAPER = "Choi & Rhu, HPCA 2020"
-_CLASSIC = "Classic; baseline of Choi & Rhu, HPCA 2020, section VI."
 
 
 def _paper_family() -> Iterator[Heuristic]:
     for selection in ("FCFS", "RRB", "HPF", "SJF", "TOKEN", "PREMA"):
-        source = f"{_PAPER}, Algorithm 2." if selection in ("TOKEN", "PREMA") else _CLASSIC
-        yield Heuristic(f"NP-{selection}", selection, "NONE", source=source)
-        yield Heuristic(f"P-{selection}", selection, "CHECKPOINT", source=source)
+        yield Heuristic(f"NP-{selection}", selection, "NONE")
+        yield Heuristic(f"P-{selection}", selection, "CHECKPOINT")
         for mechanism in ("KILL", "DRAIN", "DYNAMIC"):
-            yield Heuristic(f"P-{selection}-{mechanism}", selection, mechanism, source=source)
+            yield Heuristic(f"P-{selection}-{mechanism}", selection, mechanism)
 
 
 def _prema_variants() -> Iterator[Heuristic]:
@@ -44,11 +43,10 @@ def _prema_variants() -> Iterator[Heuristic]:
 
 
 def _relatives() -> Iterator[Heuristic]:
-    yield Heuristic("SRPT", "SRPT", "CHECKPOINT", clairvoyant=True, source="Schrage, Operations Research 1968.")
+    yield Heuristic("SRPT", "SRPT", "CHECKPOINT", clairvoyant=True)
     yield Heuristic("INDEX-SIMPLE", "INDEX", "CHECKPOINT", source="Ours: the simplest index with a = d = 1, c = 1/4.")
-    yield Heuristic("EDF", "EDF", "CHECKPOINT", source="Liu & Layland, JACM 1973, on SLA targets.")
-    yield Heuristic("LLF", "LLF", "CHECKPOINT", source="Mok, 1983, on SLA targets.")
-    yield Heuristic("RANDOM", "RANDOM", "NONE", source="Ours: the floor.")
+    yield Heuristic("EDF", "EDF", "CHECKPOINT")
+    yield Heuristic("LLF", "LLF", "CHECKPOINT")
 
 
 def _tuned() -> Iterator[Heuristic]:
@@ -120,9 +118,9 @@ def make_policy(name: str) -> Policy:
     return POLICIES[name]()
 
 
-def _builtin(heuristic: Heuristic) -> Factory:
-    return lambda: heuristic
+def _returning(policy: Policy) -> Factory:
+    return lambda: policy
 
 
-for _heuristic in (*_paper_family(), *_prema_variants(), *_relatives(), *_tuned()):
-    register_policy(_heuristic.name, _builtin(_heuristic))
+for _policy in (*_paper_family(), *_prema_variants(), *_relatives(), RandomPolicy(), *_tuned()):
+    register_policy(_policy.name, _returning(_policy))

@@ -5,16 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
+from baselines.evaluation.comparison import Comparison
 from baselines.evaluation.measures import HEADLINES, MEASURES
-
-if TYPE_CHECKING:
-    from baselines.evaluation.results import Results
 
 # Okabe & Ito's palette: told apart by people with colour blindness too.
 _GROUPS = {
@@ -34,7 +32,7 @@ _UNITS = {
 }
 
 
-def group_of(results: Results, policy: str) -> str:
+def group_of(results: Comparison, policy: str) -> str:
     """Return the legend entry that ``policy`` belongs to."""
     if policy in results.clairvoyant:
         return "told true times"
@@ -63,7 +61,7 @@ def use_log_axis(axes: Any) -> None:
     axes.xaxis.set_minor_locator(NullLocator())
 
 
-def draw_bars(axes: Any, results: Results, measure: str) -> None:
+def draw_bars(axes: Any, results: Comparison, measure: str) -> None:
     """Draw one horizontal bar with its interval per policy; an arrow in the title says which way is better."""
     scale = 100.0 if measure == "sla_violation" else 1.0
     for position, policy in enumerate(results.policies):
@@ -87,7 +85,7 @@ def draw_bars(axes: Any, results: Results, measure: str) -> None:
     axes.grid(axis="x", alpha=0.3)
 
 
-def draw_front(axes: Any, results: Results) -> None:
+def draw_front(axes: Any, results: Comparison) -> None:
     """Draw ANTT against fairness with intervals; the staircase joins the policies that none dominates, true times apart."""
     named = [(policy, results.estimate(policy, "antt"), results.estimate(policy, "fairness")) for policy in results.policies]
     for policy, antt, fairness in named:
@@ -115,7 +113,7 @@ def draw_front(axes: Any, results: Results) -> None:
     axes.grid(alpha=0.3)
 
 
-def comparison_figure(results: Results) -> Figure:
+def comparison_figure(results: Comparison) -> Figure:
     """Return the figure of ``make compare``: five panels of bars, one of the front."""
     rows = len(results.policies)
     figure = Figure(figsize=(15, max(7.0, 2 * (1.4 + 0.19 * rows))), layout="constrained")
@@ -134,6 +132,6 @@ def comparison_figure(results: Results) -> Figure:
     return figure
 
 
-def save_comparison(results: Results, path: str | Path) -> None:
+def save_comparison(results: Comparison, path: str | Path) -> None:
     """Write :func:`comparison_figure` to ``path``; the ending says the format."""
     comparison_figure(results).savefig(path, dpi=110)

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from baselines.policies.registry import make_policy
-from baselines.report.tables import isolated_times
+from baselines.report.isolated import isolated_times
 from baselines.studies import style
 from baselines.studies.study import Json, Measurement
 from prema_gym.config import MODEL_NAMES, EnvConfig

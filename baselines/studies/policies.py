@@ -7,11 +7,11 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from baselines.evaluation.measures import MEASURES, SLA_MEASURES
+from baselines.evaluation.measures import HEADLINES, MEASURES, SLA_MEASURES
 from baselines.evaluation.results import REFERENCE, Results
 from baselines.studies import style
 from baselines.studies.study import FACTOR_MEASURES, PAPER, PAPER_POLICY, Json, Point, Study, estimates, factors
-from baselines.studies.sweeps import SHOWN, TOLERANCE
+from baselines.studies.sweeps import TOLERANCE
 from prema_gym.metrics import SLA_TARGETS
 
 SELECTIONS = ("FCFS", "RRB", "HPF", "SJF", "TOKEN", "PREMA")
@@ -33,7 +33,7 @@ def summarise_headline(points: Sequence[Point], results: Sequence[Results]) -> J
         found[key]["geometric_mean"] = results[0].factor(PAPER_POLICY, FACTOR_MEASURES[key]).geometric.to_dict("factor")
         relative = found[key]["factor"] / claimed
         found[key] |= {"paper": claimed, "within_25_percent": bool(1 - TOLERANCE <= relative <= 1 + TOLERANCE)}
-    return {"factors": found, "policies": estimates(results[0], SHOWN)}
+    return {"factors": found, "policies": estimates(results[0], HEADLINES)}
 
 
 def draw_headline(data: Json) -> Figure:
@@ -57,7 +57,7 @@ def summarise_families(points: Sequence[Point], results: Sequence[Results]) -> J
     """Return every policy's measures, and its factors over NP-FCFS."""
     others = [name for name in results[0].policies if name != REFERENCE]
     versus = {name: factors(results[0], name) for name in others}
-    return {"policies": estimates(results[0], SHOWN), "versus_np_fcfs": versus}
+    return {"policies": estimates(results[0], HEADLINES), "versus_np_fcfs": versus}
 
 
 def _grouped(data: Json, groups: Sequence[tuple[str, str, list[str]]], measures: Sequence[str], positions: Sequence[str]) -> Figure:
@@ -98,7 +98,7 @@ def draw_mechanisms(data: Json) -> Figure:
         (f"{m.lower()}{' (Algorithm 3)' if m == 'DYNAMIC' else ''}", colours[m], [_name(s, m) for s in SELECTIONS])
         for m in STATIC_MECHANISMS
     ]
-    return _grouped(data, groups, ("antt", "stp", "sla_violation", "fairness", "hp_tail"), SELECTIONS)
+    return _grouped(data, groups, HEADLINES, SELECTIONS)
 
 
 # --- Tokens ---------------------------------------------------------------------------------------------------------------------
@@ -113,7 +113,7 @@ def summarise_tokens(points: Sequence[Point], results: Sequence[Results]) -> Jso
         {
             "label": point.label,
             "x": point.x,
-            "policies": estimates(result, SHOWN),
+            "policies": estimates(result, HEADLINES),
             "whole_wait_factors": factors(result, "PREMA-WHOLE-WAIT"),
             "factors": factors(result),
         }
@@ -125,8 +125,8 @@ def summarise_tokens(points: Sequence[Point], results: Sequence[Results]) -> Jso
 def draw_tokens(data: Json) -> Figure:
     """Return the measures of both tokens over windows."""
     xs = [point["x"] for point in data["points"]]
-    figure, panels = style.new_figure(1, len(SHOWN), data["question"], width=3.5)
-    for axes, measure in zip(panels, SHOWN, strict=True):
+    figure, panels = style.new_figure(1, len(HEADLINES), data["question"], width=3.5)
+    for axes, measure in zip(panels, HEADLINES, strict=True):
         for index, policy in enumerate(TOKEN_POLICIES[1:]):
             label = {"PREMA": "adds the wait since the last invocation", "PREMA-WHOLE-WAIT": "adds the whole wait each time"}[
                 policy
@@ -151,8 +151,8 @@ def summarise_oracle(points: Sequence[Point], results: Sequence[Results]) -> Jso
     """Return, per predictor error, what share of the oracle's result PREMA attains (1: as good)."""
     rows = []
     for point, result in zip(points, results, strict=True):
-        shares = {key: result.factor(PAPER_POLICY, key, "PREMA-ORACLE").ratio.to_dict("factor") for key in SHOWN}
-        rows.append({"label": point.label, "x": point.x, "share_of_oracle": shares, "policies": estimates(result, SHOWN)})
+        shares = {key: result.factor(PAPER_POLICY, key, "PREMA-ORACLE").ratio.to_dict("factor") for key in HEADLINES}
+        rows.append({"label": point.label, "x": point.x, "share_of_oracle": shares, "policies": estimates(result, HEADLINES)})
     return {"axis": "predictor error (σ of ln(predicted / Algorithm 1))", "points": rows}
 
 
@@ -160,7 +160,7 @@ def draw_oracle(data: Json) -> Figure:
     """Return PREMA's share of the oracle over predictor errors."""
     figure, (axes,) = style.new_figure(1, 1, data["question"], width=8.0, height=4.2)
     xs = [point["x"] for point in data["points"]]
-    for index, measure in enumerate(SHOWN):
+    for index, measure in enumerate(HEADLINES):
         entries = [point["share_of_oracle"][measure] for point in data["points"]]
         percent = [{"mean": e["factor"], "ci95": e["ci95"]} for e in entries]
         style.draw_line(axes, xs, percent, index, MEASURES[measure].label, scale=100.0)

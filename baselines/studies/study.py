@@ -10,16 +10,17 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from baselines.evaluation.episodes import Played, play
+from baselines.evaluation.measures import PAPER_FACTORS
 from baselines.evaluation.results import REFERENCE, Results
 from baselines.policies.registry import make_policy
 from prema_gym.config import EnvConfig
 from prema_gym.sim.simulator import Simulator
 
 PAPER_POLICY = "PREMA"
-PAPER = {"antt": 7.8, "stp": 1.4, "sla": 4.8}
-"""Factors over NP-FCFS in the abstract of Choi & Rhu, HPCA 2020."""
 FACTOR_MEASURES = {"antt": "antt", "stp": "stp", "sla": "sla_violation", "fairness": "fairness"}
 """Keys of the JSON's factors, with the measure behind each."""
+PAPER = {key: PAPER_FACTORS[measure] for key, measure in FACTOR_MEASURES.items() if measure in PAPER_FACTORS}
+"""The paper's factors by those keys."""
 Json = dict[str, Any]
 
 

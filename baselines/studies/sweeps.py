@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from baselines.evaluation.measures import HEADLINES
 from baselines.evaluation.results import REFERENCE, Results
 from baselines.studies import style
 from baselines.studies.study import FACTOR_MEASURES, PAPER, PAPER_POLICY, Json, Point, Study, Summary, estimates, factors
 
-SHOWN = ("antt", "stp", "sla_violation", "fairness", "hp_tail")
 WINDOWS = (0.1, 0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
 FAMILY = (REFERENCE, "NP-PREMA", "P-HPF", "P-SJF", "PREMA")
 TOLERANCE = 0.25
@@ -38,7 +38,7 @@ def _point(point: Point, results: Results) -> Json:
         "arguments": _plain(point.arguments),
         "factors": factors(results),
         "isolated_time_variation": variation(results),
-        "policies": estimates(results, SHOWN),
+        "policies": estimates(results, HEADLINES),
     }
 
 
@@ -103,10 +103,10 @@ def draw_categories(data: Json) -> Figure:
 def draw_window(data: Json) -> Figure:
     """Return the five measures along the axis, a line per policy, and under them the factors."""
     xs = [point["x"] for point in data["points"]]
-    figure, panels = style.new_figure(2, len(SHOWN), data["question"], width=3.5)
-    for axes, measure in zip(panels, SHOWN, strict=False):
+    figure, panels = style.new_figure(2, len(HEADLINES), data["question"], width=3.5)
+    for axes, measure in zip(panels, HEADLINES, strict=False):
         _draw_measure(axes, data, measure, xs)
-    below = panels[len(SHOWN) :]
+    below = panels[len(HEADLINES) :]
     for axes, key in zip(below, FACTOR_MEASURES, strict=False):
         draw_factors(axes, key, data, xs, joined=True)
     below[-1].axis("off")

@@ -13,7 +13,7 @@ from prema_gym.envs.actions import num_actions
 from prema_gym.envs.observation import observation_bounds, observation_size
 from prema_gym.envs.reward import reward_weights
 from prema_gym.envs.step import OUTCOME, begin_row
-from prema_gym.envs.view import View
+from prema_gym.envs.view import View, read_only
 from prema_gym.errors import ConfigError, TraceError, unknown_name
 from prema_gym.sim.simulator import Simulator
 from prema_gym.workloads.programs import known_models
@@ -38,11 +38,22 @@ class Core:
         self.outcomes = np.zeros(rows, OUTCOME)
         self.observations = np.zeros((rows, observation_size(slots)), np.float32)
         self.masks = np.zeros((rows, self.num_actions), np.int8)
+        self._show_read_only()
+
+    def _show_read_only(self) -> None:
+        """Prepare once what every view shows of the simulator's own memory."""
+        self._npu, self._table = read_only(self.simulator.state.status), read_only(self.simulator.state.slots)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in self.__dict__.items() if key not in ("_npu", "_table")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._show_read_only()
 
     def view(self) -> View:
-        """Return what policies may know of all rows."""
-        state = self.simulator.state
-        return View(self.config, state.status, state.slots, self.masks, self.observations)
+        """Return what policies may know of all rows, read-only."""
+        return View(self.config, self._npu, self._table, read_only(self.masks), read_only(self.observations))
 
     def load_trace(self, row: int, trace: object) -> None:
         """Check ``trace``, put it into ``row`` and play to its first decision."""

@@ -11,7 +11,7 @@ import numpy as np
 from prema_gym.config import MECHANISMS
 from prema_gym.envs.actions import decode
 from prema_gym.envs.prema_env import PremaEnv
-from prema_gym.envs.view import View
+from prema_gym.envs.view import View, read_only
 from prema_gym.errors import PolicyError
 from prema_gym.rendering.live.scene import cause_name
 from prema_gym.rendering.recording import Recording
@@ -31,22 +31,22 @@ def note_decision(view: View, action: int) -> dict[str, Any]:
 
     ``running`` and ``chosen`` are tasks by order of arrival, NONE where there is none; ``tokens`` are those of the tasks present.
     """
-    status, slots = view.status[0], view.slots[0]
+    npu, table = view.npu[0], view.table[0]
     slot, mechanism = decode(action)
-    running = int(status["running_slot"])
-    now = int(status["clock_cycles"])
+    running = int(npu["running_slot"])
+    now = int(npu["clock_cycles"])
     move = "KEEP" if slot == KEEP else "DISPATCH" if running < 0 else MECHANISMS[mechanism]
-    present = slots[slots["state"] != EMPTY]
+    present = table[table["state"] != EMPTY]
     return {
         "cycle": now,
         "ms": view.config.npu.ms(now),
-        "cause": cause_name(int(status["cause"])),
-        "running": NONE if running < 0 else int(slots[running]["task"]),
-        "waiting": tuple(sorted(slots["task"][slots["state"] == READY].tolist())),
+        "cause": cause_name(int(npu["cause"])),
+        "running": NONE if running < 0 else int(table[running]["task"]),
+        "waiting": tuple(sorted(table["task"][table["state"] == READY].tolist())),
         "tokens": {int(entry["task"]): float(entry["token"]) for entry in np.sort(present, order="task")},
         "action": action,
         "move": move,
-        "chosen": NONE if slot == KEEP else int(slots[slot]["task"]),
+        "chosen": NONE if slot == KEEP else int(table[slot]["task"]),
     }
 
 
@@ -76,7 +76,7 @@ class RecordDecisions(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstruct
 def _truth(env: PremaEnv, view: View) -> np.ndarray:
     """Return the (1, T) int64 true totals of the tasks present, 0 in empty slots."""
     isolated = np.array([task["isolated_cycles"] for task in env.tasks()], np.int64)
-    return np.where(view.present, isolated[np.maximum(view.slots["task"], 0)], 0)
+    return read_only(np.where(view.present, isolated[np.maximum(view.table["task"], 0)], 0))
 
 
 def record(

@@ -6,15 +6,13 @@ The simulator owns the arrays and the book, so the addresses live as long as the
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numba import config, from_dtype, types
-from numba.core import cgutils
-from numba.extending import intrinsic
-from numba.np.arrayobj import make_array, populate_array
+from numba import config
 
 from prema_gym._jit import jit_inline
+from prema_gym.sim.borrow import borrowed
 from prema_gym.sim.kernel import State, Tables
 from prema_gym.types import BLOCK, DRAW, EVENT, MACHINE, MIX, PROGRAM, RULES, RUN, SEGMENT, SLOT, STATUS, TASK
 
@@ -52,42 +50,19 @@ _WORDS = 3
 _OPEN: dict[int, tuple[Tables, Draws, State]] = {}
 
 
-def _borrowed(dtype: Any, ndim: int) -> Any:
-    """Return an intrinsic ``borrow(address, extents)``: the C-contiguous array of ``dtype`` that lies there, not owned by numba."""
-
-    @intrinsic
-    def borrow(typingctx: Any, address: Any, extents: Any) -> Any:
-        array_type = types.Array(from_dtype(np.dtype(dtype)), ndim, "C")
-
-        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            array = make_array(array_type)(context, builder)
-            itemsize = context.get_constant(types.intp, np.dtype(dtype).itemsize)
-            shape = cgutils.unpack_tuple(builder, args[1])
-            strides = [itemsize]
-            for extent in reversed(shape[1:]):
-                strides.insert(0, builder.mul(strides[0], extent))
-            data = builder.inttoptr(args[0], context.get_data_type(array_type.dtype).as_pointer())
-            populate_array(array, data=data, shape=shape, strides=strides, itemsize=itemsize, meminfo=None)
-            return array._getvalue()
-
-        return array_type(address, extents), codegen
-
-    return borrow
-
-
-_runs = _borrowed(RUN, 1)
-_blocks = _borrowed(BLOCK, 1)
-_segments = _borrowed(SEGMENT, 1)
-_programs = _borrowed(PROGRAM, 1)
-_rules = _borrowed(RULES, 1)
-_draw = _borrowed(DRAW, 1)
-_mixes = _borrowed(MIX, 2)
-_numbers = _borrowed(np.int64, 1)
-_machine = _borrowed(MACHINE, 1)
-_tasks = _borrowed(TASK, 2)
-_status = _borrowed(STATUS, 1)
-_slots = _borrowed(SLOT, 2)
-_log = _borrowed(EVENT, 2)
+_runs = borrowed(RUN, 1)
+_blocks = borrowed(BLOCK, 1)
+_segments = borrowed(SEGMENT, 1)
+_programs = borrowed(PROGRAM, 1)
+_rules = borrowed(RULES, 1)
+_draw = borrowed(DRAW, 1)
+_mixes = borrowed(MIX, 2)
+_numbers = borrowed(np.int64, 1)
+_machine = borrowed(MACHINE, 1)
+_tasks = borrowed(TASK, 2)
+_status = borrowed(STATUS, 1)
+_slots = borrowed(SLOT, 2)
+_log = borrowed(EVENT, 2)
 
 
 def write_book(tables: Tables, draws: Draws, state: State) -> np.ndarray:

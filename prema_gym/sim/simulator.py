@@ -16,7 +16,8 @@ from prema_gym.workloads.programs import ProgramTable
 from prema_gym.workloads.trace import TraceTask
 
 
-def _rules(config: EnvConfig) -> np.ndarray:
+def rules_record(config: EnvConfig) -> np.ndarray:
+    """Return the (1,) RULES that an NPU of ``config`` plays by."""
     rules = np.zeros(1, RULES)
     rules["quantum_cycles"] = config.quantum_cycles
     rules["scheduler_latency_cycles"] = config.scheduler_latency_cycles
@@ -50,7 +51,7 @@ class Simulator:
         self.slots = config.num_slots
         self.programs = ProgramTable.of(config.npu, config.workload)
         self.state = _state(rows, self.slots, self.slots, log_entries)
-        self._rules = _rules(config)
+        self._rules = rules_record(config)
         self._draw = np.zeros(1, DRAW)
         self._draw["window"] = config.workload.window
         self._draw["predictor_error"] = config.workload.predictor_error

@@ -12,7 +12,10 @@ from rich.console import Console
 
 from baselines import POLICIES, evaluate
 from baselines.commands.compare import DEFAULT_POLICIES, default_policies, main
-from baselines.report.tables import best_policies, fitting_table, headline, isolated_times, latex_escape
+from baselines.report.cells import best_policies
+from baselines.report.isolated import isolated_times
+from baselines.report.latex import latex_escape
+from baselines.report.tables import fitting_table, headline
 from prema_gym.config import EnvConfig
 
 FEW = ["--episodes", "6", "--tasks", "4", "--models", "CNN-AN", "CNN-MN", "RNN-SA", "--quiet"]

@@ -87,7 +87,7 @@ def test_truth_is_handed_to_the_clairvoyant_alone():
         seen = 0
 
         def act(self, view, truth=None):
-            assert truth.shape == view.slots.shape
+            assert truth.shape == view.table.shape
             assert ((truth > 0) == view.present).all()
             self.seen += 1
             return make_policy("SRPT").act(view, truth)

@@ -9,7 +9,7 @@ import pytest
 from baselines import POLICIES, evaluate, make_policy, register_policy
 from baselines.evaluation.bounds import antt_bound, weighted_antt_bound
 from baselines.evaluation.episodes import play
-from baselines.policies.heuristic import Heuristic
+from baselines.policies.chance import RandomPolicy
 from prema_gym.config import EnvConfig
 from prema_gym.envs.actions import decode, encode
 from prema_gym.envs.observation import F
@@ -32,7 +32,7 @@ class InPython:
         self._policy, self._one_by_one = policy, one_by_one
 
     def act(self, view, truth=None):
-        truth = np.zeros(view.slots.shape, np.int64) if truth is None else truth
+        truth = np.zeros(view.table.shape, np.int64) if truth is None else truth
         if not self._one_by_one:
             return self._policy.act(view, truth)
         return np.concatenate([self._policy.act(row_of(view, i), truth[i : i + 1]) for i in range(view.rows)])
@@ -40,20 +40,20 @@ class InPython:
 
 def row_of(view: View, i: int) -> View:
     part = slice(i, i + 1)
-    return View(view.config, view.status[part], view.slots[part], view.mask[part], view.observation[part])
+    return View(view.config, view.npu[part], view.table[part], view.mask[part], view.observation[part])
 
 
 def views_on_the_way(steps: int = 60, rows: int = 24, seed: int = 5) -> list[tuple[View, np.ndarray]]:
     """Return copies of views of rows driven by RANDOM, with the true totals."""
     env = gym.make_vec("Prema-v0", num_envs=rows, decision_every=40)
     env.reset(seed=seed)
-    policy, found = Heuristic("mixer", "RANDOM", seed=seed), []
+    policy, found = RandomPolicy("mixer", seed), []
     for _ in range(steps):
         view = env.unwrapped.view()
         state = env.unwrapped._core.simulator.state
-        truth = np.take_along_axis(state.tasks["isolated_cycles"], np.maximum(view.slots["task"], 0), axis=1)
+        truth = np.take_along_axis(state.tasks["isolated_cycles"], np.maximum(view.table["task"], 0), axis=1)
         found.append(
-            (View(view.config, view.status.copy(), view.slots.copy(), view.mask.copy(), view.observation.copy()), truth.copy())
+            (View(view.config, view.npu.copy(), view.table.copy(), view.mask.copy(), view.observation.copy()), truth.copy())
         )
         env.step(policy.act(view))
     return found
@@ -92,7 +92,7 @@ def test_evaluation_plays_what_the_environment_plays(name):
         ended = False
         while not ended:
             view = env.view()
-            truth = np.where(view.present, isolated[np.maximum(view.slots["task"], 0)], 0)
+            truth = np.where(view.present, isolated[np.maximum(view.table["task"], 0)], 0)
             *_, terminated, truncated, info = env.step(int(policy.act(view, truth)[0]))
             ended = terminated or truncated
         assert [info["metrics"][key] for key in ("antt", "weighted_antt", "stp")] == played.metrics[
@@ -102,12 +102,12 @@ def test_evaluation_plays_what_the_environment_plays(name):
 
 def permuted(view: View, truth: np.ndarray, order: np.ndarray) -> tuple[View, np.ndarray]:
     """Return the view with slot ``order[i, k]`` of row i moved to slot k."""
-    status = view.status.copy()
+    status = view.npu.copy()
     place = np.argsort(order, axis=1)
     for field in ("running_slot", "last_slot"):
-        old = view.status[field]
+        old = view.npu[field]
         status[field] = np.where(old >= 0, place[np.arange(len(old)), np.maximum(old, 0)], old)
-    slots = np.take_along_axis(view.slots, order, axis=1)
+    slots = np.take_along_axis(view.table, order, axis=1)
     count = slots.shape[1]
     features, columns = view.observation[:, : count * F], view.mask[:, 1:]
     features = np.take_along_axis(features.reshape(-1, count, F), order[..., None], axis=1).reshape(features.shape)
@@ -133,7 +133,7 @@ def test_actions_follow_their_task_when_slots_are_permuted(name, views):
     policy, rng = make_policy(name), np.random.default_rng(4)
     busy = 0
     for view, truth in views:
-        count = view.slots.shape[1]
+        count = view.table.shape[1]
         if "RRB" in name:  # a turn is a matter of slots: turning the wheel is all that may be done
             order = (np.arange(count) + rng.integers(0, count, view.rows)[:, None]) % count
         else:
@@ -189,7 +189,7 @@ def test_predictions_are_good_enough_that_true_times_change_little():
 
 
 def test_random_differs_from_seed_to_seed():
-    one, other = (play(Heuristic("r", "RANDOM", seed=seed), CONFIG, 4, seed=3) for seed in (1, 2))
+    one, other = (play(RandomPolicy("r", seed), CONFIG, 4, seed=3) for seed in (1, 2))
     assert (one.metrics != other.metrics).any()
 
 
@@ -219,4 +219,4 @@ def test_empty_slots_are_never_chosen(views):
         for name in ("PREMA", "SRPT", "P-RRB", "INDEX-SIMPLE"):
             actions = make_policy(name).act(view, truth)
             slots = [(row, decode(int(action))[0]) for row, action in enumerate(actions)]
-            assert all(view.slots[row, slot]["state"] != EMPTY for row, slot in slots if slot != KEEP)
+            assert all(view.table[row, slot]["state"] != EMPTY for row, slot in slots if slot != KEEP)

@@ -54,10 +54,10 @@ def schedule(policy, arrivals=ARRIVALS, lengths=LENGTHS, priorities=PRIORITIES, 
     decisions, tokens, ended = [], {}, False
     while not ended:
         view = env.view()
-        slots, now = view.slots[0], int(view.status[0]["clock_cycles"])
+        slots, now = view.table[0], int(view.npu[0]["clock_cycles"])
         present = slots[slots["state"] != EMPTY]
         tokens[now] = {NAMES[slot["task"]]: (slot["token"], slot["token_whole_wait"]) for slot in present}
-        truth = np.where(view.present, isolated[np.maximum(view.slots["task"], 0)], 0)
+        truth = np.where(view.present, isolated[np.maximum(view.table["task"], 0)], 0)
         action = int((policy.act(view, truth) if policy.clairvoyant else policy.act(view))[0])
         slot, mechanism = decode(action)
         move = "keep" if slot == KEEP else NAMES[slots[slot]["task"]] + HOW[mechanism]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import json
 import os
 import re
 import shlex
@@ -325,3 +326,19 @@ def test_an_agent_of_your_own(workshop):
     assert results.difference("LINEAR", "PREMA", "weighted_antt").better
     assert results.difference("PREMA", "LINEAR", "fairness").better
     assert results.mean("LINEAR", "illegal_actions") == 0
+
+
+def test_a_training_algorithm_of_your_own(workshop):
+    page = "docs/extending/agent.md"
+    for block in blocks_of(page):
+        if block.title:
+            (workshop / block.title).write_text(block.text, encoding="utf-8")
+    training, evaluation = commands_of(page)
+    small = "--steps 2 --episodes 8 --valid-episodes 20 --evaluations 1"
+    assert "results/mine/best.safetensors: on valid" in run(f"{training} {small}", workshop, path=ROOT)
+    card = json.loads((workshop / "results" / "mine" / "best.json").read_text(encoding="utf-8"))
+    assert card["algorithm"] == "random_search"
+    assert (card["arguments"]["step_size"], card["arguments"]["steps"]) == (0.1, 2)
+    assert "INDEX" in run(f"{evaluation} --episodes 20", workshop, path=ROOT)
+    run(f"{training} {small} --steps 3 --resume", workshop, path=ROOT)
+    assert len((workshop / "results" / "mine" / "log.jsonl").read_text(encoding="utf-8").splitlines()) == 2

@@ -111,7 +111,7 @@ class AnyEpisode(RuleBasedStateMachine):
     def what_the_mask_allows_is_never_rejected(self, pick: int) -> None:
         action = self._pick(pick, allowed=1)
         assert action is not None
-        slots = self.env.view().slots[0]
+        slots = self.env.view().table[0]
         busy = (slots["state"] == RUNNING).any()
         slot, mechanism = divmod(action - 1, 3)
         chosen = int(slots["task"][slot])
@@ -133,7 +133,7 @@ class AnyEpisode(RuleBasedStateMachine):
         action = self._pick(pick, allowed=0)
         if action is None:
             return
-        slots = self.env.view().slots[0]
+        slots = self.env.view().table[0]
         busy, earliest = (slots["state"] == RUNNING).any(), min(slots["task"][slots["state"] == READY], default=None)
         illegal, events = self._step(action)
         assert illegal
@@ -155,7 +155,7 @@ class AnyEpisode(RuleBasedStateMachine):
         if self.env is None:
             return
         assert any(self.mask)
-        state = self.env.view().slots["state"][0]
+        state = self.env.view().table["state"][0]
         assert self.mask == ([1] + [0] * (3 * len(state)) if self.over else expected_mask(state, self.env.config.mechanisms))
 
     @invariant()
@@ -177,7 +177,7 @@ class AnyEpisode(RuleBasedStateMachine):
         assert sum(account.values()) == self.env.view().npu["clock_cycles"][0]
         assert min(account.values()) >= 0
         completed = sum(task["isolated_cycles"] for task in self.env.tasks() if task["completion_cycles"] >= 0)
-        assert account["useful_cycles"] == completed + self.env.view().slots["executed_cycles"][0].sum()
+        assert account["useful_cycles"] == completed + self.env.view().table["executed_cycles"][0].sum()
 
     @invariant()
     def at_most_one_task_runs_and_the_status_says_which(self) -> None:
@@ -189,13 +189,13 @@ class AnyEpisode(RuleBasedStateMachine):
         assert view.npu["running_slot"][0] == (running[0] if len(running) else -1)
         assert view.npu["ready"][0] == view.ready[0].sum()
         arrived = sum(event["event"] == "arrival" for event in self.env.events())
-        assert arrived == view.npu["finished"][0] + (view.slots["state"][0] != EMPTY).sum()
+        assert arrived == view.npu["finished"][0] + (view.table["state"][0] != EMPTY).sum()
 
     @invariant()
     def tokens_never_fall_while_a_task_is_in_the_table(self) -> None:
         if self.env is None:
             return
-        slots = self.env.view().slots[0]
+        slots = self.env.view().table[0]
         present = slots[slots["state"] != EMPTY]
         tokens = {int(slot["task"]): (float(slot["token"]), float(slot["token_whole_wait"])) for slot in present}
         for task, (token, whole) in tokens.items():

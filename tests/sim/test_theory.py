@@ -60,7 +60,7 @@ def _by(key: Callable[[np.void], int]) -> Choose:
     """Return the preemptive rule that runs the present task of smallest ``key``; a tie keeps."""
 
     def choose(view: Any) -> int | None:
-        slots, running = view.slots[0], int(view.npu["running_slot"][0])
+        slots, running = view.table[0], int(view.npu["running_slot"][0])
         ready = [index for index in range(len(slots)) if slots[index]["state"] == READY]
         best = min(ready, key=lambda index: key(slots[index]))
         if running >= 0 and key(slots[running]) <= key(slots[best]):

@@ -42,8 +42,8 @@ def compare_fields(what: str, got: Mapping[str, Any], expected: Mapping[str, Any
 def compare_view(env: Any, machine: Machine) -> None:
     """Compare status and context table."""
     shown = env.view()
-    compare_fields("status", dict(zip(STATUS.names or (), shown.status[0].tolist(), strict=True)), view.status(machine))
-    for index, record in enumerate(shown.slots[0].tolist()):
+    compare_fields("status", dict(zip(STATUS.names or (), shown.npu[0].tolist(), strict=True)), view.status(machine))
+    for index, record in enumerate(shown.table[0].tolist()):
         compare_fields(f"slot {index}", dict(zip(SLOT.names or (), record, strict=True)), view.slot(machine, index))
 
 

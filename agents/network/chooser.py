@@ -1,0 +1,56 @@
+"""The network as a compiled policy: observation, mask and forward pass without returning to Python."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from agents.network.slotnet import Shape, choose, scratch_size
+from baselines.policies.compiled import Chooser, policy_entry
+from prema_gym._jit import jit_borrowing
+from prema_gym.config import EnvConfig
+from prema_gym.envs.actions import fill_mask, num_actions
+from prema_gym.envs.observation import observation_size, observe
+from prema_gym.sim.borrow import borrowed
+
+_ARRAYS = {"observation": np.float32, "mask": np.int8, "weights": np.float64, "scratch": np.float64, "logits": np.float64}
+"""Weights and work space, by name: ``params`` holds the address and the size of each."""
+_PARAMS = np.dtype(
+    [("sizes", np.int64, (3,)), *((name, np.int64) for name in _ARRAYS), *((f"{name}_size", np.int64) for name in _ARRAYS)]
+)
+_numbers = borrowed(np.float64, 1)
+_features = borrowed(np.float32, 1)
+_flags = borrowed(np.int8, 1)
+
+
+@jit_borrowing
+def _choose(seen, params):
+    """Return the action of the largest legal logit."""
+    observation = _features(params.observation, (params.observation_size,))
+    mask = _flags(params.mask, (params.mask_size,))
+    weights = _numbers(params.weights, (params.weights_size,))
+    scratch = _numbers(params.scratch, (params.scratch_size,))
+    logits = _numbers(params.logits, (params.logits_size,))
+    observe(seen.npu, seen.table, seen.rules, observation)
+    fill_mask(seen.npu, seen.table, seen.rules.mechanisms, True, mask)
+    return choose(observation, mask, params.sizes, weights, scratch, logits)
+
+
+_ENTRY = policy_entry("network", _choose, _PARAMS)
+
+
+def network_chooser(shape: Shape, flat: np.ndarray, config: EnvConfig) -> Chooser:
+    """Return the network with the (size,) ``flat`` weights as a compiled policy for one thread."""
+    slots = config.num_slots
+    sizes = {
+        "observation": observation_size(slots),
+        "mask": num_actions(slots),
+        "scratch": scratch_size(shape, slots),
+        "logits": num_actions(slots),
+    }
+    arrays = {name: np.zeros(size, _ARRAYS[name]) for name, size in sizes.items()}
+    arrays["weights"] = np.ascontiguousarray(flat, np.float64)
+    params = np.zeros(1, _PARAMS)
+    params["sizes"] = shape.sizes
+    for name, array in arrays.items():
+        params[name], params[f"{name}_size"] = array.ctypes.data, array.size
+    return Chooser(_ENTRY, params, holds=tuple(arrays.values()))

@@ -1,0 +1,75 @@
+"""What a comparison says: numbers with their intervals, factors and differences."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from baselines.evaluation.statistics import interval
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A number with its 95 % interval."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def half_width(self) -> float:
+        """Half the length of the interval."""
+        return (self.high - self.low) / 2
+
+    def to_dict(self, name: str = "mean") -> dict[str, Any]:
+        """Return ``{"mean": .., "ci95": [low, high]}``; what is not finite becomes None."""
+        return {name: plain_number(self.mean), "ci95": [plain_number(self.low), plain_number(self.high)]}
+
+
+@dataclass(frozen=True)
+class Factor:
+    """How many times better a policy is than another: above 1 is better, in every measure."""
+
+    ratio: Estimate
+    """Ratio of the means over episodes."""
+    geometric: Estimate
+    """Geometric mean of the ratios per episode; NaN where they don't exist."""
+    wins: int
+    """Episodes in which it is better; 0 where the measure has no value per episode."""
+    ties: int
+    losses: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        counts = {"wins": self.wins, "ties": self.ties, "losses": self.losses}
+        return {**self.ratio.to_dict("factor"), "geometric_mean": self.geometric.to_dict("factor"), **counts}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A policy against an opponent on the same episodes."""
+
+    policy: float
+    opponent: float
+    difference: Estimate
+    """policy - opponent, in the measure's own direction."""
+    better: bool
+    """Whether the interval excludes zero on the good side."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return ``{"policy": .., "opponent": .., "difference": .., "ci95": [..], "better": ..}``."""
+        ends = {"policy": plain_number(self.policy), "opponent": plain_number(self.opponent)}
+        return {**ends, **self.difference.to_dict("difference"), "better": self.better}
+
+
+def plain_number(value: float) -> float | None:
+    """Return ``value`` as JSON can say it."""
+    return float(value) if math.isfinite(value) else None
+
+
+def estimate_of(value: float, draws: np.ndarray) -> Estimate:
+    """Return ``value`` with the interval of its (B,) resampled values."""
+    return Estimate(float(value), *interval(draws))

@@ -1,0 +1,192 @@
+"""Policies in compiled code: what they see, how they are called, and how one of your own is made.
+
+A compiled policy is a function ``choose(seen, params)`` that returns an action. It is called by its address, so the loop that plays
+whole episodes is compiled once, for every policy alike, and a new policy costs the compilation of its own function only.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FunctionType
+from typing import Any, NamedTuple, Protocol, runtime_checkable
+
+import numpy as np
+from llvmlite import ir  # type: ignore[import-untyped]
+from numba import config as numba_config
+from numba import types
+from numba.extending import intrinsic
+
+from prema_gym._jit import JitEntry, jit_borrowing, jit_inline
+from prema_gym.config import EnvConfig
+from prema_gym.envs.view import View
+from prema_gym.errors import PolicyError
+from prema_gym.sim.borrow import borrowed
+from prema_gym.sim.simulator import rules_record
+from prema_gym.types import RULES, SLOT, STATUS
+
+
+class Seen(NamedTuple):
+    """What a compiled policy is shown of one row, as records and arrays of compiled code.
+
+    It is the simulator's own memory: compiled code must only read it. (What :meth:`Policy.act` is handed cannot be written at all.)
+    """
+
+    npu: Any
+    """STATUS record: clock, running slot, cause of the invocation, dispatch."""
+    table: Any
+    """(T,) SLOT: the context table."""
+    rules: Any
+    """RULES record: quantum, allowed mechanisms, clock and DMA rates."""
+    truth: Any
+    """(T,) int64 true isolated cycles of the present tasks for a clairvoyant policy; (0,) for all others."""
+
+
+_npu = borrowed(STATUS, 1)
+_table = borrowed(SLOT, 2)
+_rules_at = borrowed(RULES, 1)
+_cycles = borrowed(np.int64, 1)
+
+
+def _seen_at(npu, table, slots, rules, truth):
+    """Return what lies at the addresses as :class:`Seen`; ``truth`` is 0 where there is none."""
+    known = slots if truth != 0 else 0
+    return Seen(_npu(npu, (1,))[0], _table(table, (1, slots))[0], _rules_at(rules, (1,))[0], _cycles(truth, (known,)))
+
+
+seen_at: Callable[..., Seen] = _seen_at if numba_config.DISABLE_JIT else jit_inline(_seen_at)
+
+_STATUS_BYTES, _SLOT_BYTES, _CYCLE_BYTES = STATUS.itemsize, SLOT.itemsize, 8
+ENTRY_ARGUMENTS = 7
+"""Every entry takes the addresses of STATUS, of the table, its slots, the addresses of RULES, truth and params, and a slot."""
+_SIGNATURE = types.int64(*[types.int64] * ENTRY_ARGUMENTS)
+
+if numba_config.DISABLE_JIT:
+
+    def call(entry: int, *arguments: int) -> int:
+        """Call the entry at an address (see ENTRY_ARGUMENTS); return its int64 answer."""
+        return int(JitEntry.at(entry)(*arguments))
+
+else:
+
+    @intrinsic
+    def call(typingctx: Any, entry: Any, npu: Any, table: Any, slots: Any, rules: Any, truth: Any, params: Any, slot: Any) -> Any:
+        """Call the entry at an address (see ENTRY_ARGUMENTS); return its int64 answer."""
+
+        def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            word = ir.IntType(64)
+            kind = ir.FunctionType(word, [word] * ENTRY_ARGUMENTS)
+            return builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
+
+        return types.int64(*[types.int64] * (1 + ENTRY_ARGUMENTS)), codegen
+
+
+def specialised(template: Callable[..., Any], name: str, functions: Sequence[Callable[..., Any]], **given: Any) -> JitEntry:
+    """Return ``template`` as an entry called ``name``, its globals replaced by those ``given``.
+
+    ``functions`` are those of other files that it then calls: an edit in one of these files compiles the entry again.
+    """
+    files = tuple(Path(inspect.getfile(getattr(function, "py_func", inspect.unwrap(function)))) for function in functions)
+    function = FunctionType(template.__code__, {**template.__globals__, **given}, name)
+    function.__qualname__ = name
+    return JitEntry(function, _SIGNATURE, files)
+
+
+def _answer(npu, table, slots, rules, truth, params, slot):
+    """Template of a policy's entry: show it what lies at the addresses."""
+    return _choose(seen_at(npu, table, slots, rules, truth), _params(params, (1,))[0])  # type: ignore[name-defined]  # noqa: F821
+
+
+def policy_entry(name: str, choose: Callable[..., Any], params: np.dtype) -> JitEntry:
+    """Return the entry of a policy from its jitted ``choose(seen, params)`` and the dtype of its ``params`` record."""
+    return specialised(_answer, f"choose_{name}", (choose,), _choose=choose, _params=borrowed(params, 1))
+
+
+@dataclass(frozen=True)
+class Chooser:
+    """A compiled policy, ready to be called by one thread."""
+
+    entry: JitEntry
+    params: np.ndarray
+    """(1,) record of named fields, handed to the policy as ``params``."""
+    clairvoyant: bool = False
+    """Whether ``seen.truth`` holds true times."""
+    holds: tuple[Any, ...] = ()
+    """Arrays whose addresses are in ``params``: kept as long as the chooser is."""
+
+
+@runtime_checkable
+class Compiled(Protocol):
+    """A policy that also plays in compiled code: whole episodes without returning to Python. Optional, and far faster."""
+
+    def chooser(self, config: EnvConfig) -> Chooser:
+        """Return what plays on ``config``, for one thread: work space is not shared."""
+        ...
+
+
+def addresses(npu: np.ndarray, table: np.ndarray, rules: np.ndarray, truth: np.ndarray | None, params: np.ndarray) -> np.ndarray:
+    """Return the (6,) int64 words that :func:`ask` takes. All arrays must be C-contiguous and outlive the words."""
+    return np.array(
+        [
+            npu.ctypes.data, table.ctypes.data, table.shape[1], rules.ctypes.data,
+            0 if truth is None else truth.ctypes.data, params.ctypes.data,
+        ],
+        np.int64,
+    )  # fmt: skip
+
+
+@jit_borrowing
+def ask(entry, words, row):
+    """Return the action of the policy at ``entry`` in ``row`` of the arrays behind ``words``."""
+    npu = words[0] + row * _STATUS_BYTES
+    table = words[1] + row * words[2] * _SLOT_BYTES
+    truth = words[4] + row * words[2] * _CYCLE_BYTES if words[4] != 0 else 0
+    return call(entry, npu, table, words[2], words[3], truth, words[5], 0)
+
+
+@jit_borrowing
+def _ask_rows(entry, words, out):
+    for row in range(out.shape[0]):
+        out[row] = ask(entry, words, row)
+
+
+_RULES_BY_CONFIG: dict[int, tuple[EnvConfig, np.ndarray]] = {}
+
+
+def _rules_of(config: EnvConfig) -> np.ndarray:
+    """Return the (1,) RULES of ``config``, made once: a view is asked at every decision."""
+    known = _RULES_BY_CONFIG.get(id(config))
+    if known is None:
+        if len(_RULES_BY_CONFIG) >= 64:
+            _RULES_BY_CONFIG.clear()
+        known = _RULES_BY_CONFIG[id(config)] = (config, rules_record(config))  # holding the configuration keeps its id its own
+    return known[1]
+
+
+def act_compiled(chooser: Chooser, view: View, truth: np.ndarray | None = None) -> np.ndarray:
+    """Return the (N,) int64 actions of a compiled policy; ``truth`` is (N, T) int64 or None."""
+    npu, table = np.ascontiguousarray(view.npu), np.ascontiguousarray(view.table)
+    known = None if truth is None else np.ascontiguousarray(truth, np.int64)
+    words = addresses(npu, table, _rules_of(view.config), known, chooser.params)
+    out = np.empty(view.rows, np.int64)
+    _ask_rows(chooser.entry.address, words, out)
+    return out
+
+
+class CompiledPolicy:
+    """Base of compiled policies: :meth:`act` asks the same compiled function. Subclasses have a ``name`` and :meth:`chooser`."""
+
+    name: str
+    clairvoyant: bool = False
+
+    def chooser(self, config: EnvConfig) -> Chooser:
+        """Return what plays on ``config``, for one thread."""
+        raise NotImplementedError
+
+    def act(self, view: View, truth: np.ndarray | None = None) -> np.ndarray:
+        """Return (N,) int64 actions."""
+        if self.clairvoyant and truth is None:
+            raise PolicyError(f"{self.name} knows true times: baselines.evaluate hands them over; act() alone cannot.")
+        return act_compiled(self.chooser(view.config), view, truth if self.clairvoyant else None)

@@ -1,0 +1,47 @@
+"""Every rule by name: a rule of the project is its file's constant and one line here."""
+
+from __future__ import annotations
+
+from baselines.policies.rules.arrival import FCFS, RRB
+from baselines.policies.rules.deadline import EDF, LLF
+from baselines.policies.rules.index import INDEX
+from baselines.policies.rules.length import SJF, SRPT
+from baselines.policies.rules.priority import HPF
+from baselines.policies.rules.rule import Rule, SelectionRule, SwitchingRule
+from baselines.policies.rules.switching import BY_CHECKPOINT, BY_DRAIN, BY_KILL, COMMIT, DYNAMIC, NONE
+from baselines.policies.rules.token import PREMA, TOKEN
+from prema_gym.errors import PolicyError
+
+SELECTION_RULES: dict[str, SelectionRule] = {}
+"""Whom to run, by name."""
+SWITCHING_RULES: dict[str, SwitchingRule] = {}
+"""How the running task makes room, by name."""
+
+
+def register_rule(rule: Rule) -> None:
+    """Add a rule of your own, for heuristics to name; raises :class:`PolicyError` if its name is taken."""
+    known: dict[str, Rule] = SELECTION_RULES if isinstance(rule, SelectionRule) else SWITCHING_RULES  # type: ignore[assignment]
+    if rule.name in known:
+        raise PolicyError(f"rule {rule.name!r} is registered already; choose another name.")
+    known[rule.name] = rule
+
+
+for _rule in (
+    FCFS,
+    RRB,
+    HPF,
+    SJF,
+    TOKEN,
+    PREMA,
+    SRPT,
+    INDEX,
+    EDF,
+    LLF,
+    NONE,
+    BY_CHECKPOINT,
+    BY_KILL,
+    BY_DRAIN,
+    DYNAMIC,
+    COMMIT,
+):
+    register_rule(_rule)

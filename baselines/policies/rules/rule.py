@@ -1,0 +1,146 @@
+"""What a rule is: a compiled function of a common signature, with its words, source and parameters beside it.
+
+**Selection** says whom to run. Its ``key(seen, slot, shared, params)`` gives every present task a float, and the smallest key runs.
+Ties go to the running task, then to the earlier arrival, then to the lower slot. A rule may also have ``prepare(seen, params)``. It
+is called once per decision, before the keys, and returns the float that all keys get as ``shared``: PREMA's threshold, for one.
+
+**Switching** says how the running task makes room. Its ``switch(seen, chosen, params)`` returns the action to play when another
+task than the running one is to run. An action that the environment forbids is not played: the heuristic keeps.
+
+``seen`` is a :class:`baselines.policies.compiled.Seen`, ``params`` a record of the rule's named parameters (0 where it has none).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from baselines.policies.compiled import seen_at, specialised
+from prema_gym._jit import JitEntry, jit_borrowing
+from prema_gym.envs.observation import predicted_remaining
+from prema_gym.errors import PolicyError, unknown_name
+from prema_gym.sim.borrow import borrowed
+from prema_gym.types import EMPTY, NONE, RUNNING
+
+
+@jit_borrowing
+def total_cycles(seen, slot):
+    """Return the total cycles of the task in ``slot`` as the policy believes them: predicted, or true if it is clairvoyant."""
+    return float(seen.truth[slot]) if seen.truth.shape[0] > 0 else float(seen.table[slot].predicted_cycles)
+
+
+@jit_borrowing
+def remaining_cycles(seen, slot):
+    """Return the remaining cycles of the task in ``slot`` as the policy believes them."""
+    if seen.truth.shape[0] > 0:
+        return float(seen.truth[slot] - seen.table[slot].executed_cycles)
+    return predicted_remaining(seen.table[slot])
+
+
+@jit_borrowing
+def nothing_shared(seen, params):
+    """Return 0: the ``prepare`` of rules whose keys need nothing that holds for the whole table."""
+    return 0.0
+
+
+@jit_borrowing
+def _precedes(slot, other):
+    """Whether ``slot`` wins a tie against ``other``, of a lower slot number."""
+    if slot.state == RUNNING or other.state == RUNNING:
+        return slot.state == RUNNING
+    return slot.arrival_cycles < other.arrival_cycles
+
+
+def _smallest_key(npu, table, slots, rules, truth, params, slot):
+    """Template of a selection rule's entry: return the present slot of the smallest key, NONE where no task is present."""
+    seen = seen_at(npu, table, slots, rules, truth)
+    given = _params(params, (1,))[0]  # type: ignore[name-defined]  # noqa: F821
+    shared = _prepare(seen, given)  # type: ignore[name-defined]  # noqa: F821
+    best, best_key = NONE, np.inf
+    for i in range(slots):
+        if seen.table[i].state == EMPTY:
+            continue
+        key = _key(seen, i, shared, given)  # type: ignore[name-defined]  # noqa: F821
+        if best == NONE or key < best_key or (key == best_key and _precedes(seen.table[i], seen.table[best])):
+            best, best_key = i, key
+    return best
+
+
+def _switching_action(npu, table, slots, rules, truth, params, slot):
+    """Template of a switching rule's entry: return the action for wanting ``slot`` while another task runs."""
+    seen = seen_at(npu, table, slots, rules, truth)
+    return _switch(seen, slot, _params(params, (1,))[0])  # type: ignore[name-defined]  # noqa: F821
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What selection and switching rules have in common."""
+
+    name: str
+    words: str
+    """What it does, as the end of a sentence: "Runs: ..." or "Switching: ..."."""
+    defaults: Mapping[str, float | bool] = field(default_factory=dict, kw_only=True)
+    """Its parameters with the values that hold unless a heuristic names others; a bool stays a bool, a number is a float."""
+
+    @cached_property
+    def dtype(self) -> np.dtype:
+        """The record of its parameters."""
+        kinds = [(name, np.bool_ if isinstance(value, bool) else np.float64) for name, value in self.defaults.items()]
+        return np.dtype(kinds or [("none", np.int64)], align=True)
+
+    def record(self, chosen: Mapping[str, float | bool]) -> np.ndarray:
+        """Return the (1,) record of its parameters, those ``chosen`` in place of the defaults."""
+        record = np.zeros(1, self.dtype)
+        for name, value in self.defaults.items():
+            record[name] = chosen.get(name, value)
+        return record
+
+
+@dataclass(frozen=True)
+class SelectionRule(Rule):
+    """Whom to run: the present task of the smallest key."""
+
+    key: Callable[..., Any]
+    """Jitted ``key(seen, slot, shared, params) -> float``."""
+    prepare: Callable[..., Any] = nothing_shared
+    """Jitted ``prepare(seen, params) -> float``: what ``key`` gets as ``shared``."""
+    source: str = ""
+    """Where the rule comes from."""
+
+    @cached_property
+    def entry(self) -> JitEntry:
+        """The compiled rule: returns a slot."""
+        return specialised(
+            _smallest_key, f"select_{self.name}", (self.key, self.prepare),
+            _key=self.key, _prepare=self.prepare, _params=borrowed(self.dtype, 1),
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class SwitchingRule(Rule):
+    """How the running task makes room for the chosen one."""
+
+    switch: Callable[..., Any]
+    """Jitted ``switch(seen, chosen, params) -> action``; ``chosen`` is a slot that isn't running."""
+    evicts: bool = True
+    """Whether it is asked at all while a task runs."""
+
+    @cached_property
+    def entry(self) -> JitEntry:
+        """The compiled rule: returns an action."""
+        needed = {"_switch": self.switch, "_params": borrowed(self.dtype, 1)}
+        return specialised(_switching_action, f"switch_{self.name}", (self.switch,), **needed)
+
+
+def parameters_of(rules: tuple[Rule, ...], chosen: Mapping[str, float | bool]) -> dict[str, float | bool]:
+    """Return all parameters of ``rules``, those ``chosen`` in place of defaults; :class:`PolicyError` for one that none has."""
+    defaults = {name: value for rule in rules for name, value in rule.defaults.items()}
+    for name in chosen:
+        if name not in defaults:
+            listed = " and ".join(rule.name for rule in rules)
+            raise PolicyError(f"{listed}: {unknown_name('parameter', name, defaults)}")
+    return {**defaults, **chosen}

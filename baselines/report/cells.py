@@ -1,0 +1,48 @@
+"""What stands in a table's cell: means with half-widths, to three significant digits, and who is best."""
+
+from __future__ import annotations
+
+import math
+
+from baselines.evaluation.comparison import Comparison
+from baselines.evaluation.measures import MEASURES
+
+PERCENT = ("sla_violation",)
+"""Measures that are shown in percent."""
+
+
+def decimals_of(value: float) -> int:
+    """Return the decimals that give ``value`` about three significant digits."""
+    size = abs(value)
+    return 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
+
+
+def digits(value: float, decimals: int | None = None) -> str:
+    """Return ``value`` with ``decimals``, by default as many as three significant digits take; "-" where it is not finite."""
+    if not math.isfinite(value):
+        return "-"
+    return f"{value:.{decimals_of(value) if decimals is None else decimals}f}"
+
+
+def cell(results: Comparison, policy: str, measure: str) -> tuple[str, str]:
+    """Return (mean, half-width of the interval) as text, SLA violations in percent."""
+    estimate = results.estimate(policy, measure)
+    scale = 100.0 if measure in PERCENT else 1.0
+    mean, half = scale * estimate.mean, scale * estimate.half_width
+    return digits(mean), digits(half, decimals_of(mean)).removeprefix("0")
+
+
+def factor_text(value: float) -> str:
+    """Return a factor as text: at most two decimals."""
+    return digits(value, min(decimals_of(value), 2))
+
+
+def best_policies(results: Comparison, measure: str) -> list[str]:
+    """Return the policies that are best in ``measure`` (ties included), those told true times apart."""
+    known = [name for name in results.policies if name not in results.clairvoyant]
+    means = {name: results.mean(name, measure) for name in known}
+    finite = [value for value in means.values() if math.isfinite(value)]
+    if not finite or len(known) < 2:
+        return []
+    target = max(finite) if MEASURES[measure].higher_is_better else min(finite)
+    return [name for name, value in means.items() if value == target]

@@ -1,0 +1,30 @@
+"""Results as a LaTeX table."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from baselines.evaluation.comparison import Comparison
+from baselines.evaluation.measures import MEASURES
+from baselines.report.cells import PERCENT, best_policies, cell
+
+_LATEX = {"\\": r"\textbackslash{}", **{sign: f"\\{sign}" for sign in "&%$#_{}"}, "~": r"\textasciitilde{}", "^": r"\^{}"}
+
+
+def latex_escape(text: str) -> str:
+    """Return ``text`` as LaTeX prints it."""
+    return "".join(_LATEX.get(sign, sign) for sign in text)
+
+
+def latex_table(results: Comparison, measures: Sequence[str]) -> str:
+    r"""Return a ``tabular`` (booktabs): one row per policy, mean and half-width, best in bold, ``$^\dagger$`` told true times."""
+    heads = [latex_escape(MEASURES[name].label + (" (%)" if name in PERCENT else "")) for name in measures]
+    best = {name: best_policies(results, name) for name in measures}
+    lines = [rf"\begin{{tabular}}{{l{'r' * len(heads)}}}", r"\toprule", " & ".join(["policy", *heads]) + r" \\", r"\midrule"]
+    for policy in results.policies:
+        cells = [latex_escape(policy) + (r"$^\dagger$" if policy in results.clairvoyant else "")]
+        for name in measures:
+            mean, half = cell(results, policy, name)
+            cells.append((rf"\textbf{{{mean}}}" if policy in best[name] else mean) + rf" {{\scriptsize$\pm${half}}}")
+        lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])
