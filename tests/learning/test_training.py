@@ -290,7 +290,7 @@ def test_a_network_of_your_own_is_trained_by_its_name(tmp_path: Path, request: p
     given = parse(command)
     model = maskable_ppo.build_model(given, build_env(given, 0))
     assert model.policy.mlp_extractor.policy_net[0].out_features == 3
-    assert "--network small --units 3" in given.command
+    assert parse(given.command.split()[3:]).network_options == Units(units=3)
 
 
 def test_the_recorded_command_gives_the_same_arguments_again() -> None:
