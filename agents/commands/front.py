@@ -28,7 +28,7 @@ from agents.learning.run import VALID_SEED, provenance
 from agents.network.slotnet import Shape
 from agents.publishing.policies import FRONT, LearnedPolicy
 from agents.publishing.weights import save_weights
-from baselines.evaluation.episodes import play
+from baselines.evaluation.episodes import play_policy
 from prema_gym.config import EnvConfig
 
 WORTH = (0.1, 3.0)
@@ -60,7 +60,7 @@ def train(options: argparse.Namespace) -> None:
             search.advance(rollouts, opponent, options.episodes)
         center = search.center
         member = LearnedPolicy("member", shape, center)
-        values = five(play(member, EnvConfig(), options.valid_episodes, VALID_SEED, split="valid", threads=options.threads))
+        values = five(play_policy(member, EnvConfig(), options.valid_episodes, VALID_SEED, split="valid", threads=options.threads))
         about = {
             "summary": f"cma on the slot network, for -ln ANTT + {worth:.2f} ln fairness.",
             "command": shlex.join(["python", "-m", "agents.front", *_given(options)]),

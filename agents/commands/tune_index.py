@@ -24,7 +24,7 @@ import numpy as np
 from scipy.stats import qmc
 
 from agents.learning.objective import SCALES, dominance, five, improvements, named
-from baselines.evaluation.episodes import play
+from baselines.evaluation.episodes import play_policy
 from baselines.policies.heuristic import Heuristic
 from baselines.policies.registry import INDEX_FILE, make_policy
 from prema_gym.config import EnvConfig
@@ -52,7 +52,7 @@ class Arena:
         """Return the (len(policies), 5) values of ``policies``, each played on the same episodes."""
 
         def one(policy: Heuristic) -> np.ndarray:
-            return five(play(policy, self.config, self.episodes, self.seed, split=self.split))
+            return five(play_policy(policy, self.config, self.episodes, self.seed, split=self.split))
 
         with ThreadPoolExecutor(self.threads) as pool:
             return np.array(list(pool.map(one, policies)))

@@ -16,7 +16,7 @@ import numpy as np
 from agents.learning.objective import five, improvements
 from agents.learning.rollouts import Rollouts
 from agents.network.slotnet import CONTEXT_NAMES, INPUT_NAMES, Shape
-from baselines.evaluation.episodes import play
+from baselines.evaluation.episodes import play_policy
 from baselines.policies.heuristic import Heuristic
 from baselines.policies.registry import make_policy
 from prema_gym.errors import PolicyError
@@ -131,7 +131,7 @@ class Search:
         optimizer = self.optimizer
         seed = self.seed * _SEED_STRIDE + self.generation
         points = [optimizer.ask() for _ in range(optimizer.population_size)]
-        theirs = five(play(opponent, rollouts.config, episodes, seed, split=rollouts.split), smooth=True)
+        theirs = five(play_policy(opponent, rollouts.config, episodes, seed, split=rollouts.split), smooth=True)
         played = rollouts.play_all([self.weights(point) for point in points], episodes, seed)
         gains = np.array([improvements(five(one, smooth=True), theirs) for one in played])
         self.gains = gains.mean(axis=0) if self.generation == 0 else MEMORY * self.gains + (1 - MEMORY) * gains.mean(axis=0)

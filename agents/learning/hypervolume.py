@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from agents.commands.pictures import saved
 from agents.publishing.policies import LearnedPolicy
 from agents.publishing.weights import SUFFIX
-from baselines.evaluation.episodes import play
+from baselines.evaluation.episodes import play_policy
 from baselines.evaluation.results import Estimate
 from baselines.evaluation.statistics import interval, resamples
 from baselines.policies.policy import Policy
@@ -78,7 +78,7 @@ def measure(folder: Path, episodes: int, seed: int, *, threads: int = 1) -> Meas
     rules = [make_policy(name) for name in POLICIES if name.startswith("INDEX-FRONT-")]
     families: dict[str, Sequence[Policy]] = {"LEARNED-FRONT": members(folder), "INDEX-FRONT": rules, _PREMA: [make_policy(_PREMA)]}
     values = {
-        name: np.array([_two(play(policy, EnvConfig(), episodes, seed, threads=threads).metrics) for policy in family])
+        name: np.array([_two(play_policy(policy, EnvConfig(), episodes, seed, threads=threads).metrics) for policy in family])
         for name, family in families.items()
     }
     draws: dict[str, list[float]] = {"LEARNED-FRONT": [], "INDEX-FRONT": []}

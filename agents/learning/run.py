@@ -17,7 +17,7 @@ from agents.learning.arguments import Arguments
 from agents.learning.objective import CAUTION, SCALES, dominance, five, improvements, lower_bounds, named, parse_aims
 from agents.network.slotnet import Shape
 from agents.publishing.weights import save_weights, write_atomically
-from baselines.evaluation.episodes import Played, play
+from baselines.evaluation.episodes import Played, play_policy
 from baselines.policies.policy import Policy
 from baselines.policies.registry import make_policy
 
@@ -104,7 +104,7 @@ class Run:
     def play_valid(self, policy: Policy) -> Played:
         """Play the episodes of selection under any policy."""
         given = self.arguments
-        return play(policy, self.config, given.valid_episodes, VALID_SEED, split="valid", threads=given.threads)
+        return play_policy(policy, self.config, given.valid_episodes, VALID_SEED, split="valid", threads=given.threads)
 
     def evaluate(self, played: Played, speed: str, network: tuple[Shape, np.ndarray] | None) -> np.ndarray:
         """Log and print what ``played`` is worth; keep ``network`` if it is the best so far.

@@ -203,7 +203,7 @@ def _answers(policy: Policy, core: Core) -> np.ndarray:
     return np.ascontiguousarray(actions, np.int64)
 
 
-def _play_batched(
+def _play_in_python(
     policy: Policy, config: EnvConfig, split: str, seed: int, played: Played, advance_bar: Callable[[int], None]
 ) -> None:
     """Fill ``played`` with a policy that answers in Python, many rows at once; a row that ends takes the next episode."""
@@ -236,7 +236,7 @@ def _play_batched(
         starting[ended] = alive[ended] = numbers[ended] != NONE
 
 
-def play(
+def play_policy(
     policy: Policy,
     config: EnvConfig,
     episodes: int,
@@ -251,5 +251,5 @@ def play(
     if isinstance(policy, Compiled):
         _play_compiled(policy, config, split, seed, played, threads, progress)
     else:
-        _play_batched(policy, config, split, seed, played, progress)
+        _play_in_python(policy, config, split, seed, played, progress)
     return played
