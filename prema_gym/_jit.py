@@ -192,10 +192,15 @@ class JitEntry:
     """
 
     def __init__(self, function: Compiled, signature: Any, sources: Iterable[Path] = ()) -> None:
-        """Take a function of scalars; ``sources`` are files it depends on besides its own module's (which need not exist)."""
+        """Take a function of scalars; ``sources`` are the files it depends on besides its own module's.
+
+        One that doesn't exist, as a notebook's cell, leaves the function out of the cache.
+        """
         self._function, self._signature = function, signature
-        self._sources = tuple(path for path in sources if path.is_file())
-        self._cacheable = all(path.is_file() for path in sources)
+        self._cache: _Cache | None = None
+        if not numba.config.DISABLE_JIT and all(path.is_file() for path in sources):
+            function.sources = tuple(sources)  # type: ignore[attr-defined]
+            self._cache = _Cache(function)  # hashes the files now: they may change before the first use
 
     @functools.cached_property
     def address(self) -> int:
@@ -203,11 +208,10 @@ class JitEntry:
         if numba.config.DISABLE_JIT:
             _ENTRIES.append(_interpreted(self._function))
             return len(_ENTRIES)
-        self._function.sources = self._sources  # type: ignore[attr-defined]
         signature = sigutils.normalize_signature(self._signature)
         entry: Any = CFunc(self._function, signature, {}, {"error_model": "numpy", "_nrt": False})
-        if self._cacheable:
-            entry._cache = _Cache(self._function)
+        if self._cache is not None:
+            entry._cache = self._cache
         entry.compile()
         self._compiled = entry  # keeps the machine code in memory
         return int(entry.address)

@@ -19,6 +19,7 @@ from numba import config as numba_config
 from numba import types
 from numba.extending import intrinsic
 
+from baselines.policies.policy import Policy
 from prema_gym._jit import JitEntry, jit_borrowing, jit_inline
 from prema_gym.config import EnvConfig
 from prema_gym.envs.view import View
@@ -111,14 +112,12 @@ class Chooser:
     entry: JitEntry
     params: np.ndarray
     """(1,) record of named fields, handed to the policy as ``params``."""
-    clairvoyant: bool = False
-    """Whether ``seen.truth`` holds true times."""
     holds: tuple[Any, ...] = ()
     """Arrays whose addresses are in ``params``: kept as long as the chooser is."""
 
 
 @runtime_checkable
-class Compiled(Protocol):
+class Compiled(Policy, Protocol):
     """A policy that also plays in compiled code: whole episodes without returning to Python. Optional, and far faster."""
 
     def chooser(self, config: EnvConfig) -> Chooser:

@@ -20,7 +20,7 @@ from agents.network.slotnet import HIGH, LEAST_PP, MEDIUM, MOST_PP, PROJECTED, R
 from agents.network.torch_network import SlotNetwork
 from agents.publishing.policies import PRETRAINED, LearnedPolicy, find_policy, pretrained
 from agents.publishing.weights import decode_tensors, encode_tensors, load_weights, save_weights, schema_fingerprint
-from baselines.evaluation.episodes import play
+from baselines.evaluation.episodes import play_policy
 from baselines.evaluation.evaluate import evaluate
 from baselines.policies.registry import POLICIES, make_policy
 from prema_gym.config import EnvConfig
@@ -171,8 +171,8 @@ def test_whole_episodes_in_compiled_code_are_those_of_the_vector_environment(con
     shape = SHAPES[1]
     policy = LearnedPolicy("n", shape, random_weights(shape))
     chosen = EnvConfig.coerce(config)
-    compiled = play(policy, chosen, 70, 3, split="valid", threads=2)
-    asked = play(Asked(policy), chosen, 70, 3, split="valid")
+    compiled = play_policy(policy, chosen, 70, 3, split="valid", threads=2)
+    asked = play_policy(Asked(policy), chosen, 70, 3, split="valid")
     assert (compiled.episodes["decisions"] == asked.episodes["decisions"]).all()
     np.testing.assert_array_equal(compiled.metrics, asked.metrics)
     np.testing.assert_array_equal(compiled.tasks, asked.tasks)

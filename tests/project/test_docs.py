@@ -277,6 +277,8 @@ def test_a_heuristic_of_your_own(workshop):
     assert results.difference("PREMA", "RESPONSE-RATIO", "antt").better
     assert (workshop / "response_ratio.png").stat().st_size > 0
     assert "MY-INDEX" in names["results"].policies
+    assert names["compared"].difference("P-RATIO", "P-HPF", "antt").better
+    assert names["compared"].policies[-1] == "FIRST-OF-RANK"
     install(workshop)
     (command,) = commands_of(page)
     table = run(small(command), workshop, path=workshop)
