@@ -13,7 +13,7 @@ import numpy as np
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.vec_env import VecEnv
 
-from agents.learning.sb3_adapter import PremaVecEnv
+from agents.learning.sb3.adapter import PremaVecEnv
 
 
 class FreeEnv(PremaVecEnv):

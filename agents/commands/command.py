@@ -11,11 +11,10 @@ ERROR = 2
 """Exit status of a command that could not do what it was asked."""
 
 
-def exit_status(action: Callable[[], None]) -> int:
-    """Carry out ``action`` and return 0; an error of the project's becomes one line on stderr and :data:`ERROR`."""
+def exit_status(action: Callable[[], int | None]) -> int:
+    """Return what ``action`` does, 0 for None; an error of the project's becomes one line on stderr and :data:`ERROR`."""
     try:
-        action()
+        return action() or 0
     except PremaError as error:
         print(f"error: {error}", file=sys.stderr)
         return ERROR
-    return 0

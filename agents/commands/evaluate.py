@@ -24,6 +24,7 @@ from rich import box
 from rich.console import Console, Group
 from rich.table import Table
 
+from agents.commands import pictures
 from agents.commands.command import exit_status
 from agents.publishing.policies import find_policy
 from agents.publishing.weights import write_atomically
@@ -32,17 +33,18 @@ from baselines.evaluation.evaluate import evaluate
 from baselines.evaluation.measures import HEADLINES, MEASURES
 from baselines.evaluation.results import Difference, Results
 from baselines.policies.policy import Policy
-from prema_gym.config import MODEL_NAMES
+from prema_gym.config import MODEL_NAMES, NPUConfig
 from prema_gym.envs.vector_env import PremaVectorEnv
 from prema_gym.hardware.program import Program
 from prema_gym.workloads.programs import register_program
 
 TRIVIAL_DECISIONS = 5
-"""A cell of the grid with fewer decisions per episode decides nothing."""
+"""A cell of the grid with fewer decisions per episode is marked as trivial: schedulers hardly differ there."""
 GRID_MEASURES = ("weighted_antt", *HEADLINES)
 UNSEEN = "UNSEEN"
 """A synthetic network that no policy was trained on: 12 ms, in 1 200 equal operations."""
-_CYCLES_PER_US = 700
+_CYCLES_PER_US = NPUConfig().clock_hz // 1_000_000
+"""Of the default NPU."""
 Cell = tuple[str, str, dict[str, Any]]
 
 
@@ -61,7 +63,7 @@ def verdict_of(measure: str, difference: Difference) -> str:
 
 
 def report(results: Results, policy: str, opponents: Sequence[str]) -> dict[str, Any]:
-    """Return what ``--json`` writes."""
+    """Return the content of the file that ``--json`` writes."""
     compared = versus(results, policy, opponents, HEADLINES)
     return {
         "policy": policy,
@@ -200,18 +202,29 @@ def latency_us(policy: Policy, rows: int, calls: int = 2000) -> float:
 
 def parse(given: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the command line's options."""
-    parser = argparse.ArgumentParser("python -m agents.evaluate", description="Hold a policy against others on the same episodes.")
-    parser.add_argument("--policy", required=True, help="a registered name, or the path of published weights")
-    parser.add_argument("--versus", nargs="+", default=["PREMA", "INDEX"], metavar="NAME", help="opponents (default PREMA INDEX)")
-    parser.add_argument("--episodes", type=int, default=None, help="(default 5000; with --grid 1000 per cell)")
-    parser.add_argument("--seed", type=int, default=123, help="which episodes of the split 'eval' (default 123)")
-    parser.add_argument("--window", type=float, default=None, help="of the workload (default: the environment's)")
-    parser.add_argument("--json", type=Path, default=None, metavar="PATH", help="write the differences there")
-    parser.add_argument("--grid", action="store_true", help="other windows, task counts, batches, NPUs, latencies, a new network")
-    parser.add_argument("--csv", type=Path, default=None, metavar="PATH", help="write the grid's rows there")
-    parser.add_argument("--figure", type=Path, default=None, metavar="PATH", help="draw the grid there")
-    parser.add_argument("--where", action="store_true", help="count where the policy lets another task run (default 100 episodes)")
-    parser.add_argument("--latency", action="store_true", help="time the policy's decisions")
+    parser = argparse.ArgumentParser("python -m agents.evaluate", description="Compare a policy with others on the same episodes.")
+    parser.add_argument("--policy", required=True, help="A registered name, or the path of published weights.")
+    parser.add_argument(
+        "--versus", nargs="+", default=["PREMA", "INDEX"], metavar="NAME", help="Policies to compare with (default PREMA INDEX)."
+    )
+    parser.add_argument(
+        "--episodes",
+        type=int,
+        default=None,
+        help="Episodes to play (default 5000; with --grid 1000 in each cell, with --where 100).",
+    )
+    parser.add_argument("--seed", type=int, default=123, help="Seed of the episodes, of the split 'eval' (default 123).")
+    parser.add_argument(
+        "--window", type=float, default=None, help="Window of the workload's arrivals (default: the environment's)."
+    )
+    parser.add_argument("--json", type=Path, default=None, metavar="PATH", help="Write the differences there.")
+    parser.add_argument(
+        "--grid", action="store_true", help="Compare on other windows, task counts, batches, NPUs, latencies and a new network."
+    )
+    parser.add_argument("--csv", type=Path, default=None, metavar="PATH", help="With --grid, write its rows there.")
+    parser.add_argument("--figure", type=Path, default=None, metavar="PATH", help="With --grid, draw it there.")
+    parser.add_argument("--where", action="store_true", help="Count where the policy runs another task than each opponent.")
+    parser.add_argument("--latency", action="store_true", help="Time the policy's decisions.")
     return parser.parse_args(given)
 
 
@@ -244,8 +257,6 @@ def _run(options: argparse.Namespace, console: Console) -> None:
         if options.csv is not None:
             _write_csv(options.csv, found)
         if options.figure is not None:
-            from agents.commands import pictures
-
             pictures.grid(found, options.figure)
         console.print(grid_table(found))
     else:

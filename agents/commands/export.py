@@ -38,7 +38,7 @@ def export_onnx(policy: LearnedPolicy, path: Path, slots: int = 8) -> Path:
 def _run(options: argparse.Namespace) -> None:
     policy = find_policy(options.policy)
     if not isinstance(policy, LearnedPolicy):
-        raise PolicyError(f"{options.policy} is no network: it has nothing to export.")
+        raise PolicyError(f"{options.policy} is no learned policy: there is no network to export.")
     export_onnx(policy, options.output, options.slots)
     print(f"{options.output}: written")
 
@@ -46,8 +46,8 @@ def _run(options: argparse.Namespace) -> None:
 def main(given: Sequence[str] | None = None) -> int:
     """Export; return the exit status."""
     parser = argparse.ArgumentParser("python -m agents.export", description="Write a learned policy as ONNX.")
-    parser.add_argument("policy", help="a registered name, or the path of published weights")
-    parser.add_argument("output", type=Path)
-    parser.add_argument("--slots", type=int, default=8, help="T of the environment (default 8)")
+    parser.add_argument("policy", help="A registered name, or the path of published weights.")
+    parser.add_argument("output", type=Path, help="The ONNX file to write.")
+    parser.add_argument("--slots", type=int, default=8, help="Number of slots of the environment (default 8).")
     options = parser.parse_args(given)
     return exit_status(lambda: _run(options))

@@ -1,4 +1,4 @@
-"""Pictures of learning: improvements over time for several runs, and a grid of workloads as a map of who is better.
+"""Pictures of learning: improvements over the course of runs, the grid of workloads as a heat map, families of policies as fronts.
 
 python -m agents.pictures results/train/cma-slots-* --output curves.png
 """
@@ -6,7 +6,6 @@ python -m agents.pictures results/train/cma-slots-* --output curves.png
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,34 +14,27 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from agents.commands.command import exit_status
+from agents.learning.hypervolume import INDEX_FRONT, LEARNED_FRONT, PREMA, FrontComparison
+from agents.learning.log import read_log
 from agents.learning.objective import SCALES
-from agents.learning.run import LOG
-from baselines.evaluation.measures import MEASURES
-from prema_gym.errors import PolicyError
+from baselines.evaluation.measures import HEADLINES, MEASURES
+from baselines.report.plots import front, use_log_axis
 
 _DPI = 150
 _LARGEST_SHARE = 0.3
 """Relative change at which the grid's colours end."""
 
 
-def read_log(run: Path) -> list[dict[str, Any]]:
-    """Return the evaluations of a run's folder, in order."""
-    path = run / LOG
-    if not path.is_file():
-        raise PolicyError(f"{run}: holds no {LOG}: is it the folder of a run of python -m agents.train?")
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-
-
 def curves(runs: Sequence[Path], path: Path, over: str = "over_prema") -> Path:
     """Draw by how much each measure on "valid" is better than the opponent's, in %, against minutes; one line for each run."""
     figure = Figure(figsize=(11, 2.8), layout="constrained")
-    panels = figure.subplots(1, len(SCALES), sharex=True)
+    panels = figure.subplots(1, len(HEADLINES), sharex=True)
     for run in runs:
         log = read_log(run)
         minutes = [entry["seconds"] / 60 for entry in log]
-        for axes, name in zip(panels, SCALES, strict=True):
+        for axes, name in zip(panels, HEADLINES, strict=True):
             axes.plot(minutes, [100 * (np.exp(SCALES[name] * entry[over][name]) - 1) for entry in log], linewidth=1, label=run.name)
-    for axes, name in zip(panels, SCALES, strict=True):
+    for axes, name in zip(panels, HEADLINES, strict=True):
         axes.axhline(0, color="black", linewidth=0.8)
         axes.set_title(MEASURES[name].label, fontsize=10)
         axes.grid(alpha=0.3)
@@ -50,11 +42,11 @@ def curves(runs: Sequence[Path], path: Path, over: str = "over_prema") -> Path:
     opponent = {"over_prema": "PREMA", "over_opponent": "the opponent"}[over]
     panels[0].set_ylabel(f"times better than {opponent}, less 1, in %", fontsize=8)
     panels[-1].legend(frameon=False, fontsize=7)
-    return saved(figure, path)
+    return save_figure(figure, path)
 
 
 def grid(rows: Sequence[dict[str, Any]], path: Path) -> Path:
-    """Draw ``rows`` of :func:`agents.commands.evaluate.grid`: relative change by cell and measure, one map for each opponent."""
+    """Draw ``rows`` of :func:`agents.commands.evaluate.grid`: relative change by cell and measure, a heat map for each opponent."""
     opponents = list(dict.fromkeys(row["versus"] for row in rows))
     measures = list(dict.fromkeys(row["measure"] for row in rows))
     cells = list(dict.fromkeys((row["axis"], row["value"]) for row in rows))
@@ -63,7 +55,7 @@ def grid(rows: Sequence[dict[str, Any]], path: Path) -> Path:
     drawn: Any = None
     for axes, opponent in zip(panels, opponents, strict=True):
         mine = {(row["axis"], row["value"], row["measure"]): row for row in rows if row["versus"] == opponent}
-        table = np.array([[_gain(mine[*cell, measure]) for measure in measures] for cell in cells])
+        table = np.array([[relative_gain(mine[*cell, measure]) for measure in measures] for cell in cells])
         drawn = axes.imshow(table, cmap="PiYG", vmin=-_LARGEST_SHARE, vmax=_LARGEST_SHARE, aspect="auto")
         for (i, j), gain in np.ndenumerate(table):
             even = mine[*cells[i], measures[j]]["verdict"] == "even"
@@ -73,17 +65,36 @@ def grid(rows: Sequence[dict[str, Any]], path: Path) -> Path:
     panels[0].set_yticks(range(len(cells)), [f"{axis} {value}" for axis, value in cells], fontsize=8)
     figure.colorbar(drawn, ax=panels, label="times better, less 1", format=lambda x, _: f"{100 * x:+.0f} %", shrink=0.6)
     figure.suptitle("% better (green) or worse; in brackets where the 95 % interval holds zero", fontsize=10)
-    return saved(figure, path)
+    return save_figure(figure, path)
 
 
-def _gain(row: dict[str, Any]) -> float:
+def relative_gain(row: dict[str, Any]) -> float:
     """Return how many times better the policy is than the opponent, less 1."""
     ours, theirs = max(row["policy"], 1e-9), max(row["opponent"], 1e-9)
     ratio = ours / theirs if MEASURES[row["measure"]].higher_is_better else theirs / ours
     return float(ratio - 1)
 
 
-def saved(figure: Figure, path: Path) -> Path:
+def fronts(compared: FrontComparison, path: Path) -> Path:
+    """Draw the fronts of both families, and PREMA."""
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.subplots()
+    styles = ((INDEX_FRONT, "#56B4E9", "s"), (LEARNED_FRONT, "#D55E00", "o"))
+    for name, color, marker in styles:
+        points = compared.means[name]
+        kept = points[front([(float(antt), float(fairness)) for antt, fairness in points])]
+        axes.plot(*kept.T, color=color, marker=marker, markersize=5, label=name)
+    axes.plot(*compared.means[PREMA][0], color="black", marker="*", markersize=12, linestyle="", label=PREMA)
+    axes.set_xlabel("ANTT (multiples of isolated time, log scale)")
+    axes.set_ylabel("fairness")
+    axes.set_title(f"Better is up and to the left ({compared.episodes} episodes, {'eval'!r})", loc="left", fontsize=10)
+    use_log_axis(axes)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    return save_figure(figure, path)
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
     """Write ``figure`` to ``path``, whose folder is made if need be."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=_DPI)
@@ -93,8 +104,10 @@ def saved(figure: Figure, path: Path) -> Path:
 def main(given: Sequence[str] | None = None) -> int:
     """Draw the curves of runs; return the exit status."""
     parser = argparse.ArgumentParser("python -m agents.pictures", description="Draw the learning curves of runs.")
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of runs of python -m agents.train")
-    parser.add_argument("--output", type=Path, default=Path("results") / "curves.png", help="(default results/curves.png)")
-    parser.add_argument("--over", choices=("prema", "opponent"), default="prema", help="whom improvements are over")
+    parser.add_argument("runs", type=Path, nargs="+", help="Folders of runs of python -m agents.train.")
+    parser.add_argument(
+        "--output", type=Path, default=Path("results") / "curves.png", help="File to write (default results/curves.png)."
+    )
+    parser.add_argument("--over", choices=("prema", "opponent"), default="prema", help="Whose values the improvements are over.")
     options = parser.parse_args(given)
     return exit_status(lambda: print(f"{curves(options.runs, options.output, f'over_{options.over}')}: written"))

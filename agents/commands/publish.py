@@ -1,6 +1,6 @@
 """``python -m agents.publish NAME RUN [RUN ...]``: make the first run's best network a policy of that name, measured on "eval".
 
-The card says what all runs (the same command with other seeds) came to, so that nobody has to take one lucky seed for the method.
+The card has the results of all runs (the same command with other seeds), so that nobody takes one lucky seed for the method.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from baselines.evaluation.results import Results
 from prema_gym.errors import PolicyError
 
 OPPONENTS = ("PREMA", "INDEX")
-_WRITTEN_ANEW = ("format", "version", "name", "sha256", "network", "mechanisms", "observation")
+_FILLED_IN_BY_SAVING = ("format", "version", "name", "sha256", "network", "mechanisms", "observation")
 """Entries of a card that saving fills in."""
 
 
@@ -39,14 +39,14 @@ def publish(name: str, runs: Sequence[Path], episodes: int, seed: int, folder: P
     policies = [best_of(run) for run in runs]
     results = evaluate([*policies, *OPPONENTS], episodes, seed)
     chosen = policies[0]
-    card = {key: value for key, value in chosen.card.items() if key not in _WRITTEN_ANEW}
+    card = {key: value for key, value in chosen.card.items() if key not in _FILLED_IN_BY_SAVING}
     card["evaluation"] = {"split": results.split, "episodes": episodes, "seed": seed}
     card["runs"] = [_outcome(policy, results) for policy in policies]
     return save_weights(folder / f"{name}{SUFFIX}", chosen.shape, chosen.flat, card)
 
 
 def _outcome(policy: LearnedPolicy, results: Results) -> dict[str, Any]:
-    """Return what a run came to: how it was made, what it chose by, and how it compares on "eval"."""
+    """Return the card's entry on a run: how it was made, its results at selection, and how it compares on "eval"."""
     origin = {key: policy.card.get(key) for key in ("command", "seed", "revision")}
     return {**origin, "selection": policy.card["selection"]["results"], "versus": report(results, policy.name, OPPONENTS)["versus"]}
 
@@ -69,10 +69,14 @@ def _run(options: argparse.Namespace) -> None:
 def main(given: Sequence[str] | None = None) -> int:
     """Publish; return the exit status."""
     parser = argparse.ArgumentParser("python -m agents.publish", description="Make a run's best network a policy with a name.")
-    parser.add_argument("name", help="of the policy, and of its files")
-    parser.add_argument("runs", type=Path, nargs="+", help="folders of runs: the one to publish, then other seeds of the same")
-    parser.add_argument("--episodes", type=int, default=5000, help="of the split 'eval' (default 5000)")
-    parser.add_argument("--seed", type=int, default=123, help="which of them (default 123)")
-    parser.add_argument("--output", type=Path, default=PRETRAINED, help="folder (default: that of the published policies)")
+    parser.add_argument("name", help="Name of the policy, and of its files.")
+    parser.add_argument(
+        "runs", type=Path, nargs="+", help="Folders of runs: the one to publish first, then other seeds of the same command."
+    )
+    parser.add_argument("--episodes", type=int, default=5000, help="Episodes of the split 'eval' (default 5000).")
+    parser.add_argument("--seed", type=int, default=123, help="Seed of these episodes (default 123).")
+    parser.add_argument(
+        "--output", type=Path, default=PRETRAINED, help="Folder to write to (default: that of the published policies)."
+    )
     options = parser.parse_args(given)
     return exit_status(lambda: _run(options))

@@ -1,8 +1,10 @@
 """``python -m agents.train``: train a scheduler, watch it against PREMA and INDEX, publish its weights.
 
-    python -m agents.train --algo cma                     from the index rule to a network, no torch needed
-    python -m agents.train --algo maskable_ppo            gradients on the native vector environment
+    python -m agents.train --algo cma                      from the index rule to a network, no torch needed
+    python -m agents.train --algo maskable_ppo             gradients on the native vector environment
+    python -m agents.train --algo cma --help               the options of an algorithm
     python -m agents.train --output results/mine --resume  go on after Ctrl-C or a crash
+    python -m agents.train --import my_search --algo mine  an algorithm that my_search.py registers
 
 The folder of the run holds ``best.safetensors`` with its card (``agents.evaluate --policy`` takes the path), ``log.jsonl``,
 TensorBoard files, and the checkpoint that ``--resume`` needs.
@@ -10,73 +12,67 @@ TensorBoard files, and the checkpoint that ``--resume`` needs.
 
 from __future__ import annotations
 
-import pickle
-import time
+import argparse
+import sys
 from collections.abc import Sequence
-from pathlib import Path
+from importlib import import_module
 
 from agents.commands.command import exit_status
-from agents.learning.arguments import Arguments, parse
-from agents.learning.cma import Search, opponent_of
-from agents.learning.rollouts import Rollouts
-from agents.learning.run import BEST, Run
-from agents.network.slotnet import Shape
-from agents.publishing.policies import LearnedPolicy
-from agents.publishing.weights import load_weights
+from agents.learning.algorithms import ALGORITHMS
+from agents.learning.arguments import DEFAULT_ALGORITHM, Arguments
+from agents.learning.networks import NETWORKS
+from agents.learning.options import add_options
+from agents.learning.run import BEST
+from agents.learning.training import make_arguments, option_classes, refuse_unknown, train
+from prema_gym.errors import PolicyError
 
 _INTERRUPTED = 130
 
 
-def _load_search(path: Path) -> Search:
-    """Return the search of an own checkpoint (a pickle: load only your own)."""
-    with path.open("rb") as file:
-        search = pickle.load(file)
-    assert isinstance(search, Search)
-    return search
+def build_parser(algo: str = DEFAULT_ALGORITHM, network: str | None = None) -> argparse.ArgumentParser:
+    """Return the parser of a run of ``algo``: the options of all runs, of the algorithm, and of its network."""
+    parser = argparse.ArgumentParser(
+        "python -m agents.train",
+        description="Train a scheduler and publish its weights.",
+        epilog=f"Algorithms: {', '.join(ALGORITHMS)}. Networks: {', '.join(NETWORKS)}. Each has options of its own:"
+        " python -m agents.train --algo NAME --help lists those of an algorithm.",
+        allow_abbrev=False,
+    )
+    _add_import(parser)
+    for owner, options in option_classes(algo, network).items():
+        add_options(parser, options, f"options of {owner}")
+    return parser
 
 
-def _save_search(search: Search, path: Path) -> None:
-    with path.open("wb") as file:
-        pickle.dump(search, file)
+def _add_import(parser: argparse.ArgumentParser) -> None:
+    text = "Import a module of yours first, which may register algorithms, networks and policies."
+    parser.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE", help=text)
 
 
-def train_cma(arguments: Arguments, run: Run) -> LearnedPolicy | None:
-    """Search until the run is over; return the best policy that was met."""
-    opponent = opponent_of(arguments.opponent)
-    shape = Shape(1, 1, arguments.mechanisms)
-    checkpoint = run.last_checkpoint
-    if checkpoint is None:
-        search = Search.begin(shape, opponent, arguments.seed, arguments.population, cap=not arguments.no_cap)
-        search.aims = run.aims
-        if arguments.init is not None:
-            weights = load_weights(arguments.init)
-            search.start_from(weights.shape, weights.flat)
-    else:
-        search = _load_search(checkpoint)
-    rollouts = Rollouts(shape, arguments.training_config, "train", arguments.threads)
-    run.start_clock()
-    started, first = time.monotonic(), search.generation
-    while not run.over:
-        search.advance(rollouts, opponent, arguments.episodes)
-        run.checkpoint(search.generation, lambda path: _save_search(search, path))
-        if run.evaluation_due:
-            rate = (search.generation - first) * arguments.population * arguments.episodes / (time.monotonic() - started)
-            policy = LearnedPolicy("learner", shape, search.center)
-            speed = f"generation {search.generation}, {rate:,.0f} episodes/s"
-            search.correct(run.evaluate(run.play_valid(policy), speed, (shape, search.center)))
-            run.checkpoint(search.generation, lambda path: _save_search(search, path))
-    best = run.folder / f"{BEST}.safetensors"
-    return LearnedPolicy.load(best) if best.exists() else None
+def parse(given: Sequence[str] | None = None) -> Arguments:
+    """Return the arguments of a run; raises :class:`PolicyError` for an option that belongs to another algorithm or network."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    _add_import(first)
+    first.add_argument("--algo", default=DEFAULT_ALGORITHM)
+    first.add_argument("--network")
+    chosen, _ = first.parse_known_args(given)
+    for module in chosen.modules:
+        _import(module)
+    parser = build_parser(chosen.algo, chosen.network)
+    options, unknown = parser.parse_known_args(given)
+    names = [word.partition("=")[0].removeprefix("--").replace("-", "_") for word in unknown if word.startswith("--")]
+    refuse_unknown(names, chosen.algo, chosen.network)
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
+    del options.modules
+    return make_arguments(**vars(options))
 
 
-def train(arguments: Arguments) -> LearnedPolicy | None:
-    """Carry out a run and return its best policy."""
-    run = Run(arguments)
-    if arguments.algo == "cma":
-        return train_cma(arguments, run)
-    from agents.learning.gradients import train as train_by_gradients
-
-    return train_by_gradients(arguments, run)
+def _import(module: str) -> None:
+    try:
+        import_module(module)
+    except ModuleNotFoundError as error:
+        raise PolicyError(f"--import {module}: {error}.") from error
 
 
 def _train(arguments: Arguments) -> None:
@@ -87,9 +83,14 @@ def _train(arguments: Arguments) -> None:
 
 def main(given: Sequence[str] | None = None) -> int:
     """Train; return the exit status."""
+    return exit_status(lambda: _parse_and_train(sys.argv[1:] if given is None else given))
+
+
+def _parse_and_train(given: Sequence[str]) -> int:
     arguments = parse(given)
     try:
-        return exit_status(lambda: _train(arguments))
+        _train(arguments)
     except KeyboardInterrupt:
         print(f"\nstopped; go on with: python -m agents.train --output {arguments.folder} --resume (and the same options)")
         return _INTERRUPTED
+    return 0

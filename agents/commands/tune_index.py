@@ -23,24 +23,27 @@ from typing import Any
 import numpy as np
 from scipy.stats import qmc
 
-from agents.learning.objective import SCALES, dominance, five, improvements, named
+from agents.learning.objective import SCALES, by_measure, dominance, headline_values, improvements
 from baselines.evaluation.episodes import play_policy
+from baselines.evaluation.measures import HEADLINES
 from baselines.policies.heuristic import Heuristic
 from baselines.policies.registry import INDEX_FILE, make_policy
 from prema_gym.config import EnvConfig
 
 FRONT_POINTS = 16
+"""Number of rules in INDEX-FRONT."""
 LOW = np.array([0.0, 0.0, np.log(0.05)])
 """Smallest (a, c, log d) that is searched."""
 HIGH = np.array([2.5, 1.2, np.log(20.0)])
-START = np.array([1.0, 0.25, 0.0])
-"""INDEX-SIMPLE."""
+"""Largest (a, c, log d) that is searched."""
 SIMPLE = "INDEX-SIMPLE"
+START = np.array([1.0, 0.25, 0.0])
+"""(a, c, log d) of INDEX-SIMPLE, from which the search starts."""
 
 
 @dataclass(frozen=True)
-class Arena:
-    """The episodes that every candidate plays."""
+class Evaluator:
+    """Evaluates candidates, all on the same episodes."""
 
     config: EnvConfig
     episodes: int
@@ -49,13 +52,13 @@ class Arena:
     threads: int = 1
 
     def values(self, policies: Sequence[Heuristic]) -> np.ndarray:
-        """Return the (len(policies), 5) values of ``policies``, each played on the same episodes."""
+        """Return the (len(policies), H) headline measures of ``policies``, each played on the same episodes."""
 
-        def one(policy: Heuristic) -> np.ndarray:
-            return five(play_policy(policy, self.config, self.episodes, self.seed, split=self.split))
+        def values_of(policy: Heuristic) -> np.ndarray:
+            return headline_values(play_policy(policy, self.config, self.episodes, self.seed, split=self.split))
 
         with ThreadPoolExecutor(self.threads) as pool:
-            return np.array(list(pool.map(one, policies)))
+            return np.array(list(pool.map(values_of, policies)))
 
 
 def rule(name: str, point: np.ndarray, mechanism: str) -> Heuristic:
@@ -64,15 +67,15 @@ def rule(name: str, point: np.ndarray, mechanism: str) -> Heuristic:
     return Heuristic(name, "INDEX", mechanism, priority_power=a, length_power=c, wait_weight=float(np.exp(log_d)))
 
 
-def search(arena: Arena, mechanism: str, generations: int, target: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return (point, objective) of the best rule that CMA-ES finds; ``target`` is the (5,) values to improve on."""
+def search(evaluator: Evaluator, mechanism: str, generations: int, target: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return (point, objective) of the best rule that CMA-ES finds; ``target`` is the (H,) headline values to improve on."""
     from cmaes import CMA
 
-    optimizer = CMA(mean=START.copy(), sigma=0.2, bounds=np.column_stack([LOW, HIGH]), seed=arena.seed, population_size=8)
+    optimizer = CMA(mean=START.copy(), sigma=0.2, bounds=np.column_stack([LOW, HIGH]), seed=evaluator.seed, population_size=8)
     best, best_score = START, -np.inf
     for _ in range(generations):
         points = [optimizer.ask() for _ in range(optimizer.population_size)]
-        values = arena.values([rule("candidate", point, mechanism) for point in points])
+        values = evaluator.values([rule("candidate", point, mechanism) for point in points])
         scores = [dominance(improvements(row, target)) for row in values]
         optimizer.tell([(point, -score) for point, score in zip(points, scores, strict=True)])
         leader = int(np.argmax(scores))
@@ -94,7 +97,8 @@ def nondominated(costs: np.ndarray) -> np.ndarray:
 
 def _costs(values: np.ndarray) -> np.ndarray:
     """Return (K, 2): log ANTT and minus log fairness."""
-    return np.column_stack([np.log(values[:, 0]), -np.log(values[:, 3])])
+    antt, fairness = (values[:, HEADLINES.index(name)] for name in ("antt", "fairness"))
+    return np.column_stack([np.log(antt), -np.log(fairness)])
 
 
 def spaced(costs: np.ndarray, number: int = FRONT_POINTS) -> np.ndarray:
@@ -108,17 +112,17 @@ def spaced(costs: np.ndarray, number: int = FRONT_POINTS) -> np.ndarray:
     return np.array(sorted(chosen))
 
 
-def front(arena: Arena, mechanism: str, size: int) -> tuple[np.ndarray, np.ndarray]:
+def front(evaluator: Evaluator, mechanism: str, size: int) -> tuple[np.ndarray, np.ndarray]:
     """Return (points, values) of the FRONT_POINTS rules along the front of ANTT and fairness, best ANTT first."""
-    rng = np.random.default_rng(arena.seed)
-    points = qmc.scale(qmc.Sobol(3, rng=arena.seed).random(size), LOW, HIGH)
-    values = arena.values([rule("candidate", point, mechanism) for point in points])
+    rng = np.random.default_rng(evaluator.seed)
+    points = qmc.scale(qmc.Sobol(3, rng=evaluator.seed).random(size), LOW, HIGH)
+    values = evaluator.values([rule("candidate", point, mechanism) for point in points])
     for spread in (0.1, 0.03):
         kept = nondominated(_costs(values))
         parents = points[rng.choice(kept, size // 2)]
         children = np.clip(parents + spread * (HIGH - LOW) * rng.standard_normal(parents.shape), LOW, HIGH)
         points = np.concatenate([points, children])
-        values = np.concatenate([values, arena.values([rule("candidate", point, mechanism) for point in children])])
+        values = np.concatenate([values, evaluator.values([rule("candidate", point, mechanism) for point in children])])
     kept = nondominated(_costs(values))
     chosen = kept[spaced(_costs(values[kept]))]
     return points[chosen], values[chosen]
@@ -126,7 +130,7 @@ def front(arena: Arena, mechanism: str, size: int) -> tuple[np.ndarray, np.ndarr
 
 def _entry(policy: Heuristic, values: np.ndarray) -> dict[str, Any]:
     numbers = {key: policy.parameters[key] for key in ("priority_power", "wait_weight", "length_power")}
-    return {"mechanism": policy.mechanism, **numbers, "results": named(values)}
+    return {"mechanism": policy.mechanism, **numbers, "results": by_measure(values)}
 
 
 def _heuristic(name: str) -> Heuristic:
@@ -135,24 +139,24 @@ def _heuristic(name: str) -> Heuristic:
     return policy
 
 
-def tune(arena: Arena, generations: int, front_size: int, mechanisms: Iterable[str]) -> dict[str, Any]:
-    """Return what goes into the file: INDEX and INDEX-FRONT with their results."""
-    target, simple = arena.values([_heuristic("PREMA"), _heuristic(SIMPLE)])
+def tune(evaluator: Evaluator, generations: int, front_size: int, mechanisms: Iterable[str]) -> dict[str, Any]:
+    """Return the content of the file: INDEX and INDEX-FRONT with their results."""
+    target, simple = evaluator.values([_heuristic("PREMA"), _heuristic(SIMPLE)])
     found = {}
     for mechanism in mechanisms:
-        point, score = found[mechanism] = search(arena, mechanism, generations, target)
+        point, score = found[mechanism] = search(evaluator, mechanism, generations, target)
         print(
             f"{mechanism}: a {point[0]:.3f} c {point[1]:.3f} d {np.exp(point[2]):.3f}, smallest improvement {score:.3f}", flush=True
         )
     mechanism = max(found, key=lambda name: found[name][1])
     best = rule("INDEX", found[mechanism][0], mechanism)
-    values = arena.values([best])[0]
-    points, front_values = front(arena, mechanism, front_size)
+    values = evaluator.values([best])[0]
+    points, front_values = front(evaluator, mechanism, front_size)
     rules = [rule("front", point, mechanism) for point in points]
     return {
-        "index": {**_entry(best, values), "improvements_over_PREMA": named(improvements(values, target))},
+        "index": {**_entry(best, values), "improvements_over_PREMA": by_measure(improvements(values, target))},
         "front": [_entry(policy, row) for policy, row in zip(rules, front_values, strict=True)],
-        "opponents": {"PREMA": named(target), SIMPLE: named(simple)},
+        "opponents": {"PREMA": by_measure(target), SIMPLE: by_measure(simple)},
         "objective_by_mechanism": {name: score for name, (_, score) in found.items()},
         "objective_of_simple": dominance(improvements(simple, target)),
     }
@@ -161,16 +165,20 @@ def tune(arena: Arena, generations: int, front_size: int, mechanisms: Iterable[s
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the command line's options."""
     parser = argparse.ArgumentParser("python -m agents.tune_index", description=__doc__)
-    parser.add_argument("--episodes", type=int, default=2000, help="episodes of each candidate (default 2000)")
-    parser.add_argument("--generations", type=int, default=20, help="of CMA-ES, eight candidates each (default 20)")
+    parser.add_argument("--episodes", type=int, default=2000, help="Episodes that each candidate plays (default 2000).")
+    parser.add_argument("--generations", type=int, default=20, help="Generations of CMA-ES, of eight candidates each (default 20).")
     parser.add_argument(
-        "--front", type=int, default=128, help="Sobol points of the front, half as many at each refinement (default 128)"
+        "--front", type=int, default=128, help="Sobol points tried for the front; each refinement tries half as many (default 128)."
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the episodes and the search (default 0)")
-    parser.add_argument("--window", type=float, default=None, help="of the workload (default: the environment's)")
-    parser.add_argument("--mechanisms", nargs="+", default=["CHECKPOINT", "DYNAMIC"], help="ways to switch that are tried")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--output", type=Path, default=INDEX_FILE, help=f"(default {INDEX_FILE.name} beside the registry)")
+    parser.add_argument("--seed", type=int, default=0, help="Seed of the episodes and of the search (default 0).")
+    parser.add_argument(
+        "--window", type=float, default=None, help="Window of the workload's arrivals (default: the environment's)."
+    )
+    parser.add_argument("--mechanisms", nargs="+", default=["CHECKPOINT", "DYNAMIC"], help="Preemption mechanisms that are tried.")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="Threads that play episodes.")
+    parser.add_argument(
+        "--output", type=Path, default=INDEX_FILE, help=f"File to write (default {INDEX_FILE.name} beside the registry)."
+    )
     return parser.parse_args(arguments)
 
 
@@ -178,15 +186,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Tune, write the file, say what was found."""
     options = parse(arguments)
     config = EnvConfig.coerce({} if options.window is None else {"workload": {"window": options.window}})
-    arena = Arena(config, options.episodes, options.seed, threads=options.threads)
+    evaluator = Evaluator(config, options.episodes, options.seed, threads=options.threads)
     started = time.monotonic()
-    found = tune(arena, options.generations, options.front, options.mechanisms)
+    found = tune(evaluator, options.generations, options.front, options.mechanisms)
     given = sys.argv[1:] if arguments is None else arguments
     origin = {
         "command": shlex.join(["python", "-m", "agents.tune_index", *given]),
-        "split": arena.split,
-        "seed": arena.seed,
-        "episodes": arena.episodes,
+        "split": evaluator.split,
+        "seed": evaluator.seed,
+        "episodes": evaluator.episodes,
         "window": config.workload.window,
         "scales": SCALES,
     }

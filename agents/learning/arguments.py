@@ -1,104 +1,68 @@
-"""Everything that a training run can be told, in one place: the fields are the options of ``python -m agents.train``."""
+"""The arguments of a training run: those that every run has, and the options of its algorithm and of its network."""
 
 from __future__ import annotations
 
-import argparse
-import dataclasses
 import os
 import shlex
-import types
-import typing
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agents.learning.options import changed_words, option, recorded
 from prema_gym.config import MECHANISMS, EnvConfig, WorkloadConfig
 
-ALGOS = ("maskable_ppo", "ppo", "dqn", "cma")
-NETWORKS = ("slots", "mlp")
-_NO_MATTER = ("output", "resume", "quiet", "threads")
-"""Arguments that change no weight."""
-
-
-def _about(text: str, choices: Sequence[str] | None = None) -> dict[str, Any]:
-    """Return what the command line says of a field."""
-    return {"help": text, "choices": choices}
+DEFAULT_ALGORITHM = "maskable_ppo"
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """A training run. What is left out of a command line has the value given here."""
+    """A training run. :func:`agents.learning.training.make_arguments` makes one from names and values."""
 
-    algo: str = field(default="maskable_ppo", metadata=_about("how to learn", ALGOS))
-    seed: int = field(
-        default=0, metadata=_about("of episodes, initial weights and everything drawn; the same seed gives the same weights")
+    algo: str = option(DEFAULT_ALGORITHM, "The training algorithm.")
+    seed: int = option(0, "Seed of episodes, initial weights and everything drawn: the same seed gives the same weights.")
+    minutes: float = option(10.0, "Stop after so many minutes; a resumed run counts from its first start.")
+    steps: int | None = option(
+        None, "Stop after so many steps (decisions; generations of cma) instead: such a run is repeatable to the bit."
     )
-    minutes: float = field(default=10.0, metadata=_about("stop after this long (a resumed run counts from its first start)"))
-    steps: int | None = field(
-        default=None, metadata=_about("stop after so many decisions (cma: generations); with it a run is repeatable to the bit")
+    output: Path | None = option(
+        None, "Folder of the run; without it results/train/<algo>-<network>-<seed>.", changes_weights=False
     )
-    output: Path | None = field(default=None, metadata=_about("folder of the run (default results/train/<algo>-<network>-<seed>)"))
-    resume: bool = field(default=False, metadata=_about("go on from the folder's last checkpoint"))
-    quiet: bool = field(default=False, metadata=_about("print nothing but the last line"))
+    resume: bool = option(False, "Continue from the last checkpoint in the folder.", changes_weights=False)
+    quiet: bool = option(False, "Print nothing but the last line.", changes_weights=False)
 
-    # What is played
-    window: float = field(default=WorkloadConfig().window, metadata=_about("of the workload: smaller is busier"))
-    tasks: int = field(default=WorkloadConfig().num_tasks, metadata=_about("per episode"))
-    decision_every: int = field(
-        default=4,
-        metadata=_about("quanta between decisions in training; evaluation asks at every quantum"),
-    )
-    mechanisms: int = field(default=1, metadata=_about("columns of the network: 1 is CHECKPOINT alone, 2 adds KILL, 3 DRAIN"))
-    opponent: str = field(
-        default="INDEX", metadata=_about("the index rule that is to be beaten, and that the slot network starts from")
+    # The environment
+    window: float = option(WorkloadConfig().window, "Window of the workload's arrivals: a smaller one makes a busier NPU.")
+    tasks: int = option(WorkloadConfig().num_tasks, "Number of tasks in an episode.")
+    decision_every: int = option(4, "Quanta between decisions in training; evaluation has a decision at every quantum.")
+    mechanisms: int = option(
+        1, "Number of preemption mechanisms that may be used: 1 is CHECKPOINT alone, 2 adds KILL, 3 adds DRAIN."
     )
 
-    aims: str = field(
-        default="antt=1,sla_violation=1.5",
-        metadata=_about("improvements over the opponent, in units, that count as none yet; '' for none"),
+    # The objective
+    opponent: str = option("INDEX", "The index rule to be better than. The slot network starts from it.")
+    margins: str = option(
+        "antt=1,sla_violation=1.5",
+        "Improvements over the opponent that are required of single measures, in units of the objective's scales: only what"
+        " exceeds them counts. '' requires none.",
+        aliases=("--aims",),
     )
 
-    # Selection
-    valid_episodes: int = field(default=4000, metadata=_about("episodes of the split 'valid' at each evaluation"))
-    evaluations: int = field(default=30, metadata=_about("how often to evaluate, evenly over the run"))
+    # Selection of the best policy
+    valid_episodes: int = option(4000, "Episodes of the split 'valid' in each evaluation.")
+    evaluations: int = option(30, "Number of evaluations, evenly spaced over the run.")
+    threads: int = option(os.cpu_count() or 1, "Threads that play episodes.", changes_weights=False)
 
-    # Network
-    network: str = field(
-        default="slots", metadata=_about("permutation-equivariant over slots, or one perceptron over all", NETWORKS)
-    )
-    encoder: int = field(default=16, metadata=_about("units of the slot network's encoder (cma searches B alone)"))
-    decoder: int = field(default=16, metadata=_about("units of its decoder"))
-    init: Path | None = field(default=None, metadata=_about("weights to start from (a published file) in place of the index rule"))
-    no_cap: bool = field(default=False, metadata=_about("do without the inputs that tell what would cost fairness (an ablation)"))
-    sharpness: float = field(default=6.0, metadata=_about("factor on the initial logits: larger explores less"))
-
-    # Gradients
-    rows: int = field(default=64, metadata=_about("environments that play at once"))
-    rollout: int = field(default=512, metadata=_about("decisions of each row between updates"))
-    batch: int = field(default=4096, metadata=_about("of a gradient step"))
-    epochs: int = field(default=4, metadata=_about("passes over a rollout"))
-    learning_rate: float = field(default=1e-3, metadata=_about("of Adam"))
-    entropy: float = field(default=0.0, metadata=_about("weight of the entropy bonus"))
-    gae_lambda: float = field(default=0.97, metadata=_about("of generalised advantages, per decision"))
-    horizon_ms: float | None = field(
-        default=None, metadata=_about("time constant of the discount; none: rewards are not discounted")
-    )
-    target_kl: float | None = field(default=0.02, metadata=_about("an update stops where the policy has moved this far"))
-    reward: str = field(
-        default="dominance",
-        metadata=_about("'dominance' adapts the weights of five terms to the weakest gain; else a reward term's name"),
-    )
-
-    # CMA-ES
-    population: int = field(default=16, metadata=_about("candidates of a generation"))
-    episodes: int = field(default=512, metadata=_about("of the split 'train' that each candidate plays"))
-    threads: int = field(default=os.cpu_count() or 1, metadata=_about("of compiled rollouts"))
+    options: Any = None
+    """The options of the algorithm: an instance of the dataclass that it was registered with."""
+    network_options: Any = None
+    """The options of the network, where the algorithm lets one choose it (its options have a field ``network``); else None."""
 
     @property
     def folder(self) -> Path:
         """Where the run keeps its files."""
-        return self.output or Path("results") / "train" / f"{self.algo}-{self.network}-{self.seed}"
+        network = getattr(self.options, "network", None)
+        name = "-".join(str(part) for part in (self.algo, network, self.seed) if part is not None)
+        return self.output or Path("results") / "train" / name
 
     @property
     def training_config(self) -> EnvConfig:
@@ -106,8 +70,8 @@ class Arguments:
         return self._config(self.decision_every)
 
     @property
-    def config(self) -> EnvConfig:
-        """The environment that policies are chosen on: a decision at every quantum."""
+    def selection_config(self) -> EnvConfig:
+        """The environment in which the best policy is chosen: a decision at every quantum."""
         return self._config(1)
 
     def _config(self, decision_every: int) -> EnvConfig:
@@ -116,45 +80,14 @@ class Arguments:
         return EnvConfig.coerce({"workload": workload, "decision_every": decision_every, "mechanisms": mechanisms})
 
     @property
+    def _parts(self) -> tuple[Any, ...]:
+        return tuple(part for part in (self, self.options, self.network_options) if part is not None)
+
+    @property
     def command(self) -> str:
-        """The command line that repeats the run: what differs from the defaults and matters for the weights."""
-        words = ["python", "-m", "agents.train"]
-        for entry in dataclasses.fields(self):
-            value = getattr(self, entry.name)
-            if value != entry.default and entry.name not in _NO_MATTER:
-                words += ["--" + entry.name.replace("_", "-"), *([] if value is True else [str(value)])]
-        return shlex.join(words)
+        """The command line that repeats the run: the options that differ from their defaults and can change weights."""
+        return shlex.join(["python", "-m", "agents.train", *(word for part in self._parts for word in changed_words(part))])
 
-    def plain(self) -> dict[str, Any]:
-        """Return the fields that matter for the weights as JSON types."""
-        fields = {key: value for key, value in dataclasses.asdict(self).items() if key not in _NO_MATTER}
-        return {key: str(value) if isinstance(value, Path) else value for key, value in fields.items()}
-
-
-def build_parser() -> argparse.ArgumentParser:
-    """Return a parser with one option for each field of :class:`Arguments`."""
-    parser = argparse.ArgumentParser("python -m agents.train", description="Train a scheduler and publish its weights.")
-    hints = typing.get_type_hints(Arguments)
-    for entry in dataclasses.fields(Arguments):
-        option = "--" + entry.name.replace("_", "-")
-        text = f"{entry.metadata['help']} (default {'none' if entry.default is None else entry.default})"
-        if hints[entry.name] is bool:
-            parser.add_argument(option, action="store_true", help=entry.metadata["help"])
-            continue
-        kind = _plain_type(hints[entry.name])
-        parser.add_argument(
-            option, type=kind, default=entry.default, choices=entry.metadata["choices"], help=text.replace("%", "%%")
-        )
-    return parser
-
-
-def _plain_type(hint: Any) -> Any:
-    """Return the type of an option: ``X`` of ``X | None``."""
-    if isinstance(hint, types.UnionType):
-        return next(part for part in typing.get_args(hint) if part is not type(None))
-    return hint
-
-
-def parse(arguments: Sequence[str] | None = None) -> Arguments:
-    """Return the command line's arguments."""
-    return Arguments(**vars(build_parser().parse_args(arguments)))
+    def recorded(self) -> dict[str, Any]:
+        """Return all options that can change weights as JSON types, by name."""
+        return {name: value for part in self._parts for name, value in recorded(part).items()}

@@ -134,7 +134,7 @@ class Shape:
         return self.pack(tensors)
 
 
-def grown(shape: Shape, flat: np.ndarray, larger: Shape, seed: int) -> np.ndarray:
+def enlarge_network(shape: Shape, flat: np.ndarray, larger: Shape, seed: int) -> np.ndarray:
     """Return weights of the ``larger`` shape that act as ``flat`` of ``shape`` do without their hidden layers: prior, cap and B."""
     tensors = larger.unpack(larger.initial(np.zeros(3), seed))
     given = shape.unpack(flat)

@@ -11,7 +11,7 @@ from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_suppo
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
 import prema_gym  # noqa: F401  # registers Prema-v0
-from agents.learning.sb3_adapter import PremaVecEnv
+from agents.learning.sb3.adapter import PremaVecEnv
 
 COMMON: dict[str, Any] = {
     "workload": {"models": ["CNN-AN", "CNN-MN", "RNN-SA"], "batches": [1, 4], "num_tasks": 4},

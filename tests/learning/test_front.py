@@ -9,10 +9,9 @@ import numpy as np
 import pytest
 
 from agents.commands import front, pictures, publish
-from agents.commands.train import train
-from agents.learning.arguments import Arguments
-from agents.learning.hypervolume import WORST, dominated, hypervolume, measure, picture
+from agents.learning.hypervolume import REFERENCE_POINT, compare_fronts, dominated, hypervolume
 from agents.learning.objective import SCALES, improvements
+from agents.learning.training import make_arguments, train
 from agents.publishing.policies import LearnedPolicy, pretrained
 from prema_gym.errors import PolicyError
 
@@ -22,7 +21,7 @@ SMALL = ["--generations", "1", "--population", "4", "--episodes", "8", "--valid-
 
 def at(x: float, y: float) -> tuple[float, float]:
     """Return (ANTT, fairness) that lies x and y within the reference point, in logarithms."""
-    return WORST[0] / E**x, WORST[1] * E**y
+    return REFERENCE_POINT[0] / E**x, REFERENCE_POINT[1] * E**y
 
 
 def test_hypervolume_worked_out_by_hand() -> None:
@@ -40,7 +39,7 @@ def test_a_point_is_dominated_by_one_that_is_better_in_both() -> None:
 
 def test_what_a_member_maximises() -> None:
     ours, theirs = np.array([1.5, 6.0, 0.02, 0.18, 1.7]), np.array([2.0, 5.0, 0.04, 0.2, 1.8])
-    gain = front.preference(0.5) @ improvements(ours, theirs)
+    gain = front.front_weights(0.5) @ improvements(ours, theirs)
     assert gain == pytest.approx(-np.log(1.5 / 2.0) + 0.5 * np.log(0.18 / 0.2))
     assert len(SCALES) == 5
 
@@ -61,12 +60,12 @@ def test_a_family_is_trained_measured_and_drawn(
 def test_the_interval_is_that_of_paired_resamples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(front, "FRONT_POINTS", 1)
     front.main([*SMALL, "--output", str(tmp_path)])
-    measured = measure(tmp_path, 60, 3)
-    assert measured.difference.low <= measured.difference.mean <= measured.difference.high
-    assert measured.difference.mean == pytest.approx(measured.learned.mean - measured.index.mean)
+    compared = compare_fronts(tmp_path, 60, 3)
+    assert compared.difference.low <= compared.difference.mean <= compared.difference.high
+    assert compared.difference.mean == pytest.approx(compared.learned.mean - compared.index.mean)
     # One against sixteen: the difference is less uncertain than the sum of both, which meet the same episodes.
-    assert measured.difference.half_width < measured.learned.half_width + measured.index.half_width
-    assert picture(measured, tmp_path / "picture.png").exists()
+    assert compared.difference.half_width < compared.learned.half_width + compared.index.half_width
+    assert pictures.fronts(compared, tmp_path / "picture.png").exists()
 
 
 def test_a_folder_without_policies_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -77,7 +76,7 @@ def test_a_folder_without_policies_is_named(tmp_path: Path, capsys: pytest.Captu
 def test_a_published_policy_tells_of_all_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = []
     for seed in (1, 2):
-        given = Arguments(algo="cma", seed=seed, steps=1, population=4, episodes=8, valid_episodes=8, evaluations=1, threads=1,
+        given = make_arguments("cma", seed=seed, steps=1, population=4, episodes=8, valid_episodes=8, evaluations=1, threads=1,
                           quiet=True, output=tmp_path / f"run{seed}")  # fmt: skip
         train(given)
         runs.append(str(given.output))
@@ -116,5 +115,5 @@ def test_the_grid_is_drawn_with_gains_of_either_direction(tmp_path: Path) -> Non
         {**numbers, "measure": "antt", "policy": 1.0, "opponent": 1.5},
         {**numbers, "measure": "stp", "policy": 3.0, "opponent": 2.0},
     ]
-    assert [pictures._gain(row) for row in rows] == pytest.approx([0.5, 0.5])
+    assert [pictures.relative_gain(row) for row in rows] == pytest.approx([0.5, 0.5])
     assert pictures.grid(rows, tmp_path / "grid.png").stat().st_size > 1000

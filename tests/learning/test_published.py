@@ -16,6 +16,7 @@ from safetensors.numpy import load_file, save_file
 
 from agents.commands.evaluate import latency_us, report
 from agents.commands.evaluate import main as evaluate_main
+from agents.learning.index_rule import index_prior, index_rule
 from agents.network.slotnet import HIGH, LEAST_PP, MEDIUM, MOST_PP, PROJECTED, REMAINING, Shape
 from agents.network.torch_network import SlotNetwork
 from agents.publishing.policies import PRETRAINED, LearnedPolicy, find_policy, pretrained
@@ -95,9 +96,8 @@ def test_onnx_gives_them_too(tmp_path: Path, met: tuple[np.ndarray, np.ndarray])
 
 
 def test_with_nothing_learned_it_is_the_index_rule() -> None:
-    index = make_policy("INDEX")
-    prior = np.array([index.priority_power, index.length_power, np.log(index.wait_weight)])  # type: ignore[attr-defined]
-    policy = LearnedPolicy("n", SHAPES[0], SHAPES[0].initial(prior, 0))
+    index = index_rule("INDEX")
+    policy = LearnedPolicy("n", SHAPES[0], SHAPES[0].initial(index_prior(index), 0))
     results = evaluate([policy, index], 40, 0, split="valid", decision_every=4)
     assert results.mean("n", "antt") == pytest.approx(results.mean("INDEX", "antt"), rel=1e-3)
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +17,21 @@ import numpy as np
 import pytest
 import torch
 
-from agents.commands.train import main, train
-from agents.learning import arguments as arguments_of
+from agents.commands.train import build_parser, main, parse
+from agents.learning.algorithms import ALGORITHMS, maskable_ppo, ppo
+from agents.learning.algorithms.cma import Search
 from agents.learning.arguments import Arguments
-from agents.learning.cma import Search, emphasis, index_prior, opponent_of
-from agents.learning.gradients import build_env, build_model, slot_network
-from agents.learning.objective import SCALES, five, improvements, parse_aims
-from agents.learning.returns import advantages, discounts
-from agents.learning.rollouts import Rollouts
+from agents.learning.index_rule import index_prior, index_rule
+from agents.learning.networks import NETWORKS, slots
+from agents.learning.objective import SCALES, headline_values, improvements, objective_weights, parse_margins
+from agents.learning.options import option, option_fields
+from agents.learning.registry import NoOptions, register_algorithm, register_network
+from agents.learning.sb3.returns import advantages, discounts
+from agents.learning.sb3.training import build_env, slot_network
+from agents.learning.training import make_arguments, train
+from agents.network.rollouts import Rollouts
 from agents.network.slotnet import Shape
+from agents.publishing.policies import PRETRAINED, LearnedPolicy
 from agents.publishing.weights import load_weights, save_weights
 from baselines.evaluation.episodes import play_policy
 from prema_gym.config import EnvConfig
@@ -57,40 +65,41 @@ def test_splitting_a_step_in_time_leaves_its_return_as_it_was() -> None:
 
 
 def test_the_buffer_takes_the_times_from_the_environment(tmp_path: Path) -> None:
-    given = Arguments(rows=2, rollout=8, batch=16, horizon_ms=5.0, output=tmp_path)
+    given = make_arguments("maskable_ppo", rows=2, rollout=8, batch=16, horizon_ms=5.0, output=tmp_path)
     env = build_env(given, 0)
-    model = build_model(given, env)
+    model = maskable_ppo.build_model(given, env)
     model.learn(16)
     buffer = model.rollout_buffer  # type: ignore[attr-defined]
     assert (buffer.elapsed_ms > 0).all()
     last = model.policy.predict_values(torch.as_tensor(model._last_obs)).detach().numpy().ravel()
     starts = np.concatenate([buffer.episode_starts[1:], model._last_episode_starts[None]])
     values, rewards = buffer.values.reshape(2, 8).T, buffer.rewards
-    expected = advantages(rewards, values, discounts(buffer.elapsed_ms, 5.0), 1.0 - starts, last, given.gae_lambda)
+    expected = advantages(rewards, values, discounts(buffer.elapsed_ms, 5.0), 1.0 - starts, last, given.options.gae_lambda)
     assert expected.shape == (8, 2)
 
 
 # --- Networks in stable-baselines3 ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("algo", ["maskable_ppo", "ppo"])
-def test_the_slot_policy_starts_from_the_index_rule(algo: str, tmp_path: Path) -> None:
-    given = Arguments(algo=algo, rows=2, rollout=8, batch=16, output=tmp_path)
+@pytest.mark.parametrize("algorithm", [maskable_ppo, ppo])
+def test_the_slot_policy_starts_from_the_index_rule(algorithm: Any, tmp_path: Path) -> None:
+    given = make_arguments(algorithm.__name__.split(".")[-1], rows=2, rollout=8, batch=16, output=tmp_path)
     env = build_env(given, 0)
-    model = build_model(given, env)
+    model = algorithm.build_model(given, env)
     observations = env.reset()
     actions, _ = model.predict(observations, deterministic=True)
     assert (env.action_masks()[np.arange(2), actions]).all()
     network = slot_network(model)
     assert network is not None
-    np.testing.assert_allclose(network[1][:3], index_prior(opponent_of("INDEX")), rtol=1e-6)
+    np.testing.assert_allclose(network[1][:3], index_prior(index_rule("INDEX")), rtol=1e-6)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("algo", ["maskable_ppo", "ppo", "dqn"])
 def test_every_algorithm_trains_and_the_same_seed_gives_the_same_weights(algo: str, tmp_path: Path) -> None:
     def parameters(folder: Path) -> np.ndarray:
-        given = Arguments(algo=algo, rows=4, rollout=16, batch=64, steps=256, evaluations=2, output=folder, **SMALL)
+        rollout = {} if algo == "dqn" else {"rollout": 16}
+        given = make_arguments(algo, rows=4, batch=64, steps=256, evaluations=2, output=folder, **rollout, **SMALL)
         train(given)
         from stable_baselines3.common.save_util import load_from_zip_file
 
@@ -104,51 +113,51 @@ def test_every_algorithm_trains_and_the_same_seed_gives_the_same_weights(algo: s
 # --- CMA-ES -----------------------------------------------------------------------------------------------------------------------
 
 
-def test_emphasis_is_on_what_lags_behind() -> None:
-    weights = emphasis(np.array([0.0, 1.0, 2.0, 2.0, 5.0]))
+def test_the_smallest_improvement_has_the_largest_weight() -> None:
+    weights = objective_weights(np.array([0.0, 1.0, 2.0, 2.0, 5.0]))
     assert weights.sum() == pytest.approx(1.0)
     assert (np.diff(weights) <= 0).all()
     assert weights[0] > 0.8
 
 
 def test_a_search_starts_from_its_opponent_and_holds_back_what_would_cost_fairness() -> None:
-    opponent = opponent_of("INDEX")
+    opponent = index_rule("INDEX")
     config = EnvConfig(decision_every=8)
     search = Search.begin(Shape(1, 1), opponent, 0, 4)
-    mine = Rollouts(search.shape, config, "train").play(search.start, 300, 5)
+    mine = Rollouts(search.shape, config, "train").play(search.origin, 300, 5)
     theirs = play_policy(opponent, config, 300, 5, split="train")
     assert (mine.episodes["seed"] == theirs.episodes["seed"]).all()
-    gains = dict(zip(SCALES, improvements(five(mine), five(theirs)), strict=True))
+    gains = dict(zip(SCALES, improvements(headline_values(mine), headline_values(theirs)), strict=True))
     assert gains["fairness"] > 0
-    np.testing.assert_array_equal(search.start[:3], index_prior(opponent))
+    np.testing.assert_array_equal(search.origin[:3], index_prior(opponent))
 
 
 def test_a_search_goes_on_from_a_published_network_of_its_shape(tmp_path: Path) -> None:
-    search = Search.begin(Shape(1, 1), opponent_of("INDEX"), 0, 4)
-    other = search.start + 0.5
+    search = Search.begin(Shape(1, 1), index_rule("INDEX"), 0, 4)
+    other = search.origin + 0.5
     saved = load_weights(save_weights(tmp_path / "net", search.shape, other, {}))
     search.start_from(saved.shape, saved.flat)
-    np.testing.assert_allclose(search.weights(np.zeros(int((search.step > 0).sum()))), other, atol=1e-6)
+    np.testing.assert_allclose(search.weights_at(np.zeros(int((search.deviations > 0).sum()))), other, atol=1e-6)
     with pytest.raises(PolicyError, match="goes on from"):
         search.start_from(Shape(2, 2), Shape(2, 2).initial(np.zeros(3), 0))
 
 
-def test_aims_are_read_by_measure() -> None:
-    np.testing.assert_array_equal(parse_aims("antt=2,hp_tail=-0.5"), [2.0, 0.0, 0.0, 0.0, -0.5])
-    assert not parse_aims("").any()
+def test_margins_are_read_by_measure() -> None:
+    np.testing.assert_array_equal(parse_margins("antt=2,hp_tail=-0.5"), [2.0, 0.0, 0.0, 0.0, -0.5])
+    assert not parse_margins("").any()
 
 
 @pytest.mark.parametrize(("text", "message"), [("anttt=1", "Did you mean 'antt'"), ("antt", "a measure, '=' and a number")])
-def test_an_aim_that_cannot_be_read_is_named(text: str, message: str) -> None:
+def test_a_margin_that_cannot_be_read_is_named(text: str, message: str) -> None:
     with pytest.raises(PolicyError, match=message):
-        parse_aims(text)
+        parse_margins(text)
 
 
 def run_cma(folder: Path, steps: int, *, resume: bool = False) -> np.ndarray:
-    given = Arguments(algo="cma", steps=steps, population=4, episodes=16, evaluations=2, output=folder, resume=resume, **SMALL)
+    given = make_arguments("cma", steps=steps, population=4, episodes=16, evaluations=2, output=folder, resume=resume, **SMALL)
     policy = train(given)
     assert policy is not None
-    return pickle.loads((folder / "checkpoint").read_bytes()).center
+    return pickle.loads((folder / "checkpoint").read_bytes()).mean_weights
 
 
 def test_the_same_seed_gives_the_same_weights_interrupted_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,10 +225,83 @@ def test_ctrl_c_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "--resume" in capsys.readouterr().out
 
 
-def test_every_argument_is_an_option_with_a_word_of_help() -> None:
-    text = arguments_of.build_parser().format_help()
+def test_every_argument_is_an_option_with_a_sentence_of_help() -> None:
+    text = build_parser().format_help()
     assert "--decision-every" in text
-    assert arguments_of.parse(["--algo", "cma", "--window", "0.25"]).config.workload.window == 0.25
+    assert parse(["--algo", "cma", "--window", "0.25"]).selection_config.workload.window == 0.25
+    for registry in (ALGORITHMS, NETWORKS):
+        for entry in registry.values():
+            for field in [*option_fields(Arguments), *option_fields(entry.options)]:
+                assert re.match("[A-Z'].*[.]$", field.metadata["help"]), field.name
+
+
+def test_options_lie_with_their_algorithm_and_its_network() -> None:
+    given = parse(["--algo", "ppo", "--seed", "3", "--rows", "8", "--encoder", "5"])
+    assert (given.seed, given.options, given.network_options) == (3, ppo.Options(rows=8), slots.Options(encoder=5))
+    assert parse(["--algo", "ppo", "--network", "mlp"]).network_options == NoOptions()
+    assert parse(["--algo", "cma"]).network_options is None
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        (
+            ["--population", "4"],
+            "--population is an option of algorithm cma; this run has those of all runs, algorithm maskable_ppo",
+        ),
+        (["--algo", "cma", "--epochs=2"], "--epochs is an option of algorithm maskable_ppo, algorithm ppo"),
+        (["--network", "mlp", "--encoder", "4"], "--encoder is an option of network slots"),
+        (["--algo", "cma", "--populaton", "4"], "Did you mean '--population'"),
+        (["--algo", "cmaes"], "unknown algorithm 'cmaes'. Did you mean 'cma'"),
+        (["--network", "slot"], "unknown network 'slot'. Did you mean 'slots'"),
+        (["--import", "no_such_module"], "--import no_such_module: No module named"),
+    ],
+)
+def test_an_option_that_the_run_does_not_have_says_whose_it_is(
+    command: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(command) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_name_or_an_option_that_is_taken_is_refused() -> None:
+    @dataclass(frozen=True)
+    class Seeded:
+        seed: int = option(1, "A seed of its own.")
+
+    with pytest.raises(PolicyError, match="'cma' is registered already"):
+        register_algorithm("cma", lambda run, options: None)
+    with pytest.raises(PolicyError, match="every run has the option 'seed' already"):
+        register_algorithm("seeded", lambda run, options: None, Seeded)
+    assert "seeded" not in ALGORITHMS
+
+
+def test_a_network_of_your_own_is_trained_by_its_name(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    @dataclass(frozen=True)
+    class Units:
+        units: int = option(8, "Units of the hidden layer.")
+
+    def build(arguments: Arguments, *, masked: bool) -> tuple[str, dict[str, Any]]:
+        return "MlpPolicy", {"net_arch": [arguments.network_options.units]}
+
+    register_network("small", build, Units)
+    request.addfinalizer(lambda: NETWORKS.pop("small"))
+    command = ["--network", "small", "--units", "3", "--rows", "2", "--rollout", "8", "--batch", "16", "--output", str(tmp_path)]
+    given = parse(command)
+    model = maskable_ppo.build_model(given, build_env(given, 0))
+    assert model.policy.mlp_extractor.policy_net[0].out_features == 3
+    assert parse(given.command.split()[3:]).network_options == Units(units=3)
+
+
+def test_the_recorded_command_gives_the_same_arguments_again() -> None:
+    given = make_arguments("ppo", seed=7, margins="antt=2", network="mlp", entropy=0.1, resume=True, threads=3)
+    assert given.command == "python -m agents.train --algo ppo --seed 7 --margins antt=2 --network mlp --entropy 0.1"
+    assert parse(given.command.split()[3:]).recorded() == given.recorded()
+
+
+def test_the_command_of_a_published_card_still_parses() -> None:
+    command = LearnedPolicy.load(PRETRAINED / "LEARNED-CMA").card["command"].split()
+    assert parse(command[3:]).margins == "antt=1,sla_violation=1.5"
 
 
 @pytest.mark.parametrize("command", [["--algo", "cma", "--opponent", "NOBODY"], ["--algo", "cma", "--window", "-1"]])

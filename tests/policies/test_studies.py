@@ -13,7 +13,8 @@ from baselines.studies import contexts, crossovers, pairs, sweeps
 from baselines.studies.catalogue import STUDIES
 from baselines.studies.study import Player
 from prema_gym.config import MODEL_NAMES, EnvConfig, NPUConfig
-from prema_gym.hardware.program import ProgramLibrary, compile_model
+from prema_gym.hardware.library import ProgramLibrary
+from prema_gym.hardware.program import compile_model
 from prema_gym.workloads.models import MODELS
 from prema_gym.workloads.programs import compile_program
 

@@ -13,7 +13,7 @@ import torch
 from sb3_contrib.common.maskable.buffers import MaskableRolloutBuffer
 from stable_baselines3.common.buffers import RolloutBuffer
 
-from agents.learning.sb3_adapter import PremaVecEnv
+from agents.learning.sb3.adapter import PremaVecEnv
 
 
 def discounts(elapsed_ms: np.ndarray, horizon_ms: float | None) -> np.ndarray:

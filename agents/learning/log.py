@@ -1,0 +1,63 @@
+"""The log of a run: a line of JSON for each evaluation, TensorBoard files where torch is installed, and a line on the screen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from agents.learning.objective import by_measure
+from agents.learning.selection import Outcome
+from baselines.evaluation.measures import HEADLINES, MEASURES
+from prema_gym.errors import PolicyError
+
+LOG = "log.jsonl"
+TENSORBOARD = "tensorboard"
+
+
+class TrainingLog:
+    """Appends to the log in a run's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._writer: Any = None
+
+    def append(self, done: int, seconds: float, outcome: Outcome) -> None:
+        """Record an evaluation after ``done`` steps."""
+        groups = {name: by_measure(getattr(outcome, name)) for name in ("values", "over_opponent", "over_prema", "bounds")}
+        line = {"done": done, "seconds": round(seconds, 1), **groups, "score": outcome.score}
+        with (self.folder / LOG).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        writer = self._tensorboard()
+        if writer is None:
+            return
+        for group in ("values", "over_opponent", "over_prema"):
+            for name, value in groups[group].items():
+                writer.add_scalar(f"{group}/{name}", value, done)
+        writer.add_scalar("objective", outcome.score, done)
+        writer.flush()
+
+    def _tensorboard(self) -> Any:
+        if self._writer is None:
+            try:
+                from torch.utils.tensorboard import SummaryWriter
+            except ImportError:
+                return None
+            self._writer = SummaryWriter(str(self.folder / TENSORBOARD))
+        return self._writer
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """Return the evaluations in a run's folder, in order; raises :class:`PolicyError` where there is no log."""
+    path = folder / LOG
+    if not path.is_file():
+        raise PolicyError(f"{folder}: holds no {LOG}: is it the folder of a run of python -m agents.train?")
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def progress_line(progress: float, seconds_left: float, note: str, outcome: Outcome, best: bool) -> str:
+    """Return what is printed of an evaluation: each headline measure, (improvement over PREMA / over the opponent), the score."""
+    rows = zip(HEADLINES, outcome.values, outcome.over_prema, outcome.over_opponent, strict=True)
+    cells = [f"{MEASURES[name].label} {value:.4g} ({prema:+.1f}/{opponent:+.1f})" for name, value, prema, opponent in rows]
+    clock = f"{100 * progress:3.0f} % {note} ETA {int(seconds_left // 60)}:{int(seconds_left % 60):02}"
+    return f"{clock} | {'  '.join(cells)} | {outcome.score:+.2f}{' best' if best else ''}"

@@ -1,0 +1,235 @@
+"""Training by gradients: what the algorithms of stable-baselines3 share on the native vector environment.
+
+The environment and its adaptive reward, the callback that saves and evaluates between rollouts, checkpoints, and the training loop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sb3_contrib import MaskablePPO
+from stable_baselines3.common.base_class import BaseAlgorithm
+from stable_baselines3.common.callbacks import BaseCallback
+from stable_baselines3.common.logger import configure
+from stable_baselines3.common.save_util import load_from_zip_file
+from stable_baselines3.common.utils import set_random_seed
+
+from agents.learning.arguments import Arguments
+from agents.learning.log import TENSORBOARD
+from agents.learning.objective import DECAY, SCALES, headline_values, objective_weights
+from agents.learning.run import Run
+from agents.learning.sb3.adapter import PremaVecEnv
+from agents.learning.sb3.options import GradientOptions, OnPolicyOptions
+from agents.network.slotnet import Shape
+from agents.publishing.policies import LearnedPolicy
+from baselines.evaluation.measures import HEADLINES
+from baselines.policies.policy import Policy
+from prema_gym.envs.view import View
+from prema_gym.metrics import HP_EXCESS
+
+DOMINANCE = "dominance"
+"""Value of the option ``reward`` under which the reward's weights adapt."""
+REWARD_SIZE = 0.02
+"""Scale of rewards: episodes return about 1 in each improvement's unit."""
+_TERM = {"antt": "antt", "stp": "stp", "sla_violation": "sla", "fairness": "fairness_shaped", "hp_tail": "hp_excess"}
+REWARD_TERM = {name: _TERM[name] for name in HEADLINES}
+"""The reward term that stands for each measure; no sum over steps is a percentile, so ``hp_excess`` stands for ``hp_tail``."""
+TAIL_SCALE = 0.2
+"""Scale of ``hp_excess``, which moves about ten times as far as ``hp_tail``."""
+LEAST_WEIGHT = 0.02
+"""Smallest weight of an improvement, before weights are normalised."""
+_SEED_STRIDE = 1_000_003
+"""Seeds of one run's episodes lie this far apart from those of the next."""
+_UNLIMITED = 10**12
+"""Decisions asked of stable-baselines3 where the run ends by the clock."""
+BuildModel = Callable[[Arguments, PremaVecEnv], BaseAlgorithm]
+
+# --- Reward ---------------------------------------------------------------------------------------------------------------------
+
+
+class AdaptiveReward:
+    """Weights of the reward's terms that follow the gradient of the objective: most for the measure that is furthest behind."""
+
+    def __init__(self, run: Run, env: PremaVecEnv) -> None:
+        self.run = run
+        self.env = env
+        self.gains = np.array(run.state.get("gains", run.margins))
+        """(H,) running mean of the lower bounds of the improvements on the episodes of selection."""
+        played = run.selection.played_by(run.arguments.opponent)
+        excess = max(float(played.metrics[:, HP_EXCESS].mean()), 1e-3)
+        scales = np.array(list(SCALES.values())) * headline_values(played)
+        scales[HEADLINES.index("hp_tail")] = TAIL_SCALE * excess
+        self._per_weight = REWARD_SIZE / scales
+        self._apply()
+
+    @property
+    def weights(self) -> np.ndarray:
+        """(H,) weights of the improvements, largest for what is furthest below its margin; they sum to 1."""
+        weights = np.maximum(objective_weights(self.gains - self.run.margins), LEAST_WEIGHT)
+        return weights / weights.sum()
+
+    def update(self, gains: np.ndarray) -> None:
+        """Take account of the (H,) lower bounds of the latest evaluation."""
+        self.gains = DECAY * self.gains + (1 - DECAY) * gains
+        self.run.state["gains"] = self.gains.tolist()
+        self._apply()
+
+    def _apply(self) -> None:
+        """Hand the present weights to the environment, unless the reward is a fixed term."""
+        if self.run.arguments.options.reward == DOMINANCE:
+            weights = dict(zip(REWARD_TERM.values(), (self.weights * self._per_weight).tolist(), strict=True))
+            self.env.set_reward_weights(weights)
+
+
+def build_env(arguments: Arguments, done: int) -> PremaVecEnv:
+    """Return the training environment; after ``done`` decisions it continues with other episodes than it began with."""
+    config, options = arguments.training_config, arguments.options
+    env = PremaVecEnv(
+        options.rows,
+        split="train",
+        workload=config.workload,
+        mechanisms=config.mechanisms,
+        decision_every=config.decision_every,
+        reward="weighted_antt" if options.reward == DOMINANCE else options.reward,
+    )
+    env.seed(_seed(arguments, done))
+    return env
+
+
+def _seed(arguments: Arguments, done: int) -> int:
+    return arguments.seed * _SEED_STRIDE + done
+
+
+# --- Settings of stable-baselines3 ------------------------------------------------------------------------------------------------
+
+
+def common_settings(arguments: Arguments) -> dict[str, Any]:
+    """Return the constructor's arguments that all algorithms share; discounts are by time or not at all."""
+    options: GradientOptions = arguments.options
+    return {"seed": arguments.seed, "device": "cpu", "learning_rate": options.learning_rate, "gamma": 1.0}
+
+
+def on_policy_settings(arguments: Arguments, env: PremaVecEnv) -> dict[str, Any]:
+    """Return the constructor's arguments that PPO has with masks and without."""
+    options: OnPolicyOptions = arguments.options
+    return {
+        "n_steps": options.rollout,
+        "batch_size": options.batch,
+        "n_epochs": options.epochs,
+        "gae_lambda": options.gae_lambda,
+        "ent_coef": options.entropy,
+        "target_kl": options.target_kl,
+        "rollout_buffer_kwargs": {"env": env, "horizon_ms": options.horizon_ms},
+        **common_settings(arguments),
+    }
+
+
+# --- Policies -------------------------------------------------------------------------------------------------------------------
+
+
+class ModelPolicy:
+    """A model of stable-baselines3 behind the interface of all policies: for networks that have no compiled form."""
+
+    clairvoyant = False
+
+    def __init__(self, model: BaseAlgorithm, name: str) -> None:
+        self.name = name
+        self._model = model
+
+    def act(self, view: View, truth: np.ndarray | None = None) -> np.ndarray:
+        """Return (N,) int64 actions."""
+        masks: dict[str, Any] = {"action_masks": view.mask.astype(np.bool_)} if isinstance(self._model, MaskablePPO) else {}
+        actions, _ = self._model.predict(view.observation, deterministic=True, **masks)
+        return np.asarray(actions, np.int64)
+
+
+def slot_network(model: BaseAlgorithm) -> tuple[Shape, np.ndarray] | None:
+    """Return (shape, flat weights) of a model whose actor is a slot network, else None."""
+    extractor = getattr(model.policy, "mlp_extractor", None)
+    actor = getattr(extractor, "actor", None)
+    return None if actor is None else (actor.shape, actor.flat())
+
+
+def policy_of(model: BaseAlgorithm) -> Policy:
+    """Return the policy that plays the model's largest logits, in compiled code where the network has such a form."""
+    network = slot_network(model)
+    return ModelPolicy(model, "learner") if network is None else LearnedPolicy("learner", *network)
+
+
+# --- Training -------------------------------------------------------------------------------------------------------------------
+
+
+class EvaluationCallback(BaseCallback):
+    """Between rollouts: write a checkpoint, evaluate, adapt the reward; stop when the run is finished."""
+
+    def __init__(self, run: Run, reward: AdaptiveReward) -> None:
+        super().__init__()
+        self.run = run
+        self.reward = reward
+        self._steps, self._time = 0, time.monotonic()
+        """Decisions and clock at the last evaluation."""
+
+    def _on_rollout_start(self) -> None:
+        """Called before each rollout, that is, after each update."""
+        if self.num_timesteps == self._steps == 0 and self.run.state["evaluated"] > 0:
+            return
+        self.save()
+        if self.run.evaluation_due:
+            self.evaluate()
+
+    def _on_step(self) -> bool:
+        return not self.run.finished
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        model = self.model
+        self.run.checkpoint(self.num_timesteps, lambda path: save_model(model, path))
+
+    def evaluate(self) -> None:
+        """Evaluate the present policy and adapt the reward's weights."""
+        rate = (self.num_timesteps - self._steps) / max(time.monotonic() - self._time, 1e-9)
+        note = f"{self.num_timesteps:,} decisions, {rate:,.0f}/s"
+        self.reward.update(self.run.evaluate(policy_of(self.model), note))
+        self._steps, self._time = self.num_timesteps, time.monotonic()
+
+
+def save_model(model: BaseAlgorithm, path: Path) -> None:
+    """Write a checkpoint: the model with its optimizer, as stable-baselines3 does (load only your own: it runs code)."""
+    with path.open("wb") as file:
+        model.save(file)
+
+
+def _resume(model: BaseAlgorithm, run: Run, checkpoint: Path) -> None:
+    """Give a fresh model the parameters of the run's last checkpoint."""
+    with checkpoint.open("rb") as file:
+        _, parameters, _ = load_from_zip_file(file, device="cpu")
+    model.set_parameters(parameters, exact_match=True, device="cpu")
+    model.num_timesteps = run.done
+    set_random_seed(_seed(run.arguments, run.done))
+
+
+def train_model(run: Run, build_model: BuildModel) -> None:
+    """Train the model that ``build_model(arguments, env)`` returns until the run is finished; evaluate it on the way."""
+    torch.set_num_threads(1)
+    env = build_env(run.arguments, run.done)
+    model = build_model(run.arguments, env)
+    checkpoint = run.last_checkpoint
+    if checkpoint is not None:
+        _resume(model, run, checkpoint)
+    model.set_logger(configure(str(run.folder / TENSORBOARD), ["tensorboard"]))
+    callback = EvaluationCallback(run, AdaptiveReward(run, env))
+    steps = run.arguments.steps
+    remaining = _UNLIMITED if steps is None else max(steps - run.done, 0)
+    run.start_clock()
+    try:
+        if remaining:
+            model.learn(remaining, callback=callback, reset_num_timesteps=checkpoint is None, progress_bar=False)
+    finally:
+        callback.save()
+    if run.evaluation_due:
+        callback.evaluate()
