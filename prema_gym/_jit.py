@@ -12,7 +12,7 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -191,14 +191,14 @@ class JitEntry:
     Two functions of one signature are then interchangeable: what calls them is compiled once, whichever it is given.
     """
 
-    def __init__(self, function: Compiled, signature: Any, sources: Iterable[Path] = ()) -> None:
+    def __init__(self, function: Compiled, signature: Any, sources: Sequence[Path] | None = ()) -> None:
         """Take a function of scalars; ``sources`` are the files it depends on besides its own module's.
 
-        One that doesn't exist, as a notebook's cell, leaves the function out of the cache.
+        None, or a file that doesn't exist, as a notebook's cell, leaves the function out of the cache.
         """
         self._function, self._signature = function, signature
         self._cache: _Cache | None = None
-        if not numba.config.DISABLE_JIT and all(path.is_file() for path in sources):
+        if not numba.config.DISABLE_JIT and sources is not None and all(path.is_file() for path in sources):
             function.sources = tuple(sources)  # type: ignore[attr-defined]
             self._cache = _Cache(function)  # hashes the files now: they may change before the first use
 
