@@ -291,7 +291,7 @@ class EnvConfig(Config):
     """Mechanisms that the mask offers for evicting a running task."""
     slots: int | None = None
     """T: rows of the context table; None means ``num_tasks``, and it is never fewer."""
-    decision_every: int | None = 1
+    decision_every: int | None = None
     """Quanta between decisions asked by the quantum; None asks on arrivals and completions only."""
     quantum_cycles: int = 175_000
     """0.25 ms at 700 MHz (paper, section VI)."""

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 
 from baselines import evaluate
-from prema_gym.envs.actions import encode
+from prema_gym.envs.actions import KEEP_ACTION
 from prema_gym.envs.observation import SLOT_FEATURES, F
 from prema_gym.envs.view import View
-from prema_gym.types import CHECKPOINT
 
 INITIAL_SPREAD, LEAST_SPREAD = 1.0, 0.05
 """Standard deviations of the weights that are tried: at first, and always at least."""
@@ -32,8 +31,7 @@ class LinearScore:
         slots = view.config.num_slots
         features = view.observation[:, : slots * F].reshape(view.rows, slots, F)
         best = np.where(view.present, features @ self.weights, -np.inf).argmax(axis=1)
-        dispatch = np.array([encode(slot, CHECKPOINT) for slot in best.tolist()])
-        return np.where(best == view.npu["running_slot"], 0, dispatch)
+        return np.where(best == view.npu["running_slot"], KEEP_ACTION, view.give(best))
 
     def to_dict(self) -> dict[str, float]:
         """Return the weights by feature, largest size first."""

@@ -7,8 +7,8 @@ import numpy as np
 from agents.network.slotnet import Shape, choose, scratch_size
 from baselines.policies.compiled import Chooser, policy_entry
 from prema_gym._jit import jit_borrowing
-from prema_gym.config import EnvConfig
-from prema_gym.envs.actions import fill_mask, num_actions
+from prema_gym.config import EnvConfig, mechanism_bits
+from prema_gym.envs.actions import count_actions, fill_mask
 from prema_gym.envs.observation import observation_size, observe
 from prema_gym.sim.borrow import borrowed
 
@@ -40,17 +40,18 @@ _ENTRY = policy_entry("network", _choose, _PARAMS)
 
 def network_chooser(shape: Shape, flat: np.ndarray, config: EnvConfig) -> Chooser:
     """Return the network with the (size,) ``flat`` weights as a compiled policy for one thread."""
-    slots = config.num_slots
+    slots, bits = config.num_slots, mechanism_bits(config.mechanisms)
+    actions = int(count_actions(slots, bits))
     sizes = {
         "observation": observation_size(slots),
-        "mask": num_actions(slots),
+        "mask": actions,
         "scratch": scratch_size(shape, slots),
-        "logits": num_actions(slots),
+        "logits": actions,
     }
     arrays = {name: np.zeros(size, _ARRAYS[name]) for name, size in sizes.items()}
     arrays["weights"] = np.ascontiguousarray(flat, np.float64)
     params = np.zeros(1, _PARAMS)
-    params["sizes"] = shape.sizes
+    params["sizes"] = shape.sizes(bits)
     for name, array in arrays.items():
         params[name], params[f"{name}_size"] = array.ctypes.data, array.size
     return Chooser(_ENTRY, params, holds=tuple(arrays.values()))

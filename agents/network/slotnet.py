@@ -30,7 +30,7 @@ from functools import cached_property
 import numpy as np
 
 from prema_gym._jit import jit_borrowing, jit_nogil
-from prema_gym.envs.actions import NUM_MECHANISMS
+from prema_gym.envs.actions import KEEP_ACTION, NUM_MECHANISMS
 from prema_gym.envs.observation import GLOBAL_FEATURES, LOG_SCALE, SLOT_FEATURES, F, G
 
 ADVANTAGE_SCALE = 4.0
@@ -98,10 +98,9 @@ class Shape:
         """Number of weights."""
         return sum(int(np.prod(shape)) for shape in self.tensors.values())
 
-    @property
-    def sizes(self) -> np.ndarray:
-        """(3,) int64 for compiled code: E, H, M."""
-        return np.array([self.encoder, self.decoder, self.mechanisms], np.int64)
+    def sizes(self, mechanisms: int) -> np.ndarray:
+        """(4,) int64 for compiled code: E, H, M, and the bits of the ``mechanisms`` that the environment allows."""
+        return np.array([self.encoder, self.decoder, self.mechanisms, mechanisms], np.int64)
 
     def pack(self, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
         """Return the (size,) float64 flat weights."""
@@ -323,18 +322,25 @@ def slot_logits(observation, count, sizes, weights, scratch):
 @jit_borrowing
 def fill_logits(observation, mask, sizes, weights, scratch, out):
     """Fill ``out`` (A,) with the logits of legal actions, -inf where one is closed or the network lacks its column."""
-    count = (mask.shape[0] - 1) // NUM_MECHANISMS
-    m = sizes[2]
+    count = (observation.shape[0] - G) // F
+    columns = (mask.shape[0] - 1) // count
+    m, busy = sizes[2], mask[KEEP_ACTION] > 0
     at = slot_logits(observation, count, sizes, weights, scratch)
     out[:] = -np.inf
-    if mask[0]:
-        out[0] = 0.0
+    if busy:
+        out[KEEP_ACTION] = 0.0
     for i in range(count):
-        if mask[0] and observation[i * F + RUNNING] > 0.0:
-            out[0] = scratch[at + i * m] + weights[_KEEP]
-        for c in range(m):
-            if mask[1 + NUM_MECHANISMS * i + c]:
-                out[1 + NUM_MECHANISMS * i + c] = scratch[at + i * m + c]
+        first = 1 + columns * i
+        if busy and observation[i * F + RUNNING] > 0.0:
+            out[KEEP_ACTION] = scratch[at + i * m] + weights[_KEEP]
+        if not busy and mask[first]:
+            out[first] = scratch[at + i * m]
+        column = 0
+        for mechanism in range(NUM_MECHANISMS):
+            if (sizes[3] >> mechanism) & 1:
+                if busy and mechanism < m and mask[first + column]:
+                    out[first + column] = scratch[at + i * m + mechanism]
+                column += 1
 
 
 @jit_borrowing

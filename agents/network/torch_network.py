@@ -26,7 +26,6 @@ from agents.network.slotnet import (
     TIE,
     Shape,
 )
-from prema_gym.envs.actions import NUM_MECHANISMS
 from prema_gym.envs.observation import LOG_SCALE, F, G
 
 CLOSED = -1e8
@@ -106,7 +105,7 @@ class SlotNetwork(nn.Module):
         return bent + hidden @ weight("head.weight").T + weight("head.bias")
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
-        """Return (B, A) logits; CLOSED where the observation tells that an action is illegal, or there is no column for it."""
+        """Return (B, A) logits; CLOSED where the observation tells that an action is illegal."""
         slots, common = split_observation(observations)
         logits = self.slot_logits(slots, common)
         running = slots[..., RUNNING : RUNNING + 1]
@@ -118,8 +117,7 @@ class SlotNetwork(nn.Module):
         if self.shape.mechanisms > 1:
             evicting = torch.where(busy.unsqueeze(1) > 0, columns[..., 1:], torch.full_like(columns[..., 1:], CLOSED))
             columns = torch.cat([columns[..., :1], evicting], dim=-1)
-        missing = torch.full((*columns.shape[:2], NUM_MECHANISMS - self.shape.mechanisms), CLOSED, device=logits.device)
-        return torch.cat([keep, torch.cat([columns, missing], dim=-1).flatten(1)], dim=1)
+        return torch.cat([keep, columns.flatten(1)], dim=1)
 
 
 class SlotCritic(nn.Module):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -14,11 +14,14 @@ from agents.network.chooser import network_chooser
 from agents.network.slotnet import Shape, choose_rows, scratch_size
 from agents.publishing.weights import SUFFIX, load_weights
 from baselines.policies.compiled import Chooser
+from baselines.policies.needs import StatesNeeds
 from baselines.policies.policy import Policy
 from baselines.policies.registry import make_policy
-from prema_gym.config import EnvConfig
-from prema_gym.envs.actions import num_actions
+from prema_gym.config import MECHANISMS, EnvConfig, mechanism_bits
+from prema_gym.envs.actions import count_actions
+from prema_gym.envs.observation import F, G
 from prema_gym.envs.view import View, read_only
+from prema_gym.errors import PolicyError
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
 """The folder of published weights; a file's stem is its policy's name."""
@@ -27,7 +30,7 @@ FRONT = PRETRAINED / "front"
 
 
 @dataclass(frozen=True)
-class LearnedPolicy:
+class LearnedPolicy(StatesNeeds):
     """A network that plays its largest legal logit."""
 
     name: str
@@ -51,20 +54,41 @@ class LearnedPolicy:
 
     def act(self, view: View, truth: np.ndarray | None = None) -> np.ndarray:
         """Return (N,) int64 actions."""
-        actions, _ = self.evaluate(view.observation, view.mask)
+        self.warn_if_asked_less(view.config)
+        actions, _ = self.evaluate(view.observation, view.mask, view.config.mechanisms)
         return actions
 
     def chooser(self, config: EnvConfig) -> Chooser:
         """Return the network in compiled code, for one thread (see :class:`baselines.policies.compiled.Compiled`)."""
         return network_chooser(self.shape, self.flat, config)
 
-    def evaluate(self, observations: np.ndarray, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return (N,) int64 actions and (N, A) float64 logits for (N, D) float32 observations and (N, A) int8 masks."""
-        slots = (masks.shape[1] - num_actions(0)) // (num_actions(1) - num_actions(0))
+    @property
+    def asked_every(self) -> int | None:  # type: ignore[override]  # read from the card
+        """Quanta between its decisions: what its card says, else every quantum, as its choice on "valid" was made."""
+        return self.card.get("asked_every", 1)
+
+    @property
+    def mechanisms(self) -> tuple[str, ...]:  # type: ignore[override]
+        """The preemption mechanisms that it knows."""
+        return MECHANISMS[: self.shape.mechanisms]
+
+    def evaluate(
+        self, observations: np.ndarray, masks: np.ndarray, mechanisms: Sequence[str] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return (N,) int64 actions and (N, A) float64 logits for (N, D) float32 observations and (N, A) int8 masks.
+
+        ``mechanisms`` are those that the environment allows, by default those that the network knows; raises
+        :class:`prema_gym.errors.PolicyError` where the masks have another number of actions than follows from them.
+        """
+        allowed = self.mechanisms if mechanisms is None else tuple(mechanisms)
+        bits, slots = mechanism_bits(allowed), (observations.shape[1] - G) // F
+        expected = int(count_actions(slots, bits))
+        if masks.shape[1] != expected:
+            raise PolicyError(f"masks of {masks.shape[1]} actions: {slots} slots and mechanisms {list(allowed)} have {expected}.")
         actions, logits = np.empty(len(masks), np.int64), np.empty(masks.shape)
         scratch = np.empty(scratch_size(self.shape, slots))
         # As a view's arrays are: read-only or not, numba compiles for one kind.
-        choose_rows(read_only(observations), read_only(masks), self.shape.sizes, self.flat, scratch, logits, actions)
+        choose_rows(read_only(observations), read_only(masks), self.shape.sizes(bits), self.flat, scratch, logits, actions)
         return actions, logits
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from baselines.policies.policy import Policy
 from baselines.policies.registry import make_policy
+from prema_gym.config import mechanism_bits
 from prema_gym.envs.actions import decode, replacement
 from prema_gym.envs.prema_env import PremaEnv
 from prema_gym.envs.view import View
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 
 def _chosen(view: View, action: int) -> dict[str, Any]:
     """Return what row 0 knows of the task that ``action``, or what replaces it, lets run."""
-    legal = action if view.mask[0, action] else replacement(view.npu[0], view.table[0])
-    slot, _ = decode(legal)
+    bits = mechanism_bits(view.config.mechanisms)
+    legal = action if view.mask[0, action] else replacement(view.npu[0], view.table[0], bits)
+    slot, _ = decode(legal, bits)
     running = int(view.npu["running_slot"][0])
     task = running if slot == KEEP else slot
     entry, ms = view.table[0, task], view.config.npu.ms

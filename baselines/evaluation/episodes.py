@@ -120,7 +120,7 @@ def _play_chunk(words, entry, asked, truth, split, seed, first, last, episodes, 
                 _true_totals(row, truth)
             action = ask(entry, asked, 0)
             if not is_legal(row.status, row.slots, tables.rules[0].mechanisms, action):
-                action = replacement(row.status, row.slots)
+                action = replacement(row.status, row.slots, tables.rules[0].mechanisms)
                 illegal += 1
             carry_out(row, tables, action)
         record_episode(row, episodes[k], tasks[k])

@@ -10,6 +10,7 @@ from baselines.evaluation.bounds import check_against_bounds
 from baselines.evaluation.episodes import Played, play_policy
 from baselines.evaluation.measures import EPISODE_MEASURES
 from baselines.evaluation.results import BOUNDS, Results
+from baselines.policies.needs import config_for
 from baselines.policies.policy import Policy
 from baselines.policies.registry import make_policy
 from prema_gym.config import EnvConfig
@@ -56,7 +57,9 @@ def evaluate(
     episodes, seed, split: which episodes; "eval" is for figures that are reported, "valid" for choosing between policies.
     threads: of compiled policies; None uses every core.
     progress: called as ``progress(policy name, episodes just finished)``.
-    arguments: the environment's (``npu``, ``workload``, ``mechanisms``, ...), as ``gym.make("Prema-v0")`` takes them.
+    arguments: the environment's (``npu``, ``workload``, ``mechanisms``, ...), as ``gym.make("Prema-v0")`` takes them. Where
+        ``decision_every`` or ``mechanisms`` is left out, every policy is asked as often as it needs and plays the mechanisms that
+        it states (see :mod:`baselines.policies.needs`); a value given here holds for all.
 
     """
     made = _policies(policies)
@@ -66,15 +69,22 @@ def evaluate(
     workers = _whole("threads", threads, 1) if threads is not None else os.cpu_count() or 1
     config = EnvConfig.coerce(arguments)
     played: dict[str, Played] = {}
+    configs: dict[str, EnvConfig] = {}
     for policy in made:
 
         def report(count: int, name: str = policy.name) -> None:
             if progress is not None:
                 progress(name, count)
 
-        played[policy.name] = play_policy(policy, config, episodes, seed, split=split, threads=workers, progress=report)
+        configs[policy.name] = config_for(policy, config, arguments)
+        played[policy.name] = play_policy(
+            policy, configs[policy.name], episodes, seed, split=split, threads=workers, progress=report
+        )  # fmt: skip
     clairvoyant = tuple(policy.name for policy in made if policy.clairvoyant)
-    results = Results(config=config, episodes=episodes, seed=seed, split=split, played=played, clairvoyant=clairvoyant)
+    asked = {name: own.decision_every for name, own in configs.items()}
+    results = Results(
+        config=config, episodes=episodes, seed=seed, split=split, played=played, clairvoyant=clairvoyant, asked_every=asked
+    )
     columns = [EPISODE_MEASURES.index(measure) for measure in BOUNDS]
     for name, values in results.values.items():
         check_against_bounds(name, BOUNDS, values[:, columns], results.bounds)

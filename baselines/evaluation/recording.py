@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from baselines.policies.needs import env_arguments
 from baselines.policies.policy import Policy
 from baselines.policies.registry import make_policy
 from prema_gym.rendering import Recording
@@ -13,6 +14,8 @@ from prema_gym.rendering import record as record_policy
 def record(policy: str | Policy, **arguments: Any) -> Recording:
     """Play one episode under ``policy``, a name of ``POLICIES`` or an object, and return its recording.
 
-    The arguments are those of :func:`prema_gym.rendering.record`: ``seed``, ``trace``, and the environment's.
+    The arguments are those of :func:`prema_gym.rendering.record`: ``seed``, ``trace``, and the environment's. Where they leave out
+    ``decision_every`` and ``mechanisms``, the policy is asked as often as it needs and plays the mechanisms that it states.
     """
-    return record_policy(make_policy(policy) if isinstance(policy, str) else policy, **arguments)
+    made = make_policy(policy) if isinstance(policy, str) else policy
+    return record_policy(made, **{**env_arguments(made), **arguments})

@@ -9,18 +9,17 @@ import numpy as np
 from baselines.policies.compiled import Chooser, CompiledPolicy, policy_entry
 from prema_gym._jit import jit_borrowing
 from prema_gym.config import EnvConfig
-from prema_gym.envs.actions import encode, is_legal
+from prema_gym.envs.actions import KEEP_ACTION, count_actions, is_legal
 from prema_gym.workloads.seeding import mix64
 
 _PARAMS = np.dtype([("seed", np.uint64)])
-_KEEP_ACTION = 0
 
 
 @jit_borrowing
 def _any_legal(seen, params):
     """Return a legal action drawn uniformly, from a hash of the seed, the clock and the table."""
     legal = 0
-    actions = encode(seen.table.shape[0], 0)  # one past the last slot's last
+    actions = count_actions(seen.table.shape[0], seen.rules.mechanisms)
     word = mix64(params.seed ^ np.uint64(seen.npu.clock_cycles))
     for i in range(seen.table.shape[0]):
         word = mix64(word ^ np.uint64(seen.table[i].arrival_cycles))
@@ -32,7 +31,7 @@ def _any_legal(seen, params):
             if wanted == 0:
                 return action
             wanted -= 1
-    return _KEEP_ACTION
+    return KEEP_ACTION
 
 
 _ENTRY = policy_entry("RANDOM", _any_legal, _PARAMS)

@@ -21,6 +21,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from baselines.policies.needs import StatesNeeds
 from baselines.policies.policy import Policy
 from prema_gym._jit import JitEntry, jit_borrowing, jit_inline
 from prema_gym.config import EnvConfig
@@ -192,10 +193,9 @@ def act_compiled(chooser: Chooser, view: View, truth: np.ndarray | None = None) 
     return out
 
 
-class CompiledPolicy:
+class CompiledPolicy(StatesNeeds):
     """Base of compiled policies: :meth:`act` asks the same compiled function. Subclasses have a ``name`` and :meth:`chooser`."""
 
-    name: str
     clairvoyant: bool = False
 
     def chooser(self, config: EnvConfig) -> Chooser:
@@ -206,4 +206,5 @@ class CompiledPolicy:
         """Return (N,) int64 actions."""
         if self.clairvoyant and truth is None:
             raise PolicyError(f"{self.name} knows true times: baselines.evaluate hands them over; act() alone cannot.")
+        self.warn_if_asked_less(view.config)
         return act_compiled(self.chooser(view.config), view, truth if self.clairvoyant else None)

@@ -11,10 +11,9 @@ from baselines.policies.compiled import Chooser, CompiledPolicy, call, seen_at, 
 from baselines.policies.rules.registry import SELECTION_RULES, SWITCHING_RULES
 from baselines.policies.rules.rule import SelectionRule, SwitchingRule, parameters_of
 from prema_gym.config import EnvConfig
-from prema_gym.envs.actions import encode, is_legal
+from prema_gym.envs.actions import KEEP_ACTION, dispatch, is_legal
 from prema_gym.errors import PolicyError, unknown_name
 from prema_gym.sim.borrow import borrowed
-from prema_gym.types import CHECKPOINT
 
 _PARAMS = np.dtype(
     [
@@ -27,7 +26,6 @@ _PARAMS = np.dtype(
     align=True,
 )
 _params = borrowed(_PARAMS, 1)
-_KEEP_ACTION = 0
 
 
 def _by_two_rules(npu, table, slots, rules, truth, params, slot):
@@ -35,14 +33,14 @@ def _by_two_rules(npu, table, slots, rules, truth, params, slot):
     seen, given = seen_at(npu, table, slots, rules, truth), _params(params, (1,))[0]
     running = seen.npu.running_slot
     if running >= 0 and (not given.evicts or seen.npu.ready == 0):
-        return _KEEP_ACTION
+        return KEEP_ACTION
     chosen = call(given.select, npu, table, slots, rules, truth, given.selection_params, 0)
     if running < 0:
-        return encode(chosen, CHECKPOINT) if chosen >= 0 else _KEEP_ACTION
+        return dispatch(chosen, seen.rules.mechanisms) if chosen >= 0 else KEEP_ACTION
     if chosen == running:
-        return _KEEP_ACTION
+        return KEEP_ACTION
     action = call(given.switch, npu, table, slots, rules, truth, given.switching_params, chosen)
-    return action if is_legal(seen.npu, seen.table, seen.rules.mechanisms, action) else _KEEP_ACTION
+    return action if is_legal(seen.npu, seen.table, seen.rules.mechanisms, action) else KEEP_ACTION
 
 
 _ENTRY = specialised(_by_two_rules, "heuristic", ())

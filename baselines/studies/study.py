@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from baselines.evaluation.episodes import Played, play_policy
 from baselines.evaluation.measures import PAPER_FACTORS
 from baselines.evaluation.results import REFERENCE, Results
+from baselines.policies.needs import config_for
 from baselines.policies.registry import make_policy
 from prema_gym.config import EnvConfig
 from prema_gym.sim.simulator import Simulator
@@ -52,7 +53,11 @@ class Player:
     @staticmethod
     def keys(points: Iterable[Point]) -> set[tuple[str, str, str]]:
         """Return what has to be played for ``points``: (configuration, split, policy)."""
-        return {(repr(point.config), point.split, policy) for point in points for policy in point.policies}
+        return {
+            (repr(config_for(make_policy(name), point.config, point.arguments)), point.split, name)
+            for point in points
+            for name in point.policies
+        }
 
     def results(self, point: Point) -> Results:
         """Return the results of ``point``."""
@@ -63,12 +68,14 @@ class Player:
         return Results(config, self.episodes, self.seed, point.split, played, clairvoyant)
 
     def _play(self, name: str, config: EnvConfig, point: Point) -> Played:
+        policy = make_policy(name)
+        config = config_for(policy, config, point.arguments)
         key = (repr(config), point.split, name)
         if key not in self._played:
             self.report(f"compiling programs for {point.label}", 0)
             Simulator(config)
             self._played[key] = play_policy(
-                make_policy(name), config, self.episodes, self.seed, split=point.split, threads=self.threads,
+                policy, config, self.episodes, self.seed, split=point.split, threads=self.threads,
                 progress=lambda count: self.report(f"{name}, {point.label}", count),
             )  # fmt: skip
         return self._played[key]

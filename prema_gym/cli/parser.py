@@ -89,10 +89,10 @@ def add_episode(parser: argparse.ArgumentParser) -> None:
         help=f"networks: {', '.join(MODEL_NAMES)} (default all)",
     )
     add("--batches", nargs="+", type=int, default=list(_DEFAULTS.batches), metavar="B", help="batch sizes (default 1 4 16)")
-    add("--mechanisms", nargs="+", default=list(MECHANISMS), metavar="NAME",
-        help=f"ways to evict that are allowed: {', '.join(MECHANISMS)} (default all)")  # fmt: skip
-    add("--decision-every", type=int, default=1, metavar="Q",
-        help="quanta between decisions (default 1; 0: arrivals and completions only)")  # fmt: skip
+    add("--mechanisms", nargs="+", default=None, metavar="NAME",
+        help=f"ways to evict that are allowed: {', '.join(MECHANISMS)} (default: those that each policy plays)")  # fmt: skip
+    add("--decision-every", type=int, default=None, metavar="Q",
+        help="quanta between decisions (default: as each policy needs; 0: arrivals and completions only)")  # fmt: skip
 
 
 def add_printing(parser: argparse.ArgumentParser) -> None:
@@ -109,8 +109,17 @@ def env_arguments(options: argparse.Namespace) -> dict[str, Any]:
         "models": tuple(options.models),
         "batches": tuple(options.batches),
     }
-    every = None if options.decision_every == 0 else options.decision_every
-    return {"npu": options.npu, "workload": workload, "mechanisms": tuple(options.mechanisms), "decision_every": every}
+    return {"npu": options.npu, "workload": workload, **asked_for(options)}
+
+
+def asked_for(options: argparse.Namespace) -> dict[str, Any]:
+    """Return ``mechanisms`` and ``decision_every`` where the command line names them: what is left out is each policy's to say."""
+    chosen: dict[str, Any] = {}
+    if options.mechanisms is not None:
+        chosen["mechanisms"] = tuple(options.mechanisms)
+    if options.decision_every is not None:
+        chosen["decision_every"] = options.decision_every or None
+    return chosen
 
 
 def plain(value: Any) -> Any:

@@ -1,4 +1,9 @@
-"""Actions: 0 keeps; 1 + 3 * slot + mechanism gives the NPU to a slot. The mask says which are legal."""
+"""Actions: 0 keeps; 1 + M * slot + column gives the NPU to a slot by one of the environment's M mechanisms.
+
+A column is a mechanism that the environment allows, in the order CHECKPOINT, KILL, DRAIN: with ``mechanisms=["CHECKPOINT"]`` there is
+one column, and with the default there are three. Throughout, ``mechanisms`` has bit m set where mechanism m is allowed.
+On an idle NPU a slot's first column dispatches it, and the others are illegal. The mask says which actions are legal.
+"""
 
 from __future__ import annotations
 
@@ -6,73 +11,92 @@ from prema_gym._jit import jit_borrowing
 from prema_gym.types import CHECKPOINT, KEEP, READY
 
 NUM_MECHANISMS = 3
+KEEP_ACTION = 0
+NO_ACTION = -1
+"""What :func:`encode` returns for a mechanism that the environment doesn't allow; never legal."""
 
 
-def num_actions(slots: int) -> int:
+@jit_borrowing
+def count_columns(mechanisms):
+    """Return M, the number of allowed mechanisms."""
+    count = 0
+    for mechanism in range(NUM_MECHANISMS):
+        count += (mechanisms >> mechanism) & 1
+    return count
+
+
+@jit_borrowing
+def count_actions(slots, mechanisms):
     """Return A for T slots."""
-    return 1 + NUM_MECHANISMS * slots
-
-
-count_actions = jit_borrowing(num_actions)
-"""The same, compiled."""
+    return 1 + count_columns(mechanisms) * slots
 
 
 @jit_borrowing
-def encode(slot, mechanism):
-    """Return the action that gives the NPU to ``slot`` by ``mechanism``."""
-    return 1 + NUM_MECHANISMS * slot + mechanism
+def dispatch(slot, mechanisms):
+    """Return the action that gives an idle NPU to ``slot``: its first column."""
+    return 1 + count_columns(mechanisms) * slot
 
 
 @jit_borrowing
-def decode(action):
-    """Return (slot, mechanism) of ``action``; slot is KEEP for action 0."""
-    if action == 0:
+def encode(slot, mechanism, mechanisms):
+    """Return the action that gives the NPU to ``slot`` by ``mechanism``; NO_ACTION where that is not among ``mechanisms``."""
+    if (mechanisms >> mechanism) & 1 == 0:
+        return NO_ACTION
+    return dispatch(slot, mechanisms) + count_columns(mechanisms & ((1 << mechanism) - 1))
+
+
+@jit_borrowing
+def decode(action, mechanisms):
+    """Return (slot, mechanism) of an ``action`` in range; slot is KEEP for action 0."""
+    if action == KEEP_ACTION:
         return KEEP, CHECKPOINT
-    return (action - 1) // NUM_MECHANISMS, (action - 1) % NUM_MECHANISMS
+    columns = count_columns(mechanisms)
+    column = (action - 1) % columns
+    mechanism = 0
+    while (mechanisms >> mechanism) & 1 == 0 or column > 0:
+        column -= (mechanisms >> mechanism) & 1
+        mechanism += 1
+    return (action - 1) // columns, mechanism
 
 
 @jit_borrowing
 def fill_mask(status, slots, mechanisms, asking, out):
-    """Fill ``out`` (A,) int8 with 1 where an action is legal; with nothing asked any more, only keep is.
-
-    ``mechanisms`` has bit m set where mechanism m may evict. On an idle NPU only the CHECKPOINT column is open: it dispatches.
-    """
+    """Fill ``out`` (A,) int8 with 1 where an action is legal; with nothing asked any more, only keep is."""
     out[:] = 0
     if not asking:
-        out[0] = 1
+        out[KEEP_ACTION] = 1
         return
     running = status.running_slot >= 0
-    columns = mechanisms if running else 1 << CHECKPOINT
-    if running:
-        out[0] = 1
+    out[KEEP_ACTION] = running
+    columns = count_columns(mechanisms)
     for i in range(slots.shape[0]):
         if slots[i].state == READY:
-            for mechanism in range(NUM_MECHANISMS):
-                out[encode(i, mechanism)] = (columns >> mechanism) & 1
+            first = 1 + columns * i
+            out[first] = 1
+            for column in range(1, columns):
+                out[first + column] = running
 
 
 @jit_borrowing
 def is_legal(status, slots, mechanisms, action):
     """Return whether ``action`` is legal; agrees with :func:`fill_mask` element by element."""
-    if action < 0 or action >= count_actions(slots.shape[0]):
-        return False
-    slot, mechanism = decode(action)
     running = status.running_slot >= 0
-    if slot == KEEP:
+    if action == KEEP_ACTION:
         return running
-    if slots[slot].state != READY:
+    columns = count_columns(mechanisms)
+    if action < 0 or action > columns * slots.shape[0]:
         return False
-    columns = mechanisms if running else 1 << CHECKPOINT
-    return (columns >> mechanism) & 1 == 1
+    slot, column = (action - 1) // columns, (action - 1) % columns
+    return slots[slot].state == READY and (running or column == 0)
 
 
 @jit_borrowing
-def replacement(status, slots):
+def replacement(status, slots, mechanisms):
     """Return what is played in place of an illegal action: keep, or on an idle NPU the earliest ready task."""
     if status.running_slot >= 0:
-        return 0
+        return KEEP_ACTION
     best = KEEP
     for i in range(slots.shape[0]):
         if slots[i].state == READY and (best == KEEP or slots[i].task < slots[best].task):
             best = i
-    return 0 if best == KEEP else encode(best, CHECKPOINT)
+    return KEEP_ACTION if best == KEEP else dispatch(best, mechanisms)

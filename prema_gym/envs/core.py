@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from prema_gym.config import EnvConfig
-from prema_gym.envs.actions import num_actions
+from prema_gym.config import EnvConfig, mechanism_bits
+from prema_gym.envs.actions import count_actions
 from prema_gym.envs.observation import observation_bounds, observation_size
 from prema_gym.envs.reward import reward_weights
 from prema_gym.envs.step import OUTCOME, begin_row
@@ -32,7 +32,7 @@ class Core:
         self.split = split_index(split)
         self.simulator = Simulator(self.config, rows, log_entries)
         slots = self.simulator.slots
-        self.num_actions = num_actions(slots)
+        self.num_actions = int(count_actions(slots, mechanism_bits(self.config.mechanisms)))
         self.observation_space = spaces.Box(*observation_bounds(slots), dtype=np.float32)
         self.action_space: spaces.Discrete = spaces.Discrete(self.num_actions)
         self.outcomes = np.zeros(rows, OUTCOME)

@@ -57,7 +57,7 @@ def _clear_outcome(outcome):
 @jit_borrowing
 def carry_out(row, tables, action):
     """Carry out a legal action, play on to the next decision or the end; return the outcome (ASKING, TERMINATED, TRUNCATED)."""
-    slot, mechanism = decode(action)
+    slot, mechanism = decode(action, tables.rules[0].mechanisms)
     decide(row, tables, slot, mechanism)
     return advance(row, tables)
 
@@ -67,7 +67,7 @@ def play(row, tables, outcome, weights, action):
     """Carry out ``action`` in a row that asks for one and fill ``outcome``; an illegal action is replaced and flagged."""
     illegal = not is_legal(row.status, row.slots, tables.rules[0].mechanisms, action)
     if illegal:
-        action = replacement(row.status, row.slots)
+        action = replacement(row.status, row.slots, tables.rules[0].mechanisms)
     ended = carry_out(row, tables, action)
     now = row.status.clock_cycles
     fill_terms(row.machine, row.tasks, now, outcome.terms)
@@ -89,7 +89,7 @@ def play(row, tables, outcome, weights, action):
 def find_bad_action(words, actions, strict, mode):
     """Return the first row whose action is out of range, or under ``strict`` illegal; -1 where there is none."""
     tables, _, state = open_book(words)
-    limit = count_actions(state.slots.shape[1])
+    limit = count_actions(state.slots.shape[1], tables.rules[0].mechanisms)
     for i in range(actions.shape[0]):
         row = row_of(state, i)
         if row.machine.outcome != ASKING and mode == NEXT_STEP:

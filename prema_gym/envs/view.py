@@ -8,6 +8,7 @@ import numpy as np
 
 from prema_gym.config import EnvConfig
 from prema_gym.envs.observation import REMAINING_FLOOR
+from prema_gym.errors import ConfigError
 from prema_gym.types import EMPTY, READY, RUNNING
 
 
@@ -40,6 +41,17 @@ class View:
     def rows(self) -> int:
         """N."""
         return self.npu.shape[0]
+
+    def give(self, slots: np.ndarray | int, mechanism: str = "CHECKPOINT") -> np.ndarray:
+        """Return (N,) int64 actions that give the NPU to ``slots`` (N,): by ``mechanism`` while a task runs, else by dispatching.
+
+        Raises :class:`ConfigError` for a mechanism that the environment does not allow.
+        """
+        allowed = self.config.mechanisms
+        if mechanism not in allowed:
+            raise ConfigError(f"mechanism {mechanism!r}: this environment allows {', '.join(allowed)}.")
+        column = np.where(self.npu["running_slot"] >= 0, allowed.index(mechanism), 0)
+        return 1 + len(allowed) * np.asarray(slots, np.int64) + column
 
     @property
     def present(self) -> np.ndarray:

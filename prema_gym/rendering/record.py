@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import gymnasium as gym
 import numpy as np
 
-from prema_gym.config import MECHANISMS
+from prema_gym.config import MECHANISMS, mechanism_bits
 from prema_gym.envs.actions import decode
 from prema_gym.envs.prema_env import PremaEnv
 from prema_gym.envs.view import View, read_only
@@ -32,7 +32,7 @@ def note_decision(view: View, action: int) -> dict[str, Any]:
     ``running`` and ``chosen`` are tasks by order of arrival, NONE where there is none; ``tokens`` are those of the tasks present.
     """
     npu, table = view.npu[0], view.table[0]
-    slot, mechanism = decode(action)
+    slot, mechanism = decode(action, mechanism_bits(view.config.mechanisms))
     running = int(npu["running_slot"])
     now = int(npu["clock_cycles"])
     move = "KEEP" if slot == KEEP else "DISPATCH" if running < 0 else MECHANISMS[mechanism]

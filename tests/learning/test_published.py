@@ -24,8 +24,8 @@ from agents.publishing.weights import decode_tensors, encode_tensors, load_weigh
 from baselines.evaluation.episodes import play_policy
 from baselines.evaluation.evaluate import evaluate
 from baselines.policies.registry import POLICIES, make_policy
-from prema_gym.config import EnvConfig
-from prema_gym.envs.actions import num_actions
+from prema_gym.config import MECHANISMS, EnvConfig, mechanism_bits
+from prema_gym.envs.actions import count_actions
 from prema_gym.envs.observation import F, G
 from prema_gym.envs.vector_env import PremaVectorEnv
 from prema_gym.errors import PolicyError
@@ -75,7 +75,7 @@ def met() -> tuple[np.ndarray, np.ndarray]:
 def test_torch_gives_the_logits_and_actions_of_the_compiled_network(shape: Shape, met: tuple[np.ndarray, np.ndarray]) -> None:
     observations, masks = met
     flat = random_weights(shape)
-    actions, logits = LearnedPolicy("n", shape, flat).evaluate(observations, masks)
+    actions, logits = LearnedPolicy("n", shape, flat).evaluate(observations, masks, MECHANISMS)
     with torch.no_grad():
         others = SlotNetwork(shape, flat)(torch.from_numpy(observations)).numpy()
     open_ = np.isfinite(logits)
@@ -91,7 +91,7 @@ def test_onnx_gives_them_too(tmp_path: Path, met: tuple[np.ndarray, np.ndarray])
     subprocess.run(command, check=True, capture_output=True, timeout=120)
     session = onnxruntime.InferenceSession(str(tmp_path / "net.onnx"), providers=["CPUExecutionProvider"])
     (others,) = session.run(None, {"observations": observations})
-    actions, _ = LearnedPolicy.load(tmp_path / "net").evaluate(observations, masks)
+    actions, _ = LearnedPolicy.load(tmp_path / "net").evaluate(observations, masks, MECHANISMS)
     assert (np.where(masks > 0, others, -np.inf).argmax(axis=1) == actions).all()
 
 
@@ -131,7 +131,7 @@ def test_without_a_cap_nobody_is_held_back(met: tuple[np.ndarray, np.ndarray]) -
     observations, masks = met
     prior = np.array([1.0, 0.25, 0.2])
     plain, held, uncapped = (
-        LearnedPolicy("n", SHAPES[0], SHAPES[0].initial(prior, 0, **kind)).evaluate(observations, masks)[0]
+        LearnedPolicy("n", SHAPES[0], SHAPES[0].initial(prior, 0, **kind)).evaluate(observations, masks, MECHANISMS)[0]
         for kind in ({}, {"held": True}, {"held": True, "cap": False})
     )
     assert (uncapped == plain).all()
@@ -154,8 +154,8 @@ def test_the_order_of_slots_changes_nothing(met: tuple[np.ndarray, np.ndarray]) 
 @pytest.mark.parametrize("slots", [1, 3, 20])
 def test_one_set_of_weights_serves_any_number_of_slots(slots: int) -> None:
     observations, masks = decisions(slots, steps=10, rows=4)
-    actions, _ = LearnedPolicy("n", SHAPES[1], random_weights(SHAPES[1])).evaluate(observations, masks)
-    assert masks.shape[1] == num_actions(slots)
+    actions, _ = LearnedPolicy("n", SHAPES[1], random_weights(SHAPES[1])).evaluate(observations, masks, MECHANISMS)
+    assert masks.shape[1] == count_actions(slots, mechanism_bits(MECHANISMS))
     assert (masks[np.arange(len(masks)), actions] == 1).all()
 
 

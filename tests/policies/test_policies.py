@@ -10,7 +10,7 @@ from baselines import POLICIES, evaluate, make_policy, register_policy
 from baselines.evaluation.bounds import antt_bound, weighted_antt_bound
 from baselines.evaluation.episodes import play_policy
 from baselines.policies.chance import RandomPolicy
-from prema_gym.config import EnvConfig
+from prema_gym.config import MECHANISMS, EnvConfig, mechanism_bits
 from prema_gym.envs.actions import decode, encode
 from prema_gym.envs.observation import F
 from prema_gym.envs.view import View
@@ -18,6 +18,7 @@ from prema_gym.errors import PolicyError
 from prema_gym.metrics import ANTT, STP, UNFINISHED, WEIGHTED_ANTT
 from prema_gym.types import EMPTY, KEEP
 
+ALL_MECHANISMS = mechanism_bits(MECHANISMS)
 CONFIG = EnvConfig(workload={"num_tasks": 5, "window": 0.3, "models": ("CNN-AN", "CNN-MN", "RNN-SA", "RNN-ASR")})
 MAY_NEVER_FINISH = {"P-RRB-KILL"}
 """Dropping each other's progress every quantum, two long tasks live for ever."""
@@ -123,8 +124,8 @@ def renamed(actions: np.ndarray, order: np.ndarray) -> np.ndarray:
     place = np.argsort(order, axis=1)
     moved = []
     for row, action in enumerate(actions):
-        slot, mechanism = decode(int(action))
-        moved.append(0 if slot == KEEP else encode(int(place[row, slot]), mechanism))
+        slot, mechanism = decode(int(action), ALL_MECHANISMS)
+        moved.append(0 if slot == KEEP else encode(int(place[row, slot]), mechanism, ALL_MECHANISMS))
     return np.array(moved)
 
 
@@ -218,5 +219,5 @@ def test_empty_slots_are_never_chosen(views):
     for view, truth in views:
         for name in ("PREMA", "SRPT", "P-RRB", "INDEX-SIMPLE"):
             actions = make_policy(name).act(view, truth)
-            slots = [(row, decode(int(action))[0]) for row, action in enumerate(actions)]
+            slots = [(row, decode(int(action), ALL_MECHANISMS)[0]) for row, action in enumerate(actions)]
             assert all(view.table[row, slot]["state"] != EMPTY for row, slot in slots if slot != KEEP)

@@ -19,6 +19,7 @@ import pytest
 from baselines import make_policy
 from baselines.policies.heuristic import Heuristic
 from prema_gym import Program, register_program
+from prema_gym.config import mechanism_bits
 from prema_gym.envs.actions import decode
 from prema_gym.types import CHECKPOINT, DRAIN, EMPTY, KEEP, KILL
 
@@ -59,7 +60,7 @@ def schedule(policy, arrivals=ARRIVALS, lengths=LENGTHS, priorities=PRIORITIES, 
         tokens[now] = {NAMES[slot["task"]]: (slot["token"], slot["token_whole_wait"]) for slot in present}
         truth = np.where(view.present, isolated[np.maximum(view.table["task"], 0)], 0)
         action = int((policy.act(view, truth) if policy.clairvoyant else policy.act(view))[0])
-        slot, mechanism = decode(action)
+        slot, mechanism = decode(action, mechanism_bits(view.config.mechanisms))
         move = "keep" if slot == KEEP else NAMES[slots[slot]["task"]] + HOW[mechanism]
         decisions.append((now, move))
         *_, terminated, truncated, _ = env.step(action)

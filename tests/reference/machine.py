@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from reference.parts import CHECKPOINT, DRAIN, KILL, MECHANISMS, Account, Event, Finished, Rules, Task
+from reference.parts import CHECKPOINT, DRAIN, KILL, Account, Event, Finished, Rules, Task
 
 COMPLETION, ARRIVAL, QUANTUM = "completion", "arrival", "quantum"
 
@@ -47,13 +47,14 @@ class Machine:
         return [task for task in self.tasks[: self.arrived] if task.ready]
 
     def mask(self) -> list[int]:
-        """Return 1 for each legal action: keep, then per slot the three mechanisms."""
+        """Return 1 for each legal action: keep, then per slot the allowed mechanisms; an idle NPU takes a task by the first alone."""
+        columns = len(self.rules.mechanisms)
         if self.over:
-            return [1] + [0] * (3 * len(self.table))
-        allowed = (CHECKPOINT,) if self.running is None else self.rules.mechanisms
+            return [1] + [0] * (columns * len(self.table))
         mask = [int(self.running is not None)]
         for task in self.table:
-            mask += [int(task is not None and task.ready and mechanism in allowed) for mechanism in MECHANISMS]
+            ready = task is not None and task.ready
+            mask += [int(ready and (column == 0 or self.running is not None)) for column in range(columns)]
         return mask
 
     def step(self, action: int) -> bool:
@@ -61,10 +62,10 @@ class Machine:
         legal = bool(self.mask()[action])
         self.asking = False
         if legal and action > 0:
-            slot, mechanism = divmod(action - 1, 3)
+            slot, column = divmod(action - 1, len(self.rules.mechanisms))
             chosen = self.table[slot]
             assert chosen is not None
-            self._decide(chosen, MECHANISMS[mechanism])
+            self._decide(chosen, self.rules.mechanisms[column])
         elif self.running is not None:
             self._decide(None, CHECKPOINT)
         else:

@@ -46,7 +46,7 @@ def _outcomes(number: int) -> Counter[str]:
         if machine.over:
             break
         met["/".join(sorted(machine.causes))] += 1
-        met["legal" if machine.step(choose(rng, machine.mask(), drawn.manner)) else "illegal"] += 1
+        met["legal" if machine.step(choose(rng, machine.mask(), drawn.manner, machine.rules.mechanisms)) else "illegal"] += 1
     met.update(event.event for event in machine.log)
     met["terminated"] += machine.terminated
     met["truncated"] += machine.truncated
@@ -104,7 +104,7 @@ def test_rows_of_a_vector_play_what_the_reference_plays() -> None:
     while not any(machine.over for machine in machines):
         for row, machine in enumerate(machines):
             twin.compare_shown(observations[row], info["action_mask"][row], machine)
-        actions = [choose(rng, machine.mask(), EVEN) for machine in machines]
+        actions = [choose(rng, machine.mask(), EVEN, machine.rules.mechanisms) for machine in machines]
         for machine, action in zip(machines, actions, strict=True):
             machine.step(action)
         observations, _, terminated, truncated, info = envs.step(actions)

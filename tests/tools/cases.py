@@ -276,7 +276,7 @@ def reference_tasks(trace: Sequence[dict[str, Any]], programs: dict[str, Referen
     return [Task(index, entry["arrival_cycles"], entry["priority"], programs[entry["model"]]) for index, entry in enumerate(trace)]
 
 
-def choose(rng: random.Random, mask: Sequence[int], manner: Manner) -> int:
+def choose(rng: random.Random, mask: Sequence[int], manner: Manner, mechanisms: Sequence[str]) -> int:
     """Return an action: now and then illegal, else keep with some chance, else by weight of its mechanism."""
     legal = [action for action, allowed in enumerate(mask) if allowed]
     if rng.random() < manner.illegal:
@@ -284,5 +284,6 @@ def choose(rng: random.Random, mask: Sequence[int], manner: Manner) -> int:
     if mask[0] and rng.random() < manner.keep:
         return 0
     moves = [action for action in legal if action > 0]
-    weights = [manner.weights[(action - 1) % 3] for action in moves]
+    by_column = [manner.weights[MECHANISMS.index(mechanism)] for mechanism in mechanisms]
+    weights = [by_column[(action - 1) % len(by_column)] for action in moves]
     return rng.choices(moves, weights)[0] if any(weights) else rng.choice(legal)

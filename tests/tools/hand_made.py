@@ -9,8 +9,11 @@ import gymnasium as gym
 import numpy as np
 
 from prema_gym import Program, register_program
+from prema_gym.config import MECHANISMS, mechanism_bits
 from prema_gym.envs.actions import encode
 from prema_gym.types import CHECKPOINT, DRAIN, KILL
+
+ALL_MECHANISMS = mechanism_bits(MECHANISMS)
 
 SAVE_BYTES = 5114
 """Takes 10 cycles at 511.43 bytes per cycle, 110 with the latency of 100."""
@@ -43,17 +46,17 @@ def task(arrival: int, model: str, priority: int = 1) -> dict[str, Any]:
 
 def checkpoint(slot: int) -> int:
     """Return the action that evicts by CHECKPOINT, or dispatches on an idle NPU."""
-    return int(encode(slot, CHECKPOINT))
+    return int(encode(slot, CHECKPOINT, ALL_MECHANISMS))
 
 
 def kill(slot: int) -> int:
     """Return the action that evicts by KILL."""
-    return int(encode(slot, KILL))
+    return int(encode(slot, KILL, ALL_MECHANISMS))
 
 
 def drain(slot: int) -> int:
     """Return the action that lets the running task complete first."""
-    return int(encode(slot, DRAIN))
+    return int(encode(slot, DRAIN, ALL_MECHANISMS))
 
 
 def make_env(**arguments: Any) -> gym.Env[Any, Any]:

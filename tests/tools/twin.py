@@ -110,7 +110,7 @@ def play(env: Any, machine: Machine, shown: tuple[Any, dict[str, Any]], manner: 
     steps = 0
     while not machine.over and steps < manner.most_steps:
         steps += 1
-        action = choose(rng, machine.mask(), manner)
+        action = choose(rng, machine.mask(), manner, machine.rules.mechanisms)
         start, first = machine.clock, machine.decisions == 1
         legal = machine.step(action)
         step = env.step(action)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from baselines.policies.rules.rule import SwitchingRule, remaining_cycles, total_cycles
 from prema_gym._jit import jit_borrowing
-from prema_gym.envs.actions import encode
+from prema_gym.envs.actions import KEEP_ACTION, encode
 from prema_gym.types import CHECKPOINT, DRAIN, KILL
-
-KEEP_ACTION = 0
 
 
 @jit_borrowing
@@ -27,31 +25,31 @@ def never(seen, chosen, params):
 @jit_borrowing
 def by_checkpoint(seen, chosen, params):
     """Save the running task's context."""
-    return encode(chosen, CHECKPOINT)
+    return encode(chosen, CHECKPOINT, seen.rules.mechanisms)
 
 
 @jit_borrowing
 def by_kill(seen, chosen, params):
     """Drop the running task's progress."""
-    return encode(chosen, KILL)
+    return encode(chosen, KILL, seen.rules.mechanisms)
 
 
 @jit_borrowing
 def by_drain(seen, chosen, params):
     """Let the running task complete, then switch, and ask nothing in between."""
-    return encode(chosen, DRAIN)
+    return encode(chosen, DRAIN, seen.rules.mechanisms)
 
 
 @jit_borrowing
 def dynamic(seen, chosen, params):
     """Algorithm 3: keep and ask again, or save the running task's context."""
-    return KEEP_ACTION if running_is_let_run(seen, chosen) else encode(chosen, CHECKPOINT)
+    return KEEP_ACTION if running_is_let_run(seen, chosen) else encode(chosen, CHECKPOINT, seen.rules.mechanisms)
 
 
 @jit_borrowing
 def commit(seen, chosen, params):
     """Algorithm 3: let the running task complete, or save its context."""
-    return encode(chosen, DRAIN if running_is_let_run(seen, chosen) else CHECKPOINT)
+    return encode(chosen, DRAIN if running_is_let_run(seen, chosen) else CHECKPOINT, seen.rules.mechanisms)
 
 
 NONE = SwitchingRule("NONE", "never evicts: chooses on an idle NPU only", never, evicts=False)

@@ -1,0 +1,57 @@
+"""What a policy needs of its environment: how often it is to be asked, and by which mechanisms it switches.
+
+A policy says so by two attributes, both optional: ``asked_every``, the quanta between decisions asked by the quantum (None: it decides
+nothing new between arrivals and completions), and ``mechanisms``, those that it may play. PREMA, whose tokens grow while tasks
+wait, is asked at every quantum; shortest job first need not be.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from prema_gym.config import MECHANISMS, EnvConfig
+
+
+def env_arguments(policy: object) -> dict[str, Any]:
+    """Return the environment's arguments that give ``policy`` what it needs: ``gym.make("Prema-v0", **env_arguments(policy))``."""
+    mechanisms = tuple(getattr(policy, "mechanisms", MECHANISMS)) or MECHANISMS[:1]
+    return {"decision_every": getattr(policy, "asked_every", None), "mechanisms": mechanisms}
+
+
+def config_for(policy: object, config: EnvConfig, arguments: Mapping[str, Any]) -> EnvConfig:
+    """Return ``config`` with what ``policy`` needs in place of what ``arguments``, those that made it, leave open."""
+    needed = {name: value for name, value in env_arguments(policy).items() if name not in arguments}
+    return dataclasses.replace(config, **needed)
+
+
+class StatesNeeds:
+    """Base of policies that state what they need."""
+
+    name: str
+    asked_every: int | None = None
+    """Quanta between decisions asked by the quantum; None: arrivals and completions suffice."""
+    mechanisms: tuple[str, ...] = MECHANISMS
+    """Mechanisms that it may play; empty where it never evicts."""
+    _warned: ClassVar[set[str]] = set()
+    """Names of the policies that have warned: each does so once."""
+
+    @property
+    def env_arguments(self) -> dict[str, Any]:
+        """What ``gym.make`` wants for this policy: ``gym.make("Prema-v0", **policy.env_arguments)``."""
+        return env_arguments(self)
+
+    def warn_if_asked_less(self, config: EnvConfig) -> None:
+        """Warn, once for each policy, where the environment asks less often than this policy needs."""
+        needed, given = self.asked_every, config.decision_every
+        if needed is None or (given is not None and given <= needed) or self.name in self._warned:
+            return
+        self._warned.add(self.name)
+        often = "on arrivals and completions only" if given is None else f"every {given} quanta"
+        warnings.warn(
+            f"{self.name} is to be asked every {needed} quanta, and this environment asks {often}: it decides late, and does worse. "
+            f"Make the environment with **policy.env_arguments, or leave decision_every to evaluate().",
+            stacklevel=3,
+        )
