@@ -32,6 +32,7 @@ from baselines.evaluation.disagreement import disagreements
 from baselines.evaluation.evaluate import evaluate
 from baselines.evaluation.measures import HEADLINES, MEASURES
 from baselines.evaluation.results import Difference, Results
+from baselines.policies.needs import env_arguments
 from baselines.policies.policy import Policy
 from prema_gym.config import MODEL_NAMES, NPUConfig
 from prema_gym.envs.vector_env import PremaVectorEnv
@@ -185,7 +186,7 @@ def where(policy: Policy, opponent: str, episodes: int, seed: int) -> Group:
 
 def latency_us(policy: Policy, rows: int, calls: int = 2000) -> float:
     """Return the median microseconds of ``policy.act`` per call on a view of ``rows`` rows."""
-    env = PremaVectorEnv(rows, decision_every=4)
+    env = PremaVectorEnv(rows, **env_arguments(policy))
     env.reset(seed=0)
     times = []
     for _ in range(calls):

@@ -32,6 +32,7 @@ from agents.publishing.policies import FRONT, LearnedPolicy
 from agents.publishing.provenance import provenance
 from agents.publishing.weights import save_weights
 from baselines.evaluation.episodes import play_policy
+from baselines.policies.needs import config_for
 from prema_gym.config import EnvConfig
 
 FAIRNESS_WEIGHTS = (0.1, 3.0)
@@ -65,7 +66,10 @@ def train_family(options: argparse.Namespace) -> None:
         weights = search.mean_weights
         policy = LearnedPolicy("member", shape, weights)
         selection = (options.valid_episodes, SELECTION_SEED)
-        values = headline_values(play_policy(policy, EnvConfig(), *selection, split=SELECTION_SPLIT, threads=options.threads))
+        played = play_policy(
+            policy, config_for(policy, EnvConfig(), {}), *selection, split=SELECTION_SPLIT, threads=options.threads
+        )
+        values = headline_values(played)
         about = {
             "summary": f"cma on the slot network, for -ln ANTT + {fairness_weight:.2f} ln fairness.",
             "command": shlex.join(["python", "-m", "agents.front", *_given(options)]),

@@ -13,6 +13,7 @@ from agents.publishing.weights import SUFFIX
 from baselines.evaluation.episodes import play_policy
 from baselines.evaluation.results import Estimate
 from baselines.evaluation.statistics import interval, resamples
+from baselines.policies.needs import config_for
 from baselines.policies.policy import Policy
 from baselines.policies.registry import POLICIES, make_policy
 from prema_gym.config import EnvConfig
@@ -81,7 +82,12 @@ def compare_fronts(folder: Path, episodes: int, seed: int, *, threads: int = 1) 
     families: dict[str, Sequence[Policy]] = {LEARNED_FRONT: members(folder), INDEX_FRONT: rules, PREMA: [make_policy(PREMA)]}
     values = {
         name: np.array(
-            [_antt_and_fairness(play_policy(policy, EnvConfig(), episodes, seed, threads=threads).metrics) for policy in family]
+            [
+                _antt_and_fairness(
+                    play_policy(policy, config_for(policy, EnvConfig(), {}), episodes, seed, threads=threads).metrics
+                )
+                for policy in family
+            ]
         )
         for name, family in families.items()
     }

@@ -24,6 +24,7 @@ import numpy as np
 import prema_gym
 from baselines.commands.compare import Parser
 from baselines.evaluation.episodes import play_policy
+from baselines.policies.needs import config_for, env_arguments
 from baselines.policies.registry import make_policy
 from prema_gym._jit import jit_borrowing
 from prema_gym.config import EnvConfig
@@ -143,7 +144,8 @@ def paired(ours: Callable[[], float], theirs: Callable[[], float], repeats: int)
 
 def evaluation_rate(threads: int, episodes: int) -> tuple[float, float]:
     """Return (milliseconds per episode, simulated cycles per second) of compiled evaluation under PREMA, trace to metrics."""
-    config, policy = EnvConfig(), make_policy("PREMA")
+    policy = make_policy("PREMA")
+    config = config_for(policy, EnvConfig(), {})
     play_policy(policy, config, 64, 0, split="valid", threads=threads)
     start = time.perf_counter()
     played = play_policy(policy, config, episodes, 0, split="valid", threads=threads)
@@ -177,6 +179,8 @@ class Bench:
     def beside_cartpole(self, rows: int | None, policy: str | None, **arguments: Any) -> dict[str, float]:
         """Measure ``Prema-v0`` and CartPole-v1 in turn under ``policy`` (None: masked random)."""
         choose = random_chooser(rows or 1) if policy is None else policy_chooser(policy)
+        if policy is not None:
+            arguments = {**env_arguments(make_policy(policy)), **arguments}
         return paired(
             lambda: prema_rate(rows, choose, self.quick, **arguments), lambda: cartpole_rate(rows, self.quick), self.repeats
         )
@@ -184,6 +188,8 @@ class Bench:
     def rate(self, rows: int, policy: str | None = None, **arguments: Any) -> float:
         """Return the median decisions per second of ``rows`` rows."""
         choose = random_chooser(rows) if policy is None else policy_chooser(policy)
+        if policy is not None:
+            arguments = {**env_arguments(make_policy(policy)), **arguments}
         return median(lambda: prema_rate(rows, choose, self.quick, **arguments), self.repeats)
 
     def rates(self, **arguments: Any) -> dict[str, float]:

@@ -102,14 +102,14 @@ def build_parser() -> Parser:
         help=f"networks: {', '.join(MODEL_NAMES)} (default all)",
     )
     add("--batches", nargs="+", type=int, default=list(_DEFAULTS.batches), metavar="B", help="batch sizes (default 1 4 16)")
-    add("--mechanisms", nargs="+", default=list(MECHANISMS), metavar="NAME",
-        help=f"ways to evict that are allowed: {', '.join(MECHANISMS)} (default all)")  # fmt: skip
+    add("--mechanisms", nargs="+", default=None, metavar="NAME",
+        help=f"ways to evict that are allowed: {', '.join(MECHANISMS)} (default: those that each policy plays)")  # fmt: skip
     add(
         "--decision-every",
         type=int,
-        default=1,
+        default=None,
         metavar="Q",
-        help="quanta between decisions (default 1; 0: arrivals and completions only)",
+        help="quanta between decisions, for all policies (default: as each needs; 0: arrivals and completions only)",
     )
     add("--split", default="eval", metavar="NAME", help=f"{', '.join(SPLITS)}; choose on valid, report on eval (default eval)")
     add("--output", type=Path, default=Path("results"), metavar="DIR", help="folder of the files (default results)")
@@ -131,8 +131,12 @@ def env_arguments(options: argparse.Namespace) -> dict[str, Any]:
         "models": tuple(options.models),
         "batches": tuple(options.batches),
     }
-    every = None if options.decision_every == 0 else options.decision_every
-    return {"npu": options.npu, "workload": workload, "mechanisms": tuple(options.mechanisms), "decision_every": every}
+    chosen: dict[str, Any] = {"npu": options.npu, "workload": workload}
+    if options.mechanisms is not None:
+        chosen["mechanisms"] = tuple(options.mechanisms)
+    if options.decision_every is not None:
+        chosen["decision_every"] = options.decision_every or None
+    return chosen
 
 
 def chosen_policies(given: Sequence[str]) -> list[str]:

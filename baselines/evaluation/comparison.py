@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -35,6 +36,8 @@ class Comparison:
     """By policy, in the order that was asked for; episode k is the same in all."""
     clairvoyant: tuple[str, ...] = ()
     """Policies that were told true times."""
+    asked_every: Mapping[str, int | None] = field(default_factory=dict)
+    """By policy: the quanta between decisions asked by the quantum; None where arrivals and completions alone asked."""
 
     @property
     def policies(self) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from baselines.policies.needs import env_arguments
 from baselines.policies.policy import Policy
 from baselines.policies.registry import make_policy
 from prema_gym.config import mechanism_bits
@@ -104,14 +105,14 @@ def disagreements(
 ) -> Disagreements:
     """Play ``episodes`` under ``policy`` (those of ``reset(seed=seed)`` and the next seeds) and ask ``reference`` along the way.
 
-    Both are names of the registry or objects that are not told true times; ``arguments`` are the environment's. How a task is
-    evicted doesn't count: only who is to run.
+    Both are names of the registry or objects that are not told true times; ``arguments`` are the environment's; where they
+    leave it open, it is asked as often as either of the two needs. How a task is evicted doesn't count: only who is to run.
     """
     ours, theirs = (make_policy(one) if isinstance(one, str) else one for one in (policy, reference))
     for one in (ours, theirs):
         if one.clairvoyant:
             raise PolicyError(f"{one.name} knows true times: only policies that see the same can be compared by decisions.")
-    env = PremaEnv(**arguments)
+    env = PremaEnv(**{**env_arguments(ours, theirs), **arguments})
     decisions, rows = 0, []
     for episode in range(episodes):
         env.reset(seed=seed + episode)

@@ -57,6 +57,7 @@ class Results(Comparison):
             "npu": self.npu_name,
             "config": _json_types(self.config.to_dict()),
             "clairvoyant": list(self.clairvoyant),
+            "asked_every": dict(self.asked_every),
             "policies": {name: self.summary(name) for name in self.played},
             "versus_np_fcfs": self.versus(),
             "bound": {name: self.bound(name).to_dict() for name in BOUNDS},

@@ -1,8 +1,8 @@
 """What a policy needs of its environment: how often it is to be asked, and by which mechanisms it switches.
 
-A policy says so by two attributes, both optional: ``asked_every``, the quanta between decisions asked by the quantum (None: it decides
-nothing new between arrivals and completions), and ``mechanisms``, those that it may play. PREMA, whose tokens grow while tasks
-wait, is asked at every quantum; shortest job first need not be.
+A policy says so by two attributes, both optional. ``asked_every`` are the quanta between decisions asked by the quantum; None: it
+decides nothing new between arrivals and completions. ``mechanisms`` are those that it may play. PREMA, whose tokens grow while
+tasks wait, is asked at every quantum; shortest job first need not be.
 """
 
 from __future__ import annotations
@@ -15,10 +15,12 @@ from typing import Any, ClassVar
 from prema_gym.config import MECHANISMS, EnvConfig
 
 
-def env_arguments(policy: object) -> dict[str, Any]:
-    """Return the environment's arguments that give ``policy`` what it needs: ``gym.make("Prema-v0", **env_arguments(policy))``."""
-    mechanisms = tuple(getattr(policy, "mechanisms", MECHANISMS)) or MECHANISMS[:1]
-    return {"decision_every": getattr(policy, "asked_every", None), "mechanisms": mechanisms}
+def env_arguments(*policies: object) -> dict[str, Any]:
+    """Return the environment's arguments that give all ``policies`` what they need, for ``gym.make("Prema-v0", ...)``."""
+    intervals = [every for policy in policies if (every := getattr(policy, "asked_every", None)) is not None]
+    wanted = {mechanism for policy in policies for mechanism in getattr(policy, "mechanisms", MECHANISMS)}
+    mechanisms = tuple(mechanism for mechanism in MECHANISMS if mechanism in wanted) or MECHANISMS[:1]
+    return {"decision_every": min(intervals, default=None), "mechanisms": mechanisms}
 
 
 def config_for(policy: object, config: EnvConfig, arguments: Mapping[str, Any]) -> EnvConfig:
@@ -51,7 +53,7 @@ class StatesNeeds:
         self._warned.add(self.name)
         often = "on arrivals and completions only" if given is None else f"every {given} quanta"
         warnings.warn(
-            f"{self.name} is to be asked every {needed} quanta, and this environment asks {often}: it decides late, and does worse. "
-            f"Make the environment with **policy.env_arguments, or leave decision_every to evaluate().",
+            f"{self.name} is to be asked every {needed} quanta, and this environment asks {often}: it decides late, and does "
+            f"worse. Make the environment with **policy.env_arguments, or leave decision_every to evaluate().",
             stacklevel=3,
         )

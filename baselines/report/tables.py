@@ -29,6 +29,8 @@ def summary_table(
     """
     table = Table(box=box.SIMPLE_HEAD, padding=0, pad_edge=False)
     table.add_column("policy", no_wrap=True)
+    if results.asked_every:
+        table.add_column("asked", justify="right", no_wrap=True, style="dim")
     columns = {measure: reference is not None and measure in factors for measure in HEADLINES}
     for measure, compared in columns.items():
         table.add_column(_HEADS.get(measure, MEASURES[measure].label), justify="right", no_wrap=True)
@@ -37,6 +39,8 @@ def summary_table(
     best = {measure: best_policies(results, measure) for measure in HEADLINES}
     for policy in results.policies:
         cells = [escape(policy) + (" †" if policy in results.clairvoyant else "")]
+        if results.asked_every:
+            cells.append(asked_text(results, policy))
         for measure, compared in columns.items():
             text = " ±".join(cell(results, policy, measure))
             cells.append(f"[bold]{'*' if star else ' '}{text}[/bold]" if policy in best[measure] else f" {text}")
@@ -44,6 +48,12 @@ def summary_table(
                 cells.append(factor_text(results.factor(policy, measure, reference).ratio.mean))
         table.add_row(*cells)
     return table
+
+
+def asked_text(results: Comparison, policy: str) -> str:
+    """Return how often ``policy`` was asked: decisions per episode, with a q where the quantum asks too."""
+    by_quantum = "" if results.asked_every[policy] is None else "q"
+    return f"{results.mean(policy, 'decisions'):.0f}{by_quantum}"
 
 
 def fitting_table(results: Comparison, console: Console, *, reference: str | None) -> Table:
@@ -63,6 +73,8 @@ def notes(results: Comparison, *, reference: str | None) -> list[str]:
     lines = [f"mean ± half the 95 % interval (bootstrap over episodes, the same for all policies). p9 tail: {tail}."]
     if reference is not None:
         lines.append(f"x: how many times better than {reference} (ratio of means).")
+    if results.asked_every:
+        lines.append("asked: decisions per episode; q: at every quantum too, or as --decision-every says, not on events alone.")
     if results.clairvoyant:
         lines.append("† is told true times; the best of the others is in bold (in a file: *).")
     bounds = [f"{MEASURES[name].label} {results.bound(name).mean:.3f}" for name in ("antt", "weighted_antt")]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from baselines.policies.needs import env_arguments
 from baselines.policies.registry import make_policy
 from baselines.report.isolated import isolated_times
 from baselines.studies import style
@@ -49,8 +50,8 @@ def play_pairs(mechanism: str, times: int = TIMES) -> np.ndarray:
 def _finish(traces: list[list[dict[str, Any]]], policy_name: str) -> dict[str, np.ndarray]:
     """Play one row per trace to its end; return the (rows,) metrics. Rows that are done go on with episodes that don't count."""
     rows = len(traces)
-    environment = PremaVectorEnv(rows, workload={"num_tasks": 2})
     policy = make_policy(policy_name)
+    environment = PremaVectorEnv(rows, workload={"num_tasks": 2}, **env_arguments(policy))
     environment.reset(seed=0, options={"trace": traces})
     found = {name: np.full(rows, np.nan) for name in ("antt", "weighted_antt", "stp")}
     while np.isnan(found["antt"]).any():

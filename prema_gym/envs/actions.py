@@ -1,8 +1,8 @@
 """Actions: 0 keeps; 1 + M * slot + column gives the NPU to a slot by one of the environment's M mechanisms.
 
-A column is a mechanism that the environment allows, in the order CHECKPOINT, KILL, DRAIN: with ``mechanisms=["CHECKPOINT"]`` there is
-one column, and with the default there are three. Throughout, ``mechanisms`` has bit m set where mechanism m is allowed.
-On an idle NPU a slot's first column dispatches it, and the others are illegal. The mask says which actions are legal.
+A column is a mechanism that the environment allows, in the order CHECKPOINT, KILL, DRAIN: with ``mechanisms=["CHECKPOINT"]`` there
+is one column, and by default there are three. Throughout, ``mechanisms`` has bit m set where mechanism m is allowed. On an idle NPU
+a slot's first column dispatches it, and the others are illegal. The mask says which actions are legal.
 """
 
 from __future__ import annotations

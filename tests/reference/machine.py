@@ -47,7 +47,7 @@ class Machine:
         return [task for task in self.tasks[: self.arrived] if task.ready]
 
     def mask(self) -> list[int]:
-        """Return 1 for each legal action: keep, then per slot the allowed mechanisms; an idle NPU takes a task by the first alone."""
+        """Return 1 for each legal action: keep, then per slot the allowed mechanisms, of which an idle NPU takes the first."""
         columns = len(self.rules.mechanisms)
         if self.over:
             return [1] + [0] * (columns * len(self.table))

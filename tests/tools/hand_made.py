@@ -63,6 +63,7 @@ def make_env(**arguments: Any) -> gym.Env[Any, Any]:
     """Return an environment whose quantum never expires, strict, with room for 4 tasks, unless told otherwise."""
     defaults = {
         "quantum_cycles": 10**9,
+        "decision_every": 1,
         "slots": 4,
         "strict": True,
         "workload": {"models": ["long"], "batches": [1], "num_tasks": 1},
