@@ -80,17 +80,12 @@ def compare_fronts(folder: Path, episodes: int, seed: int, *, threads: int = 1) 
     """Play both families and PREMA on ``episodes`` of the split "eval" and compare their hypervolumes."""
     rules = [make_policy(name) for name in POLICIES if name.startswith(f"{INDEX_FRONT}-")]
     families: dict[str, Sequence[Policy]] = {LEARNED_FRONT: members(folder), INDEX_FRONT: rules, PREMA: [make_policy(PREMA)]}
-    values = {
-        name: np.array(
-            [
-                _antt_and_fairness(
-                    play_policy(policy, config_for(policy, EnvConfig(), {}), episodes, seed, threads=threads).metrics
-                )
-                for policy in family
-            ]
-        )
-        for name, family in families.items()
-    }
+
+    def played(policy: Policy) -> np.ndarray:
+        config = config_for(policy, EnvConfig(), {})
+        return _antt_and_fairness(play_policy(policy, config, episodes, seed, threads=threads).metrics)
+
+    values = {name: np.array([played(policy) for policy in family]) for name, family in families.items()}
     draws: dict[str, list[float]] = {LEARNED_FRONT: [], INDEX_FRONT: []}
     for counts in resamples(episodes):
         for name, into in draws.items():
