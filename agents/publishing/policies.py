@@ -63,12 +63,12 @@ class LearnedPolicy(StatesNeeds):
         return network_chooser(self.shape, self.flat, config)
 
     @property
-    def asked_every(self) -> int | None:  # type: ignore[override]  # read from the card
+    def asked_every(self) -> int | None:
         """Quanta between its decisions: what its card says, else every quantum, as its choice on "valid" was made."""
         return self.card.get("asked_every", 1)
 
     @property
-    def mechanisms(self) -> tuple[str, ...]:  # type: ignore[override]
+    def mechanisms(self) -> tuple[str, ...]:
         """The preemption mechanisms that it knows."""
         return MECHANISMS[: self.shape.mechanisms]
 

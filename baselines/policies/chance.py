@@ -8,7 +8,7 @@ import numpy as np
 
 from baselines.policies.compiled import Chooser, CompiledPolicy, policy_entry
 from prema_gym._jit import jit_borrowing
-from prema_gym.config import EnvConfig
+from prema_gym.config import MECHANISMS, EnvConfig
 from prema_gym.envs.actions import KEEP_ACTION, count_actions, is_legal
 from prema_gym.workloads.seeding import mix64
 
@@ -41,6 +41,10 @@ class RandomPolicy(CompiledPolicy):
     """Plays a legal action drawn uniformly; the same view and seed give the same action."""
 
     rule = "Runs: uniform over the legal actions. Ours: the floor."
+    asked_every: int | None = 1
+    """Quanta between the decisions that it needs: the floor is an untrained policy that acts at every quantum."""
+    mechanisms = MECHANISMS
+    """The mechanisms that it may play: all."""
 
     def __init__(self, name: str = "RANDOM", seed: int = 0) -> None:
         self.name = name

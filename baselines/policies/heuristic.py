@@ -92,6 +92,20 @@ class Heuristic(CompiledPolicy):
         return SWITCHING_RULES[self.mechanism]
 
     @property
+    def asked_every(self) -> int | None:
+        """Quanta between the decisions that it needs; None where arrivals and completions are enough.
+
+        They are where its choice can only change at them: if it never evicts, or if its selection rule says so. Algorithm 3 changes
+        nothing about it, since a running task that is let run has less and less left.
+        """
+        return 1 if self._switching_rule.evicts and self._selection_rule.changes_between_events else None
+
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """The mechanisms that it may play, in the order of the action columns; empty where it never evicts."""
+        return self._switching_rule.mechanisms
+
+    @property
     def rule(self) -> str:
         """What it does, in words: whom it runs, how it switches, the source."""
         known = " Knows true times." if self.clairvoyant else ""

@@ -33,12 +33,18 @@ class StatesNeeds:
     """Base of policies that state what they need."""
 
     name: str
-    asked_every: int | None = None
-    """Quanta between decisions asked by the quantum; None: arrivals and completions suffice."""
-    mechanisms: tuple[str, ...] = MECHANISMS
-    """Mechanisms that it may play; empty where it never evicts."""
     _warned: ClassVar[set[str]] = set()
     """Names of the policies that have warned: each does so once."""
+
+    @property
+    def asked_every(self) -> int | None:
+        """Quanta between decisions asked by the quantum; None: arrivals and completions suffice."""
+        return None
+
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """Mechanisms that it may play; empty where it never evicts."""
+        return MECHANISMS
 
     @property
     def env_arguments(self) -> dict[str, Any]:

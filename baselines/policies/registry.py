@@ -45,8 +45,8 @@ def _prema_variants() -> Iterator[Heuristic]:
 def _relatives() -> Iterator[Heuristic]:
     yield Heuristic("SRPT", "SRPT", "CHECKPOINT", clairvoyant=True)
     yield Heuristic("INDEX-SIMPLE", "INDEX", "CHECKPOINT", source="Ours: the simplest index with a = d = 1, c = 1/4.")
-    yield Heuristic("EDF", "EDF", "CHECKPOINT")
-    yield Heuristic("LLF", "LLF", "CHECKPOINT")
+    for selection in ("WSPT", "WSRPT", "HRRN", "WFQ", "LAS", "MLFQ", "EDF", "LLF"):
+        yield Heuristic(selection, selection, "CHECKPOINT")
 
 
 def _tuned() -> Iterator[Heuristic]:

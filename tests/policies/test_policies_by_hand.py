@@ -123,6 +123,16 @@ BY_HAND = {
         [(0, "A"), (50, "B"), (60, "keep"), (150, "C"), (200, "D"), (210, "E"), (240, "D")],
         {"B": 150, "C": 190, "E": 240, "D": 430, "A": 770},
     ),
+    # In 10^-4 priority / (length * remaining). 50: A 0.07, B 3. 60: B 3.3, C 6.25. 200: A 0.07, D 2.25. 210: D 2.4, E 100.
+    "WSRPT": (
+        [(0, "A"), (50, "B"), (60, "C"), (100, "B"), (200, "D"), (210, "E"), (240, "D")],
+        {"C": 100, "B": 190, "E": 240, "D": 430, "A": 770},
+    ),
+    # In 10^-4 priority / length^2: A 0.06, B 3, C 6.25, D 2.25, E 100, whenever it is.
+    "WSPT": (
+        [(0, "A"), (50, "B"), (60, "C"), (100, "B"), (200, "D"), (210, "E"), (240, "D")],
+        {"C": 100, "B": 190, "E": 240, "D": 430, "A": 770},
+    ),
     # Deadlines at twice the length after the arrival, all of which can be met: A 800, B 250, C 140, D 600, E 270.
     "EDF": (
         [(0, "A"), (50, "B"), (60, "C"), (100, "B"), (200, "D"), (210, "E"), (240, "D")],
@@ -155,8 +165,90 @@ def test_round_robin_takes_turns_every_quantum_of_100():
     decisions, done, _ = play("P-RRB", quantum=100)
     # Every invocation restarts the quantum: after C's arrival at 60 the next is due at 160. A alone has run 160 cycles by then.
     expected = "0 A, 50 keep, 60 keep, 160 B, 200 keep, 210 keep, 260 C, 300 D, 400 E, 430 A, 530 D"
-    assert ", ".join(f"{cycle} {move}" for cycle, move in decisions) == expected
+    assert moves(decisions) == expected
     assert done == {"B": 260, "C": 300, "E": 430, "D": 630, "A": 770}
+
+
+def moves(decisions) -> str:
+    return ", ".join(f"{cycle} {move}" for cycle, move in decisions)
+
+
+BY_HAND_EVERY_100_CYCLES = {
+    # Executed: A 50 at 50, B 10 at 60, A 60 at 200, D 10 at 210. At 340 D has 110, A 60; at 440 A has 160, D 110.
+    "LAS": (
+        "0 A, 50 B, 60 C, 100 B, 200 D, 210 E, 240 D, 340 A, 440 D",
+        {"C": 100, "B": 190, "E": 240, "D": 530, "A": 770},
+    ),
+    # As LAS up to 340: there D has executed 110 / 9 = 12.2 per unit of priority, A 60.
+    "WFQ": (
+        "0 A, 50 B, 60 C, 100 B, 200 D, 210 E, 240 D, 340 keep",
+        {"C": 100, "B": 190, "E": 240, "D": 430, "A": 770},
+    ),
+    # A's first turn ends at 160, at level 1. B, C, D and E are at level 0 until they have run 100. At 430 A and D are both at
+    # level 1, A was dispatched first, and its turn there lasts from 100 to 300 executed: at 530 it has 260, at 630 it has 360.
+    "MLFQ": (
+        "0 A, 50 keep, 60 keep, 160 B, 200 keep, 210 keep, 260 C, 300 D, 400 E, 430 A, 530 keep, 630 D",
+        {"B": 260, "C": 300, "E": 430, "D": 730, "A": 770},
+    ),
+    # priority * (waited + length) / length. 50: A 1, B 3. 60: A 1.025, B 3, C 1. 150: A 1.25, C 130/40. 200: A 540/400, D 9.
+    # 210: D and E 9, D runs. 310: D 9, E 9 * 130/30. 340: A 680/400, D 9 * 230/200.
+    "HRRN": (
+        "0 A, 50 B, 60 keep, 150 C, 200 D, 210 keep, 310 E, 340 D",
+        {"B": 150, "C": 190, "E": 340, "D": 430, "A": 770},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND_EVERY_100_CYCLES)
+def test_every_decision_of_rules_that_the_quantum_asks_is_the_one_on_paper(name):
+    expected, completions = BY_HAND_EVERY_100_CYCLES[name]
+    decisions, done, _ = play(name, quantum=100)
+    assert moves(decisions) == expected
+    assert done == completions
+
+
+def test_feedback_queues_of_one_level_are_round_robin():
+    one = schedule(Heuristic("one", "MLFQ", "CHECKPOINT", levels=1), quantum=100)
+    assert one[:2] == play("P-RRB", quantum=100)[:2]
+
+
+def test_the_classic_response_ratio_has_no_priorities_and_does_not_evict():
+    # (waited + length) / length. 400: B 4.5, C 9.5, D 2, E 7.3. 440: B 4.9, D 2.2, E 8.7. 470: B 5.2, D 2.35.
+    decisions, done, _ = schedule(Heuristic("classic", "HRRN", "NONE", weighted=False))
+    assert decisions == [*A_FIRST, (400, "C"), (440, "E"), (470, "B")]
+    assert done == {"A": 400, "C": 440, "E": 470, "B": 570, "D": 770}
+
+
+HARD_CAP = {"room": 0.5, "above_weight": 0.0, "held_weight": 1000.0, "held_length_power": 10.0}
+"""Nothing counts above the cap but that a task is there, and then how long it will take."""
+
+
+def test_all_above_the_cap_run_the_shortest_first_until_one_has_finished():
+    # The cap is -2.2 + 0.5, ln of 1/5.5. 50: A is at 1, B at 1/3, both are held. 60: A, B and C are. C finishes at 1: all are free.
+    # From then on INDEX-SIMPLE: at 100 B 4.5/3.162 > A 1.25/4.472, and as there from 200 on.
+    decisions, done, _ = schedule(Heuristic("hard", "CAP-INDEX", "CHECKPOINT", floor=-2.2, **HARD_CAP))
+    assert moves(decisions) == "0 A, 50 B, 60 C, 100 B, 200 D, 210 E, 240 D"
+    assert done == {"C": 100, "B": 190, "E": 240, "D": 430, "A": 770}
+
+
+def test_a_task_above_the_cap_is_held_back_until_it_has_waited_long_enough():
+    # c = 1. 100: B 1/100 > A 3 * 1.25/400. But the cap is -1.1 + 0.5, ln of 1/1.82: A is at 1/3 and may run, B is at 1, at 150
+    # at 1/1.5, and at 200, when it is at 1/2, it is free: 2/100 > 3 * 1.5/400.
+    part = {"arrivals": (0, 100), "lengths": (400, 100), "priorities": (3, 1), "quantum": 50}
+    index = schedule(Heuristic("index", "INDEX", "CHECKPOINT", length_power=1.0), **part)[0]
+    assert index[:2] == [(0, "A"), (100, "B")]
+    decisions, done, _ = schedule(Heuristic("cap", "CAP-INDEX", "CHECKPOINT", length_power=1.0, floor=-1.1, **HARD_CAP), **part)
+    assert decisions == [(0, "A"), (100, "keep"), (150, "keep"), (200, "B"), (250, "keep")]
+    assert done == {"B": 300, "A": 500}
+
+
+def test_a_task_near_the_lowest_is_brought_forward():
+    # 60: the lowest is that of B, ln of 1/9; A is at 1, further above it than near. With a = 0, c = 1 and no cap A has
+    # 1.2/300 = 0.004 and B 1/400 = 0.0025. The weight multiplies B's by exp(2 * 0.5): 0.0068.
+    part = {"arrivals": (0, 60), "lengths": (300, 400), "priorities": (1, 9)}
+    plain = {"priority_power": 0.0, "length_power": 1.0, "floor": 0.0, "room": 1000.0, "near": 0.5}
+    assert schedule(Heuristic("plain", "CAP-INDEX", "CHECKPOINT", **plain), **part)[0][1] == (60, "keep")
+    assert schedule(Heuristic("near", "CAP-INDEX", "CHECKPOINT", lagging_weight=2.0, **plain), **part)[0][1] == (60, "B")
 
 
 def test_tokens_of_prema_on_paper():
@@ -244,6 +336,21 @@ def test_remaining_time_and_total_time_part_ways():
     assert play("SRPT", **nearly)[0][1] == (380, "keep")
 
 
+def test_densities_of_remaining_and_of_total_time_part_ways():
+    # 10^-6 priority / (length * remaining) at 380: A 1/(400 * 20) = 125, B 1/300^2 = 11. By the total length A has 1/400^2 = 6.
+    nearly = {"arrivals": (0, 380), "lengths": (400, 300), "priorities": (1, 1)}
+    assert play("WSRPT", **nearly)[0][1] == (380, "keep")
+    assert play("WSPT", **nearly)[0][1] == (380, "B")
+
+
+def test_densities_weigh_priority_against_length():
+    # At 10: A 1/(100 * 90) = 1.1, B 9/200^2 = 2.25, in 10^-4. Were B 300 long: 9/300^2 = 1.0.
+    for length, move in ((200, "B"), (300, "keep")):
+        part = {"arrivals": (0, 10), "lengths": (100, length), "priorities": (1, 9)}
+        assert play("WSRPT", **part)[0][1] == (10, move)
+    assert play("SRPT", arrivals=(0, 10), lengths=(100, 200), priorities=(1, 9))[0][1] == (10, "keep")
+
+
 def test_deadlines_and_laxities_part_ways():
     # At 90 A has 10 of its 100 cycles left, is due at 200 and has room for 100; B is 60 long, due at 210, with room for 60.
     part = {"arrivals": (0, 90), "lengths": (100, 60), "priorities": (1, 1)}
@@ -253,7 +360,7 @@ def test_deadlines_and_laxities_part_ways():
 
 def test_ties_go_to_the_running_task_then_to_the_earlier_arrival():
     same = {"arrivals": (0, 10, 20), "lengths": (100, 100, 100), "priorities": (3, 3, 3)}
-    for name in ("P-FCFS", "P-HPF", "P-SJF"):
+    for name in ("P-FCFS", "P-HPF", "P-SJF", "WSPT", "WSRPT", "HRRN"):
         decisions, done, _ = play(name, **same)
         assert decisions == [(0, "A"), (10, "keep"), (20, "keep"), (100, "B")]
         assert done == {"A": 100, "B": 200, "C": 300}

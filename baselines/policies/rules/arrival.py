@@ -27,7 +27,7 @@ def next_turn(seen, slot, shared, params):
     return float((slot - seen.npu.last_slot - 1) % count)
 
 
-FCFS = SelectionRule("FCFS", "earliest arrival", earliest_arrival, source=CLASSIC)
+FCFS = SelectionRule("FCFS", "earliest arrival", earliest_arrival, source=CLASSIC, changes_between_events=False)
 RRB = SelectionRule(
     "RRB",
     "next ready slot cyclically after the last dispatched one, once the running task has run a quantum or completed",

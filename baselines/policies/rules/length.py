@@ -19,5 +19,11 @@ def shortest_remaining(seen, slot, shared, params):
     return remaining_cycles(seen, slot)
 
 
-SJF = SelectionRule("SJF", "smallest predicted total time", shortest_total, source=CLASSIC)
-SRPT = SelectionRule("SRPT", "smallest remaining time", shortest_remaining, source="Schrage, Operations Research 1968.")
+SJF = SelectionRule("SJF", "smallest predicted total time", shortest_total, source=CLASSIC, changes_between_events=False)
+SRPT = SelectionRule(
+    "SRPT",
+    "smallest remaining time",
+    shortest_remaining,
+    source="Schrage, Operations Research 1968.",
+    changes_between_events=False,  # the running task's remaining time falls, all others stand still
+)

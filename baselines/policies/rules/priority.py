@@ -13,4 +13,6 @@ def highest_priority(seen, slot, shared, params):
     return -float(seen.table[slot].priority)
 
 
-HPF = SelectionRule("HPF", "highest priority, then earliest arrival", highest_priority, source=CLASSIC)
+HPF = SelectionRule(
+    "HPF", "highest priority, then earliest arrival", highest_priority, source=CLASSIC, changes_between_events=False
+)

@@ -2,7 +2,8 @@
 
 **Selection** says whom to run. Its ``key(seen, slot, shared, params)`` gives every present task a float, and the smallest key runs.
 Ties go to the running task, then to the earlier arrival, then to the lower slot. A rule may also have ``prepare(seen, params)``. It
-is called once per decision, before the keys, and returns the float that all keys get as ``shared``: PREMA's threshold, for one.
+is called once per decision, before the keys, and returns what all keys get as ``shared``: a float (PREMA's threshold, for one) or a
+tuple of floats.
 
 **Switching** says how the running task makes room. Its ``switch(seen, chosen, params)`` returns the action to play when another
 task than the running one is to run. An action that the environment forbids is not played: the heuristic keeps.
@@ -106,9 +107,12 @@ class SelectionRule(Rule):
     key: Callable[..., Any]
     """Jitted ``key(seen, slot, shared, params) -> float``."""
     prepare: Callable[..., Any] = nothing_shared
-    """Jitted ``prepare(seen, params) -> float``: what ``key`` gets as ``shared``."""
+    """Jitted ``prepare(seen, params)``: what ``key`` gets as ``shared``, a float or a tuple of floats."""
     source: str = ""
     """Where the rule comes from."""
+    changes_between_events: bool = True
+    """Whether another task can come to have the smallest key while one runs and none arrives or completes: True where the keys of
+    waiting tasks fall or the running task's rises. Such a rule is played as it is meant only if it is asked at every quantum."""
 
     @cached_property
     def entry(self) -> JitEntry:
@@ -127,6 +131,8 @@ class SwitchingRule(Rule):
     """Jitted ``switch(seen, chosen, params) -> action``; ``chosen`` is a slot that isn't running."""
     evicts: bool = True
     """Whether it is asked at all while a task runs."""
+    mechanisms: tuple[str, ...] = ()
+    """The mechanisms that it may play, a part of :data:`prema_gym.config.MECHANISMS`."""
 
     @cached_property
     def entry(self) -> JitEntry:

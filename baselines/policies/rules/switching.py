@@ -53,13 +53,19 @@ def commit(seen, chosen, params):
 
 
 NONE = SwitchingRule("NONE", "never evicts: chooses on an idle NPU only", never, evicts=False)
-BY_CHECKPOINT = SwitchingRule("CHECKPOINT", "saves the running task's context", by_checkpoint)
-BY_KILL = SwitchingRule("KILL", "drops the running task's progress", by_kill)
-BY_DRAIN = SwitchingRule("DRAIN", "commits the running task to complete, then switches", by_drain)
+BY_CHECKPOINT = SwitchingRule("CHECKPOINT", "saves the running task's context", by_checkpoint, mechanisms=("CHECKPOINT",))
+BY_KILL = SwitchingRule("KILL", "drops the running task's progress", by_kill, mechanisms=("KILL",))
+BY_DRAIN = SwitchingRule("DRAIN", "commits the running task to complete, then switches", by_drain, mechanisms=("DRAIN",))
 DYNAMIC = SwitchingRule(
     "DYNAMIC",
     "Algorithm 3: lets the running task run on, and is asked again, where waiting costs the chosen one relatively "
     "less than being evicted costs the running one; else CHECKPOINT",
     dynamic,
+    mechanisms=("CHECKPOINT",),
 )
-COMMIT = SwitchingRule("COMMIT", "Algorithm 3, but where the running task is let run it is committed to complete (DRAIN)", commit)
+COMMIT = SwitchingRule(
+    "COMMIT",
+    "Algorithm 3, but where the running task is let run it is committed to complete (DRAIN)",
+    commit,
+    mechanisms=("CHECKPOINT", "DRAIN"),
+)
