@@ -41,7 +41,7 @@ def layer_cycles(work: Work, npu: NPUConfig) -> int:
 
 def tile_cycles(rows: int, npu: NPUConfig) -> int:
     """Return the longer of one tile's compute time and the time to load its weights and ``rows`` inputs."""
-    hidden = npu.array_rows if npu.weight_prefetch else 0
+    hidden = 0 if npu.weight_loading == "exposed" else npu.array_rows
     compute = 2 * npu.array_rows + npu.array_cols + rows - 2 - hidden
     nbytes = (npu.array_rows * npu.array_cols + rows * npu.array_rows) * npu.operand_bytes
     return max(compute, npu.transfer_cycles(nbytes))

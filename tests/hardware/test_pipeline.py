@@ -80,7 +80,7 @@ def operations(lowering, i, rows, step, steps):
         if place is not None:
             chunk, count, cols, ends, elements_after = place
             compute = 2 * npu.array_rows + npu.array_cols + count - 2
-            if npu.weight_prefetch:
+            if npu.weight_loading == "prefetched":
                 compute, cold = compute - npu.array_rows, npu.array_rows
             produced = count * cols * npu.operand_bytes if ends else 0
             partial = 0 if ends else count * cols * npu.accumulator_bytes

@@ -87,7 +87,7 @@ def test_weights_that_fit_stay_over_row_chunks():
 
 def test_prefetch_hides_the_weight_load_but_on_a_cold_start():
     # 8 - 2 cycles become 8 - 2 - 2 except for the first; a refill pays it again: loads 10..14, computes 6 where hot took 4.
-    program = compile_model(CHAIN, npu=dataclasses.replace(TINY, weight_prefetch=True))
+    program = compile_model(CHAIN, npu=dataclasses.replace(TINY, weight_loading="prefetched"))
     assert program.compute_cycles == 6 + 4 + 4 + 4
     assert program.commit_cycles.tolist() == [24, 28, 32, 36]
     assert program.refill_cycles.tolist() == [16, 16, 16, 0]

@@ -228,6 +228,6 @@ def _scaled(values: Ints, numerator: int, denominator: int) -> Ints:
 
 
 def _array(npu: NPUConfig) -> tuple[int, ...]:
-    hidden = npu.array_rows if npu.weight_prefetch else 0
+    hidden = 0 if npu.weight_loading == "exposed" else npu.array_rows
     sizes = (npu.array_rows, npu.array_cols, npu.accumulator_rows, npu.vector_lanes, npu.operand_bytes, npu.accumulator_bytes)
     return (*sizes, hidden)
