@@ -19,8 +19,8 @@ MODEL_NAMES = ("CNN-AN", "CNN-GN", "CNN-VN", "CNN-MN", "RNN-SA", "RNN-MT1", "RNN
 """The eight networks of the paper's benchmark (paper, section VI)."""
 MECHANISMS = ("CHECKPOINT", "KILL", "DRAIN")
 """Preemption mechanisms in the order of the action columns."""
-WEIGHT_LOADINGS = ("exposed", "prefetched")
-"""When a tile's weights move into the array: before its rows do, or behind the tile before it."""
+WEIGHT_LOADINGS = ("exposed", "prefetched", "back_to_back")
+"""When a tile's weights move into the array: before its rows do, behind the tile before it, or behind rows that never pause."""
 
 ConfigT = TypeVar("ConfigT", bound="Config")
 
@@ -173,7 +173,8 @@ class NPUConfig(Config):
     """Bytes of a partial sum (our choice)."""
     weight_loading: str = "exposed"
     """When a tile's weights move into the array. ``"exposed"``: before its rows do. ``"prefetched"``: behind the tile before it,
-    except on a cold start."""
+    except on a cold start. ``"back_to_back"``: likewise, and the rows of a layer's tiles follow each other without a gap; weights of
+    a loop stay on the chip where they fit."""
 
     RENAMED: ClassVar[Mapping[str, tuple[str, Mapping[bool, str]]]] = {
         "weight_prefetch": ("weight_loading", {True: "prefetched", False: "exposed"})

@@ -42,8 +42,8 @@ def _sums(lowering: Lowering, timeline: Schedule) -> dict[str, Ints]:
     """Return per node the sums over all operations that run, repeats included."""
     timed = timeline.timed
     values = {
-        "cycles": np.diff(timed["compute_end"], prepend=0),
-        "compute_cycles": timed["compute_cycles"],
+        "cycles": np.diff(timed["commit"], prepend=0),
+        "compute_cycles": timeline.busy_cycles,
         "memory_cycles": timed["load_cycles"] + timed["store_cycles"],
         "dram_bytes": timed["dram_bytes"],
         "points": timed["point"].astype(np.int64),
@@ -70,10 +70,10 @@ def _instructions(lowering: Lowering) -> Iterator[str]:
         for step in range(steps):
             where = "" if stretch.loop is None else f" step={step}"
             for local in range(len(stretch.first_operation) - 1):
-                yield from _layer_instructions(lowering, stretch, local, where)
+                yield from _layer_instructions(lowering, stretch, local, step, where)
 
 
-def _layer_instructions(lowering: Lowering, stretch: Stretch, local: int, where: str) -> Iterator[str]:
+def _layer_instructions(lowering: Lowering, stretch: Stretch, local: int, step: int, where: str) -> Iterator[str]:
     node = stretch.first_node + local
     work, name = lowering.works[node], lowering.graph.nodes[node].name
     begin, end = stretch.first_operation[local : local + 2]
@@ -81,7 +81,7 @@ def _layer_instructions(lowering: Lowering, stretch: Stretch, local: int, where:
     for t, place in zip(range(begin, end), places, strict=True):
         op = stretch.operations[t]
         operands = f"layer={name}{where} {place}"
-        if op["weight_bytes"]:
+        if op["weight_bytes"] and not (op["kept"] and step > 0):
             yield f"LOAD_TILE {operands} to=WBUF bytes={op['weight_bytes']}"
         if op["input_bytes"]:
             yield f"LOAD_TILE {operands} to=UBUF bytes={op['input_bytes']}"

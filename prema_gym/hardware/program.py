@@ -216,7 +216,8 @@ def _encoded(
 ) -> Program:
     timed = timeline.timed
     runs, blocks, segments = _encode(timed, timeline.spans, name)
-    sums = [np.concatenate(([0], np.cumsum(timed[field]))) for field in ("compute_cycles", "dram_bytes", "point")]
+    counted = (timeline.busy_cycles, timed["dram_bytes"], timed["point"])
+    sums = [np.concatenate(([0], np.cumsum(values))) for values in counted]
     spans = timeline.weighted_spans()
     compute, dram, points = (sum(passes * int(s[end] - s[begin]) for begin, end, passes in spans) for s in sums)
     return Program(
@@ -261,7 +262,7 @@ def _from_points(
     predicted = total if predicted_cycles is None else int(_whole(name, "predicted_cycles", predicted_cycles, 1, 1)[0])
     timed = np.zeros(len(commits), TIMED)
     timed["point"] = True
-    timed["compute_end"] = commits
+    timed["commit"] = commits
     timed["save_bytes"] = _whole(name, "save_bytes", save_bytes, len(commits))
     timed["restore_bytes"] = (
         timed["save_bytes"] if restore_bytes is None else _whole(name, "restore_bytes", restore_bytes, len(commits))
