@@ -172,9 +172,9 @@ class NPUConfig(Config):
     accumulator_bytes: int = 4
     """Bytes of a partial sum (our choice)."""
     weight_loading: str = "exposed"
-    """When a tile's weights move into the array. ``"exposed"``: before its rows do. ``"prefetched"``: behind the tile before it,
-    except on a cold start. ``"back_to_back"``: likewise, and the rows of a layer's tiles follow each other without a gap; weights of
-    a loop stay on the chip where they fit."""
+    """When a tile's weights move into the array. ``"exposed"``: before its rows do. ``"prefetched"``: behind the tile before
+    it, except on a cold start. ``"back_to_back"``: likewise, and the rows of a layer's tiles follow each other without a gap;
+    weights of a loop stay on the chip where they fit."""
 
     RENAMED: ClassVar[Mapping[str, tuple[str, Mapping[bool, str]]]] = {
         "weight_prefetch": ("weight_loading", {True: "prefetched", False: "exposed"})

@@ -89,7 +89,7 @@ def lower(network: Network, batch: int, npu: NPUConfig, output_length: int = 1) 
 
 @dataclasses.dataclass
 class _Pass:
-    """What a pass over a stretch holds on the chip that its nodes neither produce nor free themselves; bytes (without, with) a copy."""
+    """What a pass over a stretch holds on the chip besides what its nodes produce; pairs are bytes (without, with) a copy."""
 
     loop: LoopNodes | None
     weights: list[int]

@@ -1,8 +1,8 @@
 """The pipeline: when every operation loads, computes and stores, and what an empty pipeline costs after a preemption.
 
-Three engines run in program order over one memory port, double-buffered. With _s and _e for start and end, D the commit (all results
-are in the accumulators), E the cycle from which on memory holds the output and all before it, and w the operation whose store a load
-must wait for::
+Three engines run in program order over one memory port, double-buffered. With _s and _e for start and end, D the commit (all
+results are in the accumulators), E the cycle from which on memory holds the output and all before it, and w the operation whose
+store a load must wait for::
 
     load     L_s[t] = max(L_e[t-1], C_s[t-1], E[w] + latency, port)
     compute  C_s[t] = max(C_e[t-1], L_e[t], S_e[t-2], D[t-1])
@@ -10,15 +10,15 @@ must wait for::
     store    S_s[t] = max(C_e[t], S_e[t-1], port)
              E[t]   = max(E[t-1], S_e[t], D[t] + store)
 
-Where tiles overlap, flight is not 0, and the compute of t waits neither for D[t-1] if t-1 is of the same pass over its layer, nor for
-S_e[t-2] if t-2 is. The port serves one transfer at a time, in program order: load t+1 comes before store t, except where load t+1
-reads what store t writes. So every start is a maximum of sums of durations, and no longer duration can make anything earlier. A
-program that starts on an empty pipeline pays the memory's latency before its first transfer; later transfers are pipelined behind it.
+Where tiles overlap, flight is not 0, and the compute of t waits neither for D[t-1] if t-1 is of the same pass over its layer, nor
+for S_e[t-2] if t-2 is. The port serves one transfer at a time, in program order: load t+1 comes before store t, except where load
+t+1 reads what store t writes. So every start is a maximum of sums of durations, and no longer duration can make anything earlier.
+A program that starts on an empty pipeline pays the memory's latency before its first transfer; later ones are pipelined behind it.
 
 As C_s[t] >= L_e[t], all that the operations before t leave to those from t on is (C_s[t-1], C_e[t-1], D[t-1], S_e[t-2], E[t-2],
 port): the *state* at t, with the store of t-1 not yet granted. An S_e below C_e, an E below D and a port below C_s can't bind, so
-states are compared after raising them there; and D follows C_e at the flight of t-1. If two states differ by a uniform shift, so does
-all that follows (max-plus linearity); this is what makes loops periodic, and what the refill of a preemption point is found by.
+states are compared after raising them there; and D follows C_e at the flight of t-1. If two states differ by a uniform shift, so
+does all that follows (max-plus linearity); this is what makes loops periodic, and what the refill of a point is found by.
 """
 
 from __future__ import annotations

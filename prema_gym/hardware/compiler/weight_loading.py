@@ -1,7 +1,7 @@
 """When weights move into the array, and which of them stay on the chip: what ``NPUConfig.weight_loading`` chooses between.
 
-A mode is a function of the NPU that says how long a tile of so many rows occupies the array. To add one: write the function, list it
-in :data:`TIMINGS`, and name it in :data:`prema_gym.config.WEIGHT_LOADINGS`.
+A mode is a function of the NPU that says how long a tile of so many rows occupies the array. To add one: write the function, list
+it in :data:`TIMINGS`, and name it in :data:`prema_gym.config.WEIGHT_LOADINGS`.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from prema_gym.hardware.compiler.shapes import GEMM, Work
 
 
 class ArrayTiming(NamedTuple):
-    """How long tiles occupy the array. Of a tile whose ``rows`` start to go in at cycle 0
+    """How long tiles occupy the array.
 
-    * the array is free for the next tile at max(rows + ``fill_cycles``, ``least_cycles``),
-    * all results are in the accumulators, and the tile commits, at rows + ``fill_cycles`` + ``flight_cycles``,
-
-    both ``cold_cycles`` later right after a cold start.
+    Of a tile of ``rows`` that starts at cycle 0, the array is free for the next one at max(rows + ``fill_cycles``,
+    ``least_cycles``), and all results are in, so that it commits, at rows + ``fill_cycles`` + ``flight_cycles``; both are
+    ``cold_cycles`` later right after a cold start.
     """
 
     fill_cycles: int
@@ -28,24 +27,25 @@ class ArrayTiming(NamedTuple):
     cold_cycles: int
     overlaps: bool
     """Whether the tiles of one layer overlap: each may start as soon as the array is free, whatever is still in flight."""
-    keeps_loops: bool
-    """Whether the weights of a loop's body stay in WBUF from its first pass on, where all of them fit."""
+    reuses_weights: bool
+    """Whether the weights of a loop's body stay in WBUF from its first pass on, where all of them fit; Algorithm 1 then counts
+    weights once wherever they stay."""
 
 
 def exposed(npu: NPUConfig) -> ArrayTiming:
     """Weights in (SH), rows through, results out: one tile at a time, as in the paper's Algorithm 1 and in SCALE-Sim."""
-    return ArrayTiming(2 * npu.array_rows + npu.array_cols - 2, 0, 0, 0, overlaps=False, keeps_loops=False)
+    return ArrayTiming(2 * npu.array_rows + npu.array_cols - 2, 0, 0, 0, overlaps=False, reuses_weights=False)
 
 
 def prefetched(npu: NPUConfig) -> ArrayTiming:
     """The next tile's weights go in behind this one; its rows wait until this one's results are out."""
-    return ArrayTiming(npu.array_rows + npu.array_cols - 2, 0, 0, npu.array_rows, overlaps=False, keeps_loops=False)
+    return ArrayTiming(npu.array_rows + npu.array_cols - 2, 0, 0, npu.array_rows, overlaps=False, reuses_weights=False)
 
 
 def back_to_back(npu: NPUConfig) -> ArrayTiming:
     """Rows stream without a gap, as in TPU v1: a tile's weights take SH cycles to go in, behind the rows of the tile before it."""
     flight = npu.array_rows + npu.array_cols - 2
-    return ArrayTiming(0, npu.array_rows, flight, npu.array_rows, overlaps=True, keeps_loops=True)
+    return ArrayTiming(0, npu.array_rows, flight, npu.array_rows, overlaps=True, reuses_weights=True)
 
 
 TIMINGS: dict[str, Callable[[NPUConfig], ArrayTiming]] = {
@@ -72,7 +72,7 @@ def keeps_loop(body: Iterable[Work], passes: int | None, npu: NPUConfig) -> bool
     They do if all of them fit beside two tiles in flight and beside what a batched GEMM may want to keep over its row chunks: a
     larger buffer then never makes one of them give way to the other.
     """
-    if passes == 1 or not array_timing(npu).keeps_loops:
+    if passes == 1 or not array_timing(npu).reuses_weights:
         return False
     works = [work for work in body if work.unit == GEMM]
     weights = sum(work.right_elements for work in works if work.has_weights)
