@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from prema_gym.config import NPUConfig
 from prema_gym.hardware.compiler.lowering import Lowering, Stretch
 from prema_gym.hardware.compiler.schedule import Schedule
 from prema_gym.hardware.compiler.shapes import GEMM, VECTOR, Ints, Work
 
 SUMMED = ("cycles", "compute_cycles", "memory_cycles", "dram_bytes", "points")
+
+
+class Roofline(NamedTuple):
+    """What no schedule of the work could beat: the two roofs of an NPU, in cycles."""
+
+    dram_cycles: int
+    """DRAM time: all bytes at the full bandwidth."""
+    peak_cycles: int
+    """Time at peak MACs: every multiplier busy in every cycle."""
+
+    @property
+    def roofline_cycles(self) -> int:
+        """The larger of the two."""
+        return max(self)
+
+
+def roofline(dram_bytes: int, macs: int, npu: NPUConfig) -> Roofline:
+    """Return the two roofs of a piece of work."""
+    return Roofline(npu.transfer_cycles(dram_bytes), -(-macs // (npu.array_rows * npu.array_cols)))
 
 
 def layer_table(lowering: Lowering, timeline: Schedule) -> list[dict[str, Any]]:
@@ -27,6 +47,8 @@ def layer_table(lowering: Lowering, timeline: Schedule) -> list[dict[str, Any]]:
         row |= {name: int(sums[name][i]) for name in ("compute_cycles", "memory_cycles", "dram_bytes", "cycles", "points")}
         row["fill_cycles"] = row["compute_cycles"] - passes * work.tiles(lowering.npu) * work.rows if work.unit == GEMM else 0
         row["bound"] = _bound(row)
+        roofs = roofline(row["dram_bytes"], row["macs"], lowering.npu)
+        row |= {**roofs._asdict(), "roofline_cycles": roofs.roofline_cycles}
         rows.append(row)
     return rows
 

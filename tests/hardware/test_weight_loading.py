@@ -11,9 +11,12 @@ from tools.random_networks import random_layers, random_npu
 from tools.recurrence import BackToBack, Step
 
 from prema_gym.config import MODEL_NAMES, WEIGHT_LOADINGS, NPUConfig, WorkloadConfig
+from prema_gym.errors import ModelError
 from prema_gym.hardware.compiler.weight_loading import TIMINGS
 from prema_gym.hardware.layers import Gemm, Loop, Network, Vector
-from prema_gym.hardware.program import compile_model
+from prema_gym.hardware.program import Program, compile_model
+from prema_gym.workloads.models import MODELS
+from prema_gym.workloads.predictor import predict_cycles
 from prema_gym.workloads.programs import ProgramTable
 
 # A machine for paper and pencil: one byte a cycle, one byte an element, an array of 2x2. Over r rows a tile occupies the array for
@@ -33,7 +36,7 @@ TINY = NPUConfig(
     weight_loading="back_to_back",
 )
 MODELS_OF = {"prema": MODEL_NAMES, "tpu_v1": MODEL_NAMES, "edge": ("CNN-AN", "CNN-MN", "RNN-SA", "RNN-MT1")}
-"""Networks whose programs are compared, all their batches and lengths; at an array of 32 x 32 the others take minutes to compile."""
+"""Networks whose programs are compared, all batches and lengths; on an array of 32 x 32 the others take minutes to compile."""
 CHAIN = [Gemm(2, 2, 4, name="a"), Gemm(2, 4, 2, name="b")]
 # Operations: a0 and a1 (two tiles of N), then b0 and b1 (two tiles of K, partial sums of 2x2 in between).
 
@@ -44,15 +47,15 @@ def points(program):
 
 
 def test_a_chain_of_two_layers_by_hand():
-    # a0  loads 4 + 4 at 10..18   occupies the array 18..22 (cold)   commits at 24, keeps 4 of a's 8 bytes and the input for a1
+    # a0  loads 4 + 4 at 10..18   occupies the array 18..22 (cold)  commits at 24, keeps 4 of a's 8 bytes and the input
     # a1  loads 4     at 18..22   occupies the array 22..24          commits at 26
     # b0  loads 4     at 22..26   waits for a's commit: 26..28       commits at 30, keeps 8 and 2*2 partial sums of 4 bytes
     # b1  loads 4     at 26..30   occupies the array 30..32          commits at 34; its store has the port at 32..36, and its
     #                             results, in from 34 on, are in memory at 38
     program = compile_model(CHAIN, npu=TINY)
-    # After a0, cold: a1 loads 10..14, occupies 14..18, commits at 20, b0 loads 14..18, starts at 20, commits at 24, b1 loads 20..24,
-    # commits at 28, ends at 32, where 38 - 24 = 14 were left: 18. After a1: b0 loads 10..14, 14..18, commits at 20, b1 loads 14..18,
-    # 18..20, commits at 22, ends at 26, where 12 were left: 14. After b0: b1 loads 10..14, commits at 20, ends at 24, not 8: 16.
+    # After a0, cold: a1 loads 10..14, occupies 14..18, commits at 20; b0 loads 14..18, starts at 20, commits at 24; b1 loads
+    # 20..24, commits at 28, ends at 32, where 38 - 24 = 14 were left: 18. After a1: b0 loads 10..14, commits at 20; b1 loads
+    # 14..18, starts at 18, commits at 22, ends at 26, where 12 were left: 14. After b0: b1 commits at 20, ends at 24, not 8: 16.
     assert points(program) == [(24, 4, 8, 18), (26, 8, 8, 14), (30, 24, 24, 16), (34, 4, 4, 0)]
     assert program.total_cycles == 38
     # a: 2 (cold) + 2 + 2 + 2 (the last tile in flight); b: 2 + 2 + 2.
@@ -61,9 +64,9 @@ def test_a_chain_of_two_layers_by_hand():
 
 
 def test_work_behind_a_commit_is_dropped_and_run_again():
-    # On an array of 2 x 6, results are in 6 cycles after the last row; a tile of one row occupies it for 2 cycles and commits after 7.
+    # On an array of 2 x 6, results are in 6 cycles after the last row: a tile of one row occupies it for 2 and commits after 7.
     # Two bytes a cycle, three tiles of 12 bytes; a store takes 3 cycles.
-    # 0  loads 12 + 2 at 10..17   occupies 17..21 (cold)   commits at 26   has the port for its store at 23..26, after the next load
+    # 0  loads 12 + 2 at 10..17   occupies 17..21 (cold)   commits at 26   stores at 23..26, after the next load
     # 1  loads 12     at 17..23   occupies 23..25          commits at 30   stores at 32..35
     # 2  loads 12     at 26..32   occupies 32..34          commits at 39   its results are in memory at 42
     wide = dataclasses.replace(TINY, array_cols=6, wbuf_bytes=64, dram_bytes_per_second=2000)
@@ -76,8 +79,8 @@ def test_work_behind_a_commit_is_dropped_and_run_again():
 
 
 def test_every_output_that_is_not_in_memory_at_a_commit_is_saved():
-    # Half a byte a cycle. v is 24 bytes in three operations of 8 cycles, at 26..34, 42..50 and 58..66, and stays on the chip; g needs
-    # 4 bytes of weights, which it keeps over its three row chunks: after 58..66 it loads nothing more.
+    # Half a byte a cycle. v is 24 bytes in three operations of 8 cycles, at 26..34, 42..50 and 58..66, and stays on the chip;
+    # g needs 4 bytes of weights, which it keeps over its three row chunks: after 58..66 it loads nothing more.
     # g0 occupies the array at 66..70 and commits at 72; stores 8 bytes at 70..86, in memory at 72 + 16 = 88
     # g1 occupies the array at 70..74 and commits at 76; stores at 86..102
     # g2 occupies the array at 74..78 and commits at 80; stores at 102..118
@@ -90,9 +93,9 @@ def test_every_output_that_is_not_in_memory_at_a_commit_is_saved():
 
 
 def test_a_short_last_chunk_does_not_end_a_program_before_the_output_of_the_one_before_is_in_memory():
-    # One byte a cycle, 4 rows and 1: the first chunk loads 4 + 8 at 10..22, occupies 22..28 (cold) and commits at 30; the second loads 2
-    # at 22..24, occupies 28..30 and commits at 31. The port is free for their stores at 28..36 and 36..38, but the first chunk's
-    # results are in only at 30, so that they are in memory at 38; the second's, 2 bytes, can't be before.
+    # One byte a cycle, 4 rows and 1: the first chunk loads 4 + 8 at 10..22, occupies 22..28 (cold) and commits at 30; the second
+    # loads 2 at 22..24, occupies 28..30 and commits at 31. The port is free for their stores at 28..36 and 36..38, but the first
+    # chunk's results are in only at 30, so that they are in memory at 38; the second's, 2 bytes, can't be before.
     program = compile_model([Gemm(5, 2, 2)], npu=dataclasses.replace(TINY, wbuf_bytes=12))
     assert program.commit_cycles.tolist() == [30, 31]
     assert program.total_cycles == 38
@@ -118,6 +121,50 @@ def test_a_fully_connected_layer_of_batch_1_runs_at_the_rate_at_which_weights_mo
     cycles = {mode: program.total_cycles for mode, program in programs.items()}
     # 32 * 32 tiles of 128 cycles. Latency 100, the first tile and the input 65 + 17, a cold start 128, 127 in flight, a store of 1.
     assert cycles == {"exposed": 392_375, "prefetched": 261_431, "back_to_back": 1024 * 128 + 438}
+
+
+def test_algorithm_1_counts_what_is_in_flight_once_a_pass_and_kept_weights_once():
+    # Rows 4, 4 and 2 in chunks, two tiles each; weights of a tile 4 bytes, inputs 2 a row: 12, 12 and 8 to load, and 2 in flight.
+    assert predict_cycles(Network("gemm", 20, (Gemm(10, 2, 4),)), 1, TINY) == 2 * (12 + 12 + 8) + 2
+    # 8 bytes of weights and two tiles fit: later chunks load inputs only.
+    assert (
+        predict_cycles(Network("gemm", 20, (Gemm(10, 2, 4),)), 1, dataclasses.replace(TINY, wbuf_bytes=16)) == 2 * (12 + 8 + 4) + 2
+    )
+    # A step loads 4 + 2, then occupies the array for 2; once the weights are kept, 2 are enough for its input.
+    assert predict_cycles(LOOP, 1, dataclasses.replace(TINY, wbuf_bytes=11)) == 3 * (6 + 2)
+    assert predict_cycles(LOOP, 1, dataclasses.replace(TINY, wbuf_bytes=12)) == (6 + 2) + 2 * (2 + 2)
+
+
+@pytest.mark.parametrize("model", MODEL_NAMES)
+def test_algorithm_1_is_within_two_percent_of_the_pipeline(model):
+    npu, spec = NPUConfig(weight_loading="back_to_back"), MODELS[model].lengths
+    network = MODELS[model].network(None if spec is None else spec.median)
+    for batch in (1, 4, 16):
+        actual = compile_model(network, batch, npu, output_lengths=20).total_cycles
+        assert predict_cycles(network, batch, npu, output_length=20) == pytest.approx(actual, rel=0.02)
+
+
+def test_the_two_roofs_of_a_layer():
+    npu = NPUConfig(weight_loading="back_to_back")
+    program = compile_model([Gemm(1, 4096, 4096)], npu=npu)
+    # 4096 * 4096 weights, input and output, of 2 bytes each at 358 / 0.7 bytes a cycle; 128 * 128 products a cycle.
+    assert program.roofline() == (65_642, 1024)
+    assert program.roofline().roofline_cycles == 65_642
+    row = program.layer_table()[0]
+    assert (row["dram_cycles"], row["peak_cycles"], row["roofline_cycles"]) == (65_642, 1024, 65_642)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_no_program_beats_its_roofs(seed):
+    rng = random.Random(10_000 + seed)
+    program = compile_model(Network("random", 36, tuple(random_layers(rng))), rng.randint(1, 4), random_npu(rng))
+    assert program.total_cycles >= program.roofline().roofline_cycles
+    assert program.roofline().peak_cycles <= sum(row["peak_cycles"] for row in program.layer_table())
+
+
+def test_a_program_made_of_points_has_no_roofs():
+    with pytest.raises(ModelError, match="has no roofline"):
+        Program.from_points(10, [5]).roofline()
 
 
 def test_every_mode_has_its_array_timing():
