@@ -12,6 +12,8 @@ from pathlib import Path
 
 from baselines import Results, evaluate
 from baselines.evaluation.measures import HEADLINES, MEASURES
+from baselines.report.isolated import ISOLATED_HEADS, isolated_times
+from prema_gym.config import EnvConfig
 from prema_gym.envs.observation import GLOBAL_FEATURES, SLOT_FEATURES, Feature
 
 ROOT = Path(__file__).parents[1]
@@ -47,13 +49,20 @@ def results() -> str:
     return table(head, ([name, *(_result(played, name, measure) for measure in HEADLINES)] for name in RESULT_POLICIES), right=5)
 
 
+def isolated() -> str:
+    """Return the isolated times of the default NPU and workload, in ms."""
+    config = EnvConfig()
+    return table(ISOLATED_HEADS, (row.cells(config.npu) for row in isolated_times(config)), right=5)
+
+
 TABLES: dict[str, Callable[[], str]] = {
     "slot features": lambda: features(SLOT_FEATURES),
     "global features": lambda: features(GLOBAL_FEATURES),
     "results": results,
+    "isolated times": isolated,
 }
 """What makes each table, by name."""
-PAGES = ("README.md", "docs/environment.md")
+PAGES = ("README.md", "docs/baselines.md", "docs/environment.md")
 """Pages that have such tables."""
 
 

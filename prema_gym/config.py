@@ -19,6 +19,8 @@ MODEL_NAMES = ("CNN-AN", "CNN-GN", "CNN-VN", "CNN-MN", "RNN-SA", "RNN-MT1", "RNN
 """The eight networks of the paper's benchmark (paper, section VI)."""
 MECHANISMS = ("CHECKPOINT", "KILL", "DRAIN")
 """Preemption mechanisms in the order of the action columns."""
+WEIGHT_LOADINGS = ("exposed", "prefetched", "back_to_back")
+"""When a tile's weights move into the array: before its rows do, behind the tile before it, or behind rows that never pause."""
 
 ConfigT = TypeVar("ConfigT", bound="Config")
 
@@ -62,16 +64,32 @@ def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
+def _refuse(cls: type[Config], key: str, value: object) -> None:
+    """Raise :class:`ConfigError` for a field that ``cls`` doesn't have; one that it had gets its new name."""
+    given = f"{cls.__name__}({key}={value!r})"
+    if key not in cls.RENAMED:
+        raise ConfigError(f"{given}: {unknown_name('field', key, _field_names(cls))}")
+    name, values = cls.RENAMED[key]
+    if isinstance(value, bool):
+        raise ConfigError(f"{given}: {key!r} is now {name!r}: write {name}={values[value]!r}.")
+    equivalents = ", ".join(f"{new!r} for {old!r}" for old, new in values.items())
+    raise ConfigError(f"{given}: {key!r} is now {name!r}: write {equivalents}.")
+
+
+def _field_names(cls: type[Config]) -> list[str]:
+    return [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+
+
 def _refuses_unknown_fields(cls: type[ConfigT]) -> type[ConfigT]:
     """Make ``cls(typo=1)`` a :class:`ConfigError` that lists the fields, in place of Python's bare ``TypeError``."""
     original: Callable[..., None] = cls.__init__
-    names = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+    names = _field_names(cls)
 
     @functools.wraps(original)
     def checked_init(self: Config, *args: Any, **kwargs: Any) -> None:
         for key, value in kwargs.items():
             if key not in names:
-                raise ConfigError(f"{cls.__name__}({key}={value!r}): {unknown_name('field', key, names)}")
+                _refuse(cls, key, value)
         original(self, *args, **kwargs)
 
     cls.__init__ = checked_init  # type: ignore[assignment]
@@ -90,6 +108,8 @@ class Config:
 
     PRESETS: ClassVar[dict[str, Mapping[str, Any]]] = {}
     """Fields of the presets by name; what is not named has its default."""
+    RENAMED: ClassVar[Mapping[str, tuple[str, Mapping[bool, str]]]] = {}
+    """Switches of earlier versions: the field that each has become, and what to write for True and False."""
 
     @classmethod
     def preset(cls, name: str) -> Self:
@@ -114,10 +134,10 @@ class Config:
             raise ConfigError(f"{cls.__name__} = {value!r}: must be a {cls.__name__}, a preset's name or a mapping of its fields.")
         fields = dict(value)
         base = cls.preset(fields.pop("preset")) if "preset" in fields else cls()
-        names = [field.name for field in dataclasses.fields(base)]  # type: ignore[arg-type]
+        names = _field_names(cls)
         for key, given in fields.items():
             if key not in names:
-                raise ConfigError(f"{cls.__name__}({key}={given!r}): {unknown_name('field', key, names)}")
+                _refuse(cls, key, given)
         return dataclasses.replace(base, **fields)  # type: ignore[type-var]
 
     def to_dict(self) -> dict[str, Any]:
@@ -151,9 +171,14 @@ class NPUConfig(Config):
     """Bytes of an activation or weight (our choice)."""
     accumulator_bytes: int = 4
     """Bytes of a partial sum (our choice)."""
-    weight_prefetch: bool = False
-    """True hides the array's weight load behind the previous tile, except on a cold start."""
+    weight_loading: str = "back_to_back"
+    """When a tile's weights move into the array. ``"exposed"``: before its rows do. ``"prefetched"``: behind the tile before
+    it, except on a cold start. ``"back_to_back"``: likewise, and the rows of a layer's tiles follow each other without a gap;
+    weights of a loop stay on the chip where they fit."""
 
+    RENAMED: ClassVar[Mapping[str, tuple[str, Mapping[bool, str]]]] = {
+        "weight_prefetch": ("weight_loading", {True: "prefetched", False: "exposed"})
+    }
     PRESETS: ClassVar[dict[str, Mapping[str, Any]]] = {
         "prema": {},
         "tpu_v1": {
@@ -187,8 +212,8 @@ class NPUConfig(Config):
                 object.__setattr__(self, field, int(value))
         for field in (entry.name for entry in dataclasses.fields(self)):
             value = getattr(self, field)
-            if field == "weight_prefetch":
-                _check(name, field, value, isinstance(value, bool), "True or False")
+            if field == "weight_loading":
+                self._check_weight_loading()
                 continue
             least = 0 if field == "dram_latency_cycles" else 1
             _check(name, field, value, _is_int(value) and least <= value < 1 << 42, f"a whole number of at least {least}")
@@ -208,6 +233,11 @@ class NPUConfig(Config):
             self.ubuf_bytes >= slice_bytes,
             f"at least two rows of the array ({slice_bytes} bytes)",
         )
+
+    def _check_weight_loading(self) -> None:
+        value = self.weight_loading
+        if not isinstance(value, str) or value not in WEIGHT_LOADINGS:
+            raise ConfigError(f"{type(self).__name__}.weight_loading: {unknown_name('mode', value, WEIGHT_LOADINGS)}")
 
     def transfer_cycles(self, nbytes: int) -> int:
         """Cycles to move ``nbytes`` over the DRAM port, latency apart: ceil(bytes / bytes per cycle), in exact integers."""

@@ -143,6 +143,7 @@ def time_by_bound(layers: Sequence[dict[str, Any]]) -> dict[str, float]:
 def summary(found: Inspected) -> dict[str, Any]:
     """Return what ``--json`` prints."""
     program, npu = found.program, found.npu
+    roofs = program.roofline()
     return {
         "model": program.name,
         "batch": found.batch,
@@ -153,6 +154,9 @@ def summary(found: Inspected) -> dict[str, Any]:
         "cycles": program.total_cycles,
         "ms": npu.ms(program.total_cycles),
         "predicted_cycles": program.predicted_cycles,
+        "dram_cycles": roofs.dram_cycles,
+        "peak_cycles": roofs.peak_cycles,
+        "roofline_cycles": roofs.roofline_cycles,
         "dram_bytes": program.dram_bytes,
         "preemption_points": program.num_points,
         "time_by_bound": time_by_bound(found.layers),
@@ -186,14 +190,14 @@ def layers_table(found: Inspected, top: int | None) -> Table:
     npu = found.npu
     where = f"{npu.array_rows} x {npu.array_cols} at {npu.clock_hz / 1e6:g} MHz"
     table = new_table(f"{found.program.name}, batch {found.batch}{lengths}, on {where}")
-    for head in ("layer", "kind", "times", "MACs", "DRAM", "cycles", "ms", "share", "of peak", "bound"):
+    for head in ("layer", "kind", "times", "MACs", "DRAM", "cycles", "roofline", "ms", "share", "of peak", "bound"):
         table.add_column(head, justify="left" if head in ("layer", "kind", "bound") else "right", no_wrap=True)
     longest = sorted(found.layers, key=lambda layer: -layer["cycles"])
     for layer in found.layers if top is None else longest[:top]:
         macs = (quantity(layer["macs"]), f"{layer['utilisation']:.1%}") if layer["macs"] else ("-", "-")
-        times, ms = f"{layer['cycles']:,}", f"{layer['ms']:.3f}"
-        row = (escape(layer["name"]), layer["kind"], str(layer["passes"]), macs[0], binary(layer["dram_bytes"]), times, ms)
-        table.add_row(*row, f"{layer['share']:.1%}", macs[1], layer["bound"])
+        cycles = (f"{layer['cycles']:,}", f"{layer['roofline_cycles']:,}", f"{layer['ms']:.3f}")
+        row = (escape(layer["name"]), layer["kind"], str(layer["passes"]), macs[0], binary(layer["dram_bytes"]))
+        table.add_row(*row, *cycles, f"{layer['share']:.1%}", macs[1], layer["bound"])
     return table
 
 
@@ -210,6 +214,7 @@ def totals(found: Inspected) -> list[str]:
     """Return the lines under the table."""
     program, npu, context = found.program, found.npu, context_summary(found)
     cycles, macs = program.total_cycles, sum(layer["macs"] for layer in found.layers)
+    roofs = program.roofline()
     ms, told = npu.ms(cycles), npu.ms(program.predicted_cycles)
     busy = macs / (npu.array_rows * npu.array_cols * cycles)
     bounds = ", ".join(f"{bound} {share:.0%}" for bound, share in time_by_bound(found.layers).items() if share >= 0.005)
@@ -217,6 +222,8 @@ def totals(found: Inspected) -> list[str]:
     every = 1e3 * ms / max(program.num_points, 1)
     return [
         f"total      {ms:.3f} ms = {cycles:,} cycles; schedulers are told {told:.3f} ms ({told / ms - 1:+.1%})",
+        f"roofline   {npu.ms(roofs.roofline_cycles):.3f} ms: DRAM time {npu.ms(roofs.dram_cycles):.3f} ms, "
+        f"time at peak MACs {npu.ms(roofs.peak_cycles):.3f} ms; the total is {cycles / roofs.roofline_cycles:.2f} times the larger",
         f"work       {quantity(macs, 'MAC')}, {busy:.1%} of the array's peak; {binary(program.dram_bytes)} of DRAM traffic",
         f"bound by   {bounds} (of the time)",
         f"preemption {program.num_points:,} points, one every {every:.2f} us on average",

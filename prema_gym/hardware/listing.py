@@ -4,15 +4,35 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from prema_gym.config import NPUConfig
 from prema_gym.hardware.compiler.lowering import Lowering, Stretch
 from prema_gym.hardware.compiler.schedule import Schedule
 from prema_gym.hardware.compiler.shapes import GEMM, VECTOR, Ints, Work
 
 SUMMED = ("cycles", "compute_cycles", "memory_cycles", "dram_bytes", "points")
+
+
+class Roofline(NamedTuple):
+    """What no schedule of the work could beat: the two roofs of an NPU, in cycles."""
+
+    dram_cycles: int
+    """DRAM time: all bytes at the full bandwidth."""
+    peak_cycles: int
+    """Time at peak MACs: every multiplier busy in every cycle."""
+
+    @property
+    def roofline_cycles(self) -> int:
+        """The larger of the two."""
+        return max(self)
+
+
+def roofline(dram_bytes: int, macs: int, npu: NPUConfig) -> Roofline:
+    """Return the two roofs of a piece of work."""
+    return Roofline(npu.transfer_cycles(dram_bytes), -(-macs // (npu.array_rows * npu.array_cols)))
 
 
 def layer_table(lowering: Lowering, timeline: Schedule) -> list[dict[str, Any]]:
@@ -27,6 +47,8 @@ def layer_table(lowering: Lowering, timeline: Schedule) -> list[dict[str, Any]]:
         row |= {name: int(sums[name][i]) for name in ("compute_cycles", "memory_cycles", "dram_bytes", "cycles", "points")}
         row["fill_cycles"] = row["compute_cycles"] - passes * work.tiles(lowering.npu) * work.rows if work.unit == GEMM else 0
         row["bound"] = _bound(row)
+        roofs = roofline(row["dram_bytes"], row["macs"], lowering.npu)
+        row |= {**roofs._asdict(), "roofline_cycles": roofs.roofline_cycles}
         rows.append(row)
     return rows
 
@@ -42,8 +64,8 @@ def _sums(lowering: Lowering, timeline: Schedule) -> dict[str, Ints]:
     """Return per node the sums over all operations that run, repeats included."""
     timed = timeline.timed
     values = {
-        "cycles": np.diff(timed["compute_end"], prepend=0),
-        "compute_cycles": timed["compute_cycles"],
+        "cycles": np.diff(timed["commit"], prepend=0),
+        "compute_cycles": timeline.busy_cycles,
         "memory_cycles": timed["load_cycles"] + timed["store_cycles"],
         "dram_bytes": timed["dram_bytes"],
         "points": timed["point"].astype(np.int64),
@@ -70,10 +92,10 @@ def _instructions(lowering: Lowering) -> Iterator[str]:
         for step in range(steps):
             where = "" if stretch.loop is None else f" step={step}"
             for local in range(len(stretch.first_operation) - 1):
-                yield from _layer_instructions(lowering, stretch, local, where)
+                yield from _layer_instructions(lowering, stretch, local, step, where)
 
 
-def _layer_instructions(lowering: Lowering, stretch: Stretch, local: int, where: str) -> Iterator[str]:
+def _layer_instructions(lowering: Lowering, stretch: Stretch, local: int, step: int, where: str) -> Iterator[str]:
     node = stretch.first_node + local
     work, name = lowering.works[node], lowering.graph.nodes[node].name
     begin, end = stretch.first_operation[local : local + 2]
@@ -81,7 +103,7 @@ def _layer_instructions(lowering: Lowering, stretch: Stretch, local: int, where:
     for t, place in zip(range(begin, end), places, strict=True):
         op = stretch.operations[t]
         operands = f"layer={name}{where} {place}"
-        if op["weight_bytes"]:
+        if op["weight_bytes"] and not (op["kept"] and step > 0):
             yield f"LOAD_TILE {operands} to=WBUF bytes={op['weight_bytes']}"
         if op["input_bytes"]:
             yield f"LOAD_TILE {operands} to=UBUF bytes={op['input_bytes']}"

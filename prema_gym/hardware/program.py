@@ -15,12 +15,12 @@ import numpy.typing as npt
 from prema_gym.config import NPUConfig
 from prema_gym.errors import ModelError
 from prema_gym.hardware.compiler.encoding import SPAN, encode
-from prema_gym.hardware.compiler.lowering import Lowering, lower
+from prema_gym.hardware.compiler.lowering import Lowering, lower, network_works
 from prema_gym.hardware.compiler.schedule import Schedule, schedule
 from prema_gym.hardware.compiler.shapes import check_layer, input_elements, output_elements
 from prema_gym.hardware.compiler.timing import TIMED
 from prema_gym.hardware.layers import LayerBase, Loop, Network
-from prema_gym.hardware.listing import disassemble, layer_table
+from prema_gym.hardware.listing import Roofline, disassemble, layer_table, roofline
 from prema_gym.types import BLOCK, RUN, SEGMENT
 
 Ints = npt.NDArray[np.int64]
@@ -95,8 +95,16 @@ class Program:
         ``cycles`` is the layer's share of the timeline, and sums to the total. ``compute_cycles`` and ``memory_cycles`` are how
         long its engines and the memory port are busy; ``fill_cycles`` is the part of the former in which nothing streams through
         the array (weights in, fill, drain). ``bound`` is what takes longest: "memory", "fill", or "compute", the rest of computing.
+        ``dram_cycles``, ``peak_cycles`` and ``roofline_cycles`` are those of :meth:`roofline`, layer by layer.
         """
         return layer_table(*self._recompiled("layer_table"))
+
+    def roofline(self) -> Roofline:
+        """Return the DRAM time and the time at peak MACs of the longest output: no schedule on this NPU is shorter than either."""
+        network, batch, npu, output_lengths = self._source("roofline")
+        graph, works = network_works(network, batch, npu)
+        passes = [1 if node.loop < 0 else graph.loops[node.loop].steps or output_lengths for node in graph.nodes]
+        return roofline(self.dram_bytes, sum(times * work.macs for times, work in zip(passes, works, strict=True)), npu)
 
     def disassemble(self, limit: int | None = None) -> Iterator[str]:
         """Yield the instructions LOAD_TILE, GEMM_OP, CONV_OP, VECTOR_OP and STORE_TILE in program order, at most ``limit``."""
@@ -126,10 +134,13 @@ class Program:
         """
         return _from_points(cls, total_cycles, commit_cycles, save_bytes, restore_bytes, refill_cycles, predicted_cycles, name)
 
-    def _recompiled(self, what: str) -> tuple[Lowering, Schedule]:
+    def _source(self, what: str) -> tuple[Network, int, NPUConfig, int]:
         if self.source is None:
             raise ModelError(f"program {self.name!r} has no {what}: it was made of points, not of layers.")
-        lowering = lower(*self.source)
+        return self.source
+
+    def _recompiled(self, what: str) -> tuple[Lowering, Schedule]:
+        lowering = lower(*self._source(what))
         return lowering, schedule(lowering)
 
     def _expand(self, field: str) -> Ints:
@@ -216,7 +227,8 @@ def _encoded(
 ) -> Program:
     timed = timeline.timed
     runs, blocks, segments = _encode(timed, timeline.spans, name)
-    sums = [np.concatenate(([0], np.cumsum(timed[field]))) for field in ("compute_cycles", "dram_bytes", "point")]
+    counted = (timeline.busy_cycles, timed["dram_bytes"], timed["point"])
+    sums = [np.concatenate(([0], np.cumsum(values))) for values in counted]
     spans = timeline.weighted_spans()
     compute, dram, points = (sum(passes * int(s[end] - s[begin]) for begin, end, passes in spans) for s in sums)
     return Program(
@@ -261,7 +273,7 @@ def _from_points(
     predicted = total if predicted_cycles is None else int(_whole(name, "predicted_cycles", predicted_cycles, 1, 1)[0])
     timed = np.zeros(len(commits), TIMED)
     timed["point"] = True
-    timed["compute_end"] = commits
+    timed["commit"] = commits
     timed["save_bytes"] = _whole(name, "save_bytes", save_bytes, len(commits))
     timed["restore_bytes"] = (
         timed["save_bytes"] if restore_bytes is None else _whole(name, "restore_bytes", restore_bytes, len(commits))

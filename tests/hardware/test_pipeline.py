@@ -12,12 +12,14 @@ import random
 import numpy as np
 import pytest
 from tools.random_networks import random_layers, random_npu
+from tools.recurrence import BackToBack, Step
 
 from prema_gym.hardware.compiler.graph import INPUT, OUTSIDE
 from prema_gym.hardware.compiler.lowering import lower
-from prema_gym.hardware.compiler.residency import RESIDENT, SPILLED, keeps_weights
+from prema_gym.hardware.compiler.residency import RESIDENT, SPILLED
 from prema_gym.hardware.compiler.schedule import _Scheduler
 from prema_gym.hardware.compiler.shapes import GEMM
+from prema_gym.hardware.compiler.weight_loading import keeps_weights
 from prema_gym.hardware.layers import Embedding, Gemm, Loop, Network, Vector
 from prema_gym.hardware.program import compile_model
 
@@ -30,6 +32,7 @@ class Op:
     index: int
     last: bool
     loads: list
+    rows: int
     compute: int
     cold: int
     store: int
@@ -38,6 +41,7 @@ class Op:
     waits: list
     extra_clean: int
     partial: int
+    kept: bool
 
 
 def unroll(lowering, open_steps):
@@ -46,13 +50,14 @@ def unroll(lowering, open_steps):
     ops, last_op = [], {}
     for stretch in lowering.stretches:
         steps = 1 if stretch.loop is None else stretch.loop.steps or open_steps
+        kept = keeps_its_weights(lowering, stretch)
         for step in range(steps):
             for local in range(len(stretch.first_operation) - 1):
                 i = stretch.first_node + local
                 node = graph.nodes[i]
                 waits = [last_op[read.tensor] for read in node.reads if needs(read, resident, last_op)]
                 begin, end = stretch.first_operation[local : local + 2]
-                fresh = operations(lowering, i, stretch.operations[begin:end], step, steps)
+                fresh = operations(lowering, i, stretch.operations[begin:end], step, steps, kept)
                 fresh[0].waits = waits
                 ops += fresh
                 last_op[node.tensor] = len(ops) - 1
@@ -61,26 +66,41 @@ def unroll(lowering, open_steps):
     return ops
 
 
+def keeps_its_weights(lowering, stretch):
+    """Whether the loop's weights, and what a batched GEMM keeps over its chunks, fit beside two tiles."""
+    npu, loop = lowering.npu, stretch.loop
+    if npu.weight_loading != "back_to_back" or loop is None or loop.steps == 1:
+        return False
+    works = [work for work in lowering.works[loop.first : loop.end] if work.unit == GEMM]
+    weights = sum(work.right_elements for work in works if work.has_weights)
+    beside = [0, *(work.right_elements for work in works if not work.has_weights and work.rows > npu.accumulator_rows)]
+    return weights > 0 and (weights + max(beside) + 2 * npu.array_rows * npu.array_cols) * npu.operand_bytes <= npu.wbuf_bytes
+
+
 def needs(read, resident, last_op):
     return read.tensor != INPUT and resident[read.tensor] == SPILLED and read.tensor in last_op
 
 
-def operations(lowering, i, rows, step, steps):
+def operations(lowering, i, rows, step, steps, kept_by_loop):
     """One pass of node i. Output bytes, partial sums and what is staged are derived from the shape, not taken from ``rows``."""
     npu, work, out = lowering.npu, lowering.works[i], []
     places = list(gemm_places(npu, work)) if work.unit == GEMM else [None] * len(rows)
-    kept = keeps_weights(work, npu) and work.unit == GEMM and -(-work.rows // npu.accumulator_rows) > 1
+    kept_by_loop = kept_by_loop and work.has_weights
+    kept = keeps_weights(work, npu) and work.unit == GEMM and -(-work.rows // npu.accumulator_rows) > 1 and not kept_by_loop
     right = right_share(lowering, i)
     loaded = {}
     for t, (row, place) in enumerate(zip(rows, places, strict=True)):
         loads = [int(row["weight_bytes"]), int(row["input_bytes"])]
-        compute, cold, partial, extra = 0, 0, 0, 0
+        compute, cold, partial, extra, count = 0, 0, 0, 0, 0
         most = npu.accumulator_rows * npu.array_cols
         produced = min(most, work.elements - t * most) * npu.operand_bytes
         if place is not None:
-            chunk, count, cols, ends, elements_after = place
+            chunk, count, cols, depth, ends, elements_after = place
+            if work.has_weights:
+                again = chunk > 0 and (kept or kept_by_loop)
+                loads[0] = 0 if again or (kept_by_loop and step > 0) else cols * depth * npu.operand_bytes
             compute = 2 * npu.array_rows + npu.array_cols + count - 2
-            if npu.weight_prefetch:
+            if npu.weight_loading == "prefetched":
                 compute, cold = compute - npu.array_rows, npu.array_rows
             produced = count * cols * npu.operand_bytes if ends else 0
             partial = 0 if ends else count * cols * npu.accumulator_bytes
@@ -100,9 +120,9 @@ def operations(lowering, i, rows, step, steps):
         elif row["point"]:
             compute = -(-produced // npu.operand_bytes * work.ops_per_element // npu.vector_lanes)
         store = produced if stored(lowering, lowering.graph.nodes[i].tensor) else 0
-        out.append(
-            Op(i, step, steps, t, t == len(rows) - 1, loads, compute, cold, store, bool(row["point"]), produced, [], extra, partial)
-        )
+        last = t == len(rows) - 1
+        fixed = (i, step, steps, t, last, loads, count, compute, cold, store, bool(row["point"]), produced)
+        out.append(Op(*fixed, waits=[], extra_clean=extra, partial=partial, kept=kept_by_loop))
     return out
 
 
@@ -123,7 +143,7 @@ def gemm_places(npu, work):
             for left in range(0, n, npu.array_cols):
                 for top in range(0, k, npu.array_rows):
                     cols, depth = min(npu.array_cols, n - left), min(npu.array_rows, k - top)
-                    yield chunk, count, cols, top + depth == k, seen + cols * depth
+                    yield chunk, count, cols, depth, top + depth == k, seen + cols * depth
                     seen += cols * depth
 
 
@@ -132,8 +152,29 @@ def stored(lowering, index):
     return tensor.output or resident[index] == SPILLED or (tensor.sequence >= 0 and resident[tensor.sequence] == SPILLED)
 
 
+def simulate(npu, ops, begin):
+    """Run operations [begin, end) from empty engines."""
+    return back_to_back(npu, ops, begin) if npu.weight_loading == "back_to_back" else Run(npu, ops, begin)
+
+
+def back_to_back(npu, ops, begin):
+    """The recurrence of its own hand, with times counted from ``begin`` on as :class:`Run` counts them."""
+    steps = [
+        Step(
+            load=sum(npu.transfer_cycles(nbytes) for nbytes in op.loads),
+            rows=op.rows,
+            compute=op.compute,
+            store=npu.transfer_cycles(op.store),
+            index=op.index,
+            waits=[wait - begin for wait in op.waits if wait >= begin],
+        )
+        for op in ops[begin:]
+    ]
+    return BackToBack(steps, npu.array_rows, npu.array_cols, npu.dram_latency_cycles)
+
+
 class Run:
-    """The engines and the port, one operation at a time, for operations [begin, end)."""
+    """The engines and the port, one tile at a time, for operations [begin, end)."""
 
     def __init__(self, npu, ops, begin):
         self.load_end, self.compute_start, self.compute_end, self.store_end = {}, {}, {}, {}
@@ -154,6 +195,7 @@ class Run:
         if len(ops) > begin:
             self.store(npu, ops, len(ops) - 1)
         self.end = self.store_end[len(ops) - 1]
+        self.commit, self.landed = self.compute_end, self.store_end
 
     def load(self, npu, ops, t, begin):
         released = [self.store_end[wait] + npu.dram_latency_cycles for wait in ops[t].waits if wait >= begin]
@@ -178,6 +220,7 @@ def contexts(lowering, ops, run):
     graph, resident, npu = lowering.graph, lowering.residency.resident, lowering.npu
     scale = lowering.batch * npu.operand_bytes
     held, found = {}, []  # tensor -> bytes on the chip
+    weights = 0  # that later passes of the running loop find on the chip
     for t, op in enumerate(ops):
         tensor = graph.tensors[graph.nodes[op.node].tensor]
         home = tensor.sequence if tensor.sequence >= 0 and resident[tensor.sequence] == RESIDENT else graph.nodes[op.node].tensor
@@ -194,12 +237,14 @@ def contexts(lowering, ops, run):
                     del held[index]
         dirty = sum(nbytes for index, nbytes in held.items() if not clean(lowering, index)) + op.partial
         copied = sum(nbytes for index, nbytes in held.items() if clean(lowering, index)) + op.extra_clean
-        pending = [t] + ([t - 1] if t and run.store_end[t - 1] > run.compute_end[t] else [])
+        weights += op.loads[0] * op.kept
+        pending = [p for p in range(t) if run.landed[p] > run.commit[t]] + [t]
         unsaved = sum(ops[p].store for p in pending)
         twice = sum(ops[p].store for p in pending if resident[graph.nodes[ops[p].node].tensor] == RESIDENT)
-        found.append((dirty + unsaved, dirty + unsaved + copied - twice))
+        found.append((dirty + unsaved, dirty + unsaved + copied + weights - twice))
         ends_loop = op.last and op.step == op.steps - 1 and graph.nodes[op.node].loop != OUTSIDE
         if ends_loop and op.node == graph.loops[graph.nodes[op.node].loop].end - 1:
+            weights = 0
             for index in [index for index in held if graph.tensors[index].free_after == op.node]:
                 del held[index]
     return found
@@ -212,20 +257,31 @@ def clean(lowering, index):
     return looked_up or (not tensor.members and stored(lowering, index))
 
 
+def busy_cycles(npu, ops):
+    """How long the operations keep their engines from one another and, the last of a layer, from the next layer."""
+    if npu.weight_loading != "back_to_back":
+        return sum(op.compute for op in ops) + ops[0].cold
+    total = npu.array_rows if ops[0].rows else 0
+    for op in ops:
+        streaming = op.rows + npu.array_rows + npu.array_cols - 2 if op.last else max(op.rows, npu.array_rows)
+        total += streaming if op.rows else op.compute
+    return total
+
+
 def compare(network, batch, npu, output_length=1, check_refills=True):
     program = compile_model(network, batch, npu, output_lengths=output_length)
     lowering = lower(network, batch, npu, output_length)
     is_open = isinstance(network.layers[-1], Loop) and network.layers[-1].steps is None
     ops = unroll(lowering, output_length)
-    run = Run(npu, ops, 0)
+    run = simulate(npu, ops, 0)
     assert program.total_cycles == run.end
     if is_open:
         for length in range(1, output_length):
-            assert program.totals[length - 1] == Run(npu, unroll(lowering, length), 0).end
+            assert program.totals[length - 1] == simulate(npu, unroll(lowering, length), 0).end
     marks = [t for t, op in enumerate(ops) if op.point]
     assert program.num_points == len(marks)
-    assert program.commit_cycles.tolist() == [run.compute_end[t] for t in marks]
-    assert program.compute_cycles == sum(op.compute for op in ops) + ops[0].cold
+    assert program.commit_cycles.tolist() == [run.commit[t] for t in marks]
+    assert program.compute_cycles == busy_cycles(npu, ops)
     assert program.dram_bytes == sum(sum(op.loads) + op.store for op in ops)
     assert sum(row["dram_bytes"] for row in program.layer_table()) == program.dram_bytes
     assert sum(row["points"] for row in program.layer_table()) == program.num_points
@@ -235,9 +291,9 @@ def compare(network, batch, npu, output_length=1, check_refills=True):
     assert program.restore_bytes.tolist() == [costs[t][1] for t in marks]
     if check_refills:
         further = unroll(lowering, output_length + 40) if is_open else ops
-        hot = Run(npu, further, 0)
+        hot = simulate(npu, further, 0)
         refills = [
-            max(0, Run(npu, further, t + 1).end - (hot.end - hot.compute_end[t])) if t + 1 < len(further) else 0 for t in marks
+            max(0, simulate(npu, further, t + 1).end - (hot.end - hot.commit[t])) if t + 1 < len(further) else 0 for t in marks
         ]
         assert program.refill_cycles.tolist() == refills
     return program

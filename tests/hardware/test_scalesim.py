@@ -27,7 +27,9 @@ def golden():
 
 
 def npu(side, accumulator_rows=2048):
-    return NPUConfig(array_rows=side, array_cols=side, accumulator_rows=accumulator_rows, ubuf_bytes=64 << 20, wbuf_bytes=64 << 20)
+    """SCALE-Sim loads, streams and drains one fold after the other: weights are exposed."""
+    sizes = {"array_rows": side, "array_cols": side, "accumulator_rows": accumulator_rows}
+    return NPUConfig(**sizes, ubuf_bytes=64 << 20, wbuf_bytes=64 << 20, weight_loading="exposed")
 
 
 def compute_cycles(row, config):

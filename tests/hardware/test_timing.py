@@ -26,6 +26,7 @@ TINY = NPUConfig(
     vector_lanes=1,
     operand_bytes=1,
     accumulator_bytes=4,
+    weight_loading="exposed",
 )
 CHAIN = [Gemm(2, 2, 4, name="a"), Gemm(2, 4, 2, name="b")]
 # Operations: a0 and a1 (two tiles of N), then b0 and b1 (two tiles of K, partial sums of 2x2 in between), 6 cycles each.
@@ -87,14 +88,14 @@ def test_weights_that_fit_stay_over_row_chunks():
 
 def test_prefetch_hides_the_weight_load_but_on_a_cold_start():
     # 8 - 2 cycles become 8 - 2 - 2 except for the first; a refill pays it again: loads 10..14, computes 6 where hot took 4.
-    program = compile_model(CHAIN, npu=dataclasses.replace(TINY, weight_prefetch=True))
+    program = compile_model(CHAIN, npu=dataclasses.replace(TINY, weight_loading="prefetched"))
     assert program.compute_cycles == 6 + 4 + 4 + 4
     assert program.commit_cycles.tolist() == [24, 28, 32, 36]
     assert program.refill_cycles.tolist() == [16, 16, 16, 0]
 
 
 def test_the_figures_of_the_issue():
-    npu = NPUConfig.preset("prema")
+    npu = NPUConfig(weight_loading="exposed")
     assert npu.context_cycles(8 << 20) == 16_503
     assert npu.context_cycles(0) == 0
     sizes = {(1, 1, 1): 383, (128, 128, 128): 510, (1024, 1024, 1024): 89_984}
@@ -104,7 +105,7 @@ def test_the_figures_of_the_issue():
 def test_depthwise_channels_share_the_array():
     # 128 // 9 = 14 channels a pass: ceil(32 / 14) = 3 passes, each 2*128 + 128 + 64 - 2 cycles.
     layer = Conv2d(32, 32, 8, 8, (3, 3), padding=(1, 1, 1, 1), groups=32)
-    program = compile_model([layer])
+    program = compile_model([layer], npu=NPUConfig(weight_loading="exposed"))
     assert (program.num_points, program.compute_cycles) == (3, 3 * 446)
     assert program.layer_table()[0] | {"cycles": 0} == {
         "name": "conv2d0",
@@ -124,6 +125,9 @@ def test_depthwise_channels_share_the_array():
         "cycles": 0,
         "points": 3,
         "bound": "fill",
+        "dram_cycles": 31,  # 15 536 bytes
+        "peak_cycles": 2,
+        "roofline_cycles": 31,
     }
 
 

@@ -138,6 +138,7 @@ def test_there_is_an_isolated_time_for_each_of_the_24_programs():
     assert by_name["RNN-MT1", 1].input_length == 20
     assert by_name["RNN-SA", 4].output_length is None
     assert all(row.ms == pytest.approx(row.cycles / 700e3) for row in times)
+    assert all(row.roofline is not None and row.roofline.roofline_cycles < row.cycles for row in times)
     assert all(by_name[model, 1].ms < by_name[model, 16].ms for model in EnvConfig().workload.models)
 
 

@@ -244,7 +244,7 @@ def test_inspect_prints_layers_and_what_bounds_them(capsys):
     printed = prints(capsys, "inspect", "CNN-AN", "--batch", "4")
     assert re.search(r"^ *fc6 +gemm .* fill *$", printed, re.MULTILINE)
     assert re.search(r"^ *conv2 +conv .* compute *$", printed, re.MULTILINE)
-    for head in ("total", "work", "bound by", "preemption", "context"):
+    for head in ("total", "roofline", "work", "bound by", "preemption", "context"):
         assert re.search(rf"^{head} ", printed, re.MULTILINE)
 
 
@@ -256,6 +256,7 @@ def test_inspect_in_json_adds_up(capsys):
     assert out["macs"] == MODELS["CNN-AN"].macs(4)
     assert sum(layer["cycles"] for layer in out["layers"]) == out["cycles"]
     assert sum(layer["share"] for layer in out["layers"]) == pytest.approx(1.0)
+    assert max(out["dram_cycles"], out["peak_cycles"]) == out["roofline_cycles"] <= out["cycles"]
     assert sum(out["time_by_bound"].values()) == pytest.approx(1.0)
     assert all(0 <= layer["utilisation"] <= 1 for layer in out["layers"])
     context = out["context"]

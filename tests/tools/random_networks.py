@@ -20,7 +20,7 @@ def random_npu(rng):
         vector_lanes=rng.choice([1, 4]),
         operand_bytes=rng.choice([1, 2]),
         accumulator_bytes=4,
-        weight_prefetch=rng.random() < 0.3,
+        weight_loading=rng.choice(["exposed", "prefetched", "back_to_back", "back_to_back"]),
     )
 
 

@@ -14,16 +14,19 @@ from prema_gym.hardware.compiler.shapes import GEMM, VECTOR
 
 OPERATION = np.dtype(
     [
-        ("weight_bytes", np.int64),  # loaded: the right operand's tile
+        ("weight_bytes", np.int64),  # loaded: the right operand's tile; where it is kept, in the first pass of the loop only
         ("input_bytes", np.int64),  # loaded: the left operand's share
         ("store_bytes", np.int64),  # stored
-        ("compute_cycles", np.int64),
-        ("cold_cycles", np.int64),  # more compute cycles right after a cold start (the weight load that prefetch hides)
+        ("compute_cycles", np.int64),  # until its engine is free for the next operation
+        ("flight_cycles", np.int64),  # from then until its results are in, and it commits
+        ("cold_cycles", np.int64),  # more compute cycles right after a cold start (the weight load that is hidden otherwise)
         ("first_save_bytes", np.int64),  # on the chip without a copy in memory after its commit, in the first pass of a loop
         ("first_clean_bytes", np.int64),  # likewise, with a copy
         ("save_bytes", np.int64),  # in the second pass; later ones add the growth of collected sequences
         ("clean_bytes", np.int64),
         ("node", np.int32),
+        ("overlapped", np.int32),  # operations just before it that it doesn't wait for: at most 2, of the same pass over its node
+        ("kept", np.bool_),  # whether its weights stay on the chip for the later passes of its loop
         ("point", np.bool_),  # whether its commit is a preemption point (look-ups are none)
         ("through", np.bool_),  # whether what it stores also stays on the chip
     ]
@@ -36,7 +39,14 @@ EMITTED = np.dtype(
         for name in (
             *("unit", "rows", "groups", "k", "n", "last_k", "last_n", "elements", "ops_per_element"),
             *("right_spilled", "right_total"),  # share of the right operand that lies in memory
-            *("keeps", "staged", "stores", "through"),  # flags: weights kept in WBUF, inputs staged whole, OPERATION's through
+            *(
+                "keeps",
+                "kept",
+                "staged",
+                "stores",
+                "through",
+            ),  # flags: right operand kept over row chunks, OPERATION's kept, inputs
+            # staged whole, output stored, OPERATION's through
             "first_chunk",  # into the bytes of the chunks
             *("first_progress", "first_clean_progress", "progress", "clean_progress"),  # 1: the output adds to these contexts
             *("first_save", "first_clean", "save", "clean"),  # contexts while the node runs, its own output apart
@@ -48,19 +58,18 @@ EMITTED = np.dtype(
 
 
 @jit
-def emit(operations, first_node, table, chunk_bytes, array_rows, array_cols, acc_rows, lanes, operand_bytes, sum_bytes, hidden):
-    """Fill ``operations`` with those of the nodes in ``table``, in order."""
+def emit(operations, first_node, table, chunk_bytes, array, acc_rows, lanes, operand_bytes, sum_bytes, timing):
+    """Fill ``operations`` with those of the nodes in ``table``, in order; ``array`` is (rows, columns)."""
     at = 0
     for i in range(len(table)):
         begin = at
         if table[i].unit == GEMM:
-            at = _emit_gemm(
-                operations, at, table[i], chunk_bytes, array_rows, array_cols, acc_rows, operand_bytes, sum_bytes, hidden
-            )
+            at = _emit_gemm(operations, at, table[i], chunk_bytes, array, acc_rows, operand_bytes, sum_bytes, timing)
         else:
-            at = _emit_vector(operations, at, table[i], chunk_bytes, acc_rows * array_cols, lanes, operand_bytes)
+            at = _emit_vector(operations, at, table[i], chunk_bytes, acc_rows * array[1], lanes, operand_bytes)
         for t in range(begin, at):
             operations[t].node = first_node + i
+            operations[t].overlapped = min(t - begin, 2) if timing.overlaps else 0
             operations[t].through = table[i].through
         last = operations[at - 1]
         last.first_save_bytes -= table[i].save_drop
@@ -70,16 +79,20 @@ def emit(operations, first_node, table, chunk_bytes, array_rows, array_cols, acc
 
 
 @jit
-def _hold(op, node, produced, partial, extra):
-    """Set what the chip holds after ``op``: ``produced`` output bytes, ``partial`` sums, ``extra`` bytes with a copy in memory."""
+def _hold(op, node, produced, partial, extra, loaded):
+    """Set what the chip holds after ``op``: ``produced`` output bytes, ``partial`` sums, ``extra`` bytes with a copy in memory.
+
+    In the first pass of a loop, of the weights that later passes will find on the chip, those ``loaded`` here are held too.
+    """
     op.first_save_bytes = node.first_save + node.first_progress * produced + partial
-    op.first_clean_bytes = node.first_clean + node.first_clean_progress * produced + extra
+    op.first_clean_bytes = node.first_clean + node.first_clean_progress * produced + extra + loaded
     op.save_bytes = node.save + node.progress * produced + partial
     op.clean_bytes = node.clean + node.clean_progress * produced + extra
 
 
 @jit
-def _emit_gemm(operations, at, node, chunk_bytes, array_rows, array_cols, acc_rows, operand_bytes, sum_bytes, hidden):
+def _emit_gemm(operations, at, node, chunk_bytes, array, acc_rows, operand_bytes, sum_bytes, timing):
+    array_rows, array_cols = array
     chunks = (node.rows + acc_rows - 1) // acc_rows
     total_k = node.k * (node.groups - 1) + node.last_k
     right_elements = node.k * node.n * (node.groups - 1) + node.last_k * node.last_n
@@ -98,7 +111,8 @@ def _emit_gemm(operations, at, node, chunk_bytes, array_rows, array_cols, acc_ro
                     depth = min(array_rows, k - k_start)
                     op = operations[at]
                     before, used = used, used + depth * cols
-                    if not (keeps and chunk > 0):
+                    op.kept = node.kept
+                    if chunk == 0 or not (keeps or node.kept):
                         op.weight_bytes = _right_bytes(node, used, operand_bytes) - _right_bytes(node, before, operand_bytes)
                     if not node.staged:
                         # Slices share the chunk by their part of all groups' K, rounded so that they sum to it.
@@ -107,8 +121,9 @@ def _emit_gemm(operations, at, node, chunk_bytes, array_rows, array_cols, acc_ro
                         op.input_bytes = share * (done + depth) // total_k - share * done // total_k
                     elif at == chunk_first:
                         op.input_bytes = chunk_bytes[node.first_chunk + chunk]
-                    op.compute_cycles = 2 * array_rows + array_cols + rows - 2 - hidden
-                    op.cold_cycles = hidden
+                    op.compute_cycles = max(rows + timing.fill_cycles, timing.least_cycles)
+                    op.flight_cycles = rows + timing.fill_cycles + timing.flight_cycles - op.compute_cycles
+                    op.cold_cycles = timing.cold_cycles
                     op.point = True
                     partial = 0
                     if k_start + depth < k:
@@ -119,9 +134,12 @@ def _emit_gemm(operations, at, node, chunk_bytes, array_rows, array_cols, acc_ro
                     extra = 0
                     if node.staged and used < right_elements:
                         extra = chunk_bytes[node.first_chunk + chunk]
-                    if keeps:
+                    loaded = 0
+                    if node.kept:
+                        loaded = (used if chunk == 0 else right_elements) * operand_bytes
+                    elif keeps:
                         extra += _right_bytes(node, _kept(chunk, chunks, used, right_elements), operand_bytes)
-                    _hold(op, node, produced, partial, extra)
+                    _hold(op, node, produced, partial, extra, loaded)
                     at += 1
     return at
 
@@ -154,6 +172,6 @@ def _emit_vector(operations, at, node, chunk_bytes, most, lanes, operand_bytes):
             op.input_bytes = elements * operand_bytes
         produced += elements * operand_bytes
         op.store_bytes = node.stores * elements * operand_bytes
-        _hold(op, node, produced, 0, 0)
+        _hold(op, node, produced, 0, 0, 0)
         at += 1
     return at

@@ -42,7 +42,7 @@ def encode(timed, spans, runs, blocks, segments):
                 if not _fits(timed[t], commit, save, restore):
                     return -1, 0
                 num_runs = _append(runs, first, num_runs, timed[t], begin, commit, save, restore)
-                commit = timed[t].compute_end
+                commit = timed[t].commit
         joins = num_segments > 0 and _continues(spans, s, segments[num_segments - 1], save, restore)
         if joins and _same_runs(runs, blocks[num_segments - 1], first, num_runs):
             num_runs = first
@@ -84,7 +84,7 @@ def _base(timed, span):
 
 @jit
 def _fits(op, commit, save, restore):
-    widest = max(op.compute_end - commit, op.refill_cycles)
+    widest = max(op.commit - commit, op.refill_cycles)
     return max(widest, op.save_bytes - save, op.restore_bytes - restore) <= LARGEST
 
 
@@ -94,7 +94,7 @@ def _append(runs, first, end, op, begin, commit, save, restore):
 
     Returns the new end of the runs.
     """
-    step = op.compute_end - commit
+    step = op.commit - commit
     save, restore = op.save_bytes - save, op.restore_bytes - restore
     start_point = 0
     if end > first:

@@ -1,13 +1,15 @@
 """Networks to operations: names, work and residency together, layer by layer, with account of what lives on the chip.
 
 A resident tensor counts from the operation that produces it, byte by byte, to the last one of its last consumer; what outlives
-the step of a loop (a state, a value read later) counts whole from its first step to the end of the loop.
+the step of a loop (a state, a value read later) counts whole from its first step to the end of the loop. So do weights of a loop
+that stay in WBUF, from the operation on that loads them.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +17,9 @@ from prema_gym.config import NPUConfig
 from prema_gym.errors import ModelError
 from prema_gym.hardware.compiler.emission import EMITTED, OPERATION, emit
 from prema_gym.hardware.compiler.graph import OUTSIDE, Graph, LoopNodes, Tensor, resolve
-from prema_gym.hardware.compiler.residency import RESIDENT, SPILLED, Residency, keeps_weights, plan_residency
+from prema_gym.hardware.compiler.residency import RESIDENT, SPILLED, Residency, plan_residency
 from prema_gym.hardware.compiler.shapes import DMA, GEMM, Ints, Work, chunk_inputs, layer_work
+from prema_gym.hardware.compiler.weight_loading import array_timing, keeps_loop, keeps_weights
 from prema_gym.hardware.layers import BatchedGemm, Network
 
 MAX_OPERATIONS = 20_000_000
@@ -84,6 +87,19 @@ def lower(network: Network, batch: int, npu: NPUConfig, output_length: int = 1) 
     return Lowering(network, graph, works, residency, batch, npu, lowered.stretches(), output_length)
 
 
+@dataclasses.dataclass
+class _Pass:
+    """What a pass over a stretch holds on the chip besides what its nodes produce; pairs are bytes (without, with) a copy."""
+
+    loop: LoopNodes | None
+    weights: list[int]
+    """(nodes,) that each node leaves in WBUF for the later passes."""
+    ahead: list[int] = dataclasses.field(default_factory=lambda: [0, 0])
+    """Persistent tensors that the running pass has not renewed yet: the previous pass left them."""
+    growth: list[int] = dataclasses.field(default_factory=lambda: [0, 0])
+    """Collected by one pass."""
+
+
 class _Lowerer:
     """Walks the nodes in program order and keeps account of what lives on the chip."""
 
@@ -121,28 +137,32 @@ class _Lowerer:
     def _stretch(self, loop: int, first: int, end: int) -> Stretch:
         graph = self.graph
         nodes = None if loop == OUTSIDE else graph.loops[loop]
-        ahead = [0, 0]
-        """Persistent tensors of the loop that the running pass has not renewed yet: the previous pass left them."""
-        growth = [0, 0]
+        held = _Pass(nodes, self._kept_weights(loop, first, end))
         for node in graph.nodes[first:end]:
             tensor = graph.tensors[node.tensor]
             if self.resident[node.tensor] == RESIDENT and nodes is not None:
                 kind = self._is_clean(tensor)
                 if self._inside(tensor):
-                    growth[kind] += tensor.elements * self.scale
+                    held.growth[kind] += tensor.elements * self.scale
                 elif tensor.persistent:
-                    ahead[kind] += tensor.elements * self.scale
+                    held.ahead[kind] += tensor.elements * self.scale
         table = np.zeros(end - first, EMITTED)
         chunks: list[Ints] = []
         counts = [0]
         for i in range(first, end):
-            table[i - first] = self._emit_record(i, nodes, ahead, growth, sum(len(chunk) for chunk in chunks))
+            table[i - first] = self._emit_record(i, i - first, held, sum(len(chunk) for chunk in chunks))
             chunks.append(self._chunk_bytes(i))
             counts.append(counts[-1] + self.works[i].operations(self.npu))
-        self._leave(nodes, end, growth)
+        self._leave(nodes, end, held.growth)
         operations = np.zeros(counts[-1], OPERATION)
         emit(operations, first, table, np.concatenate(chunks), *_array(self.npu))
-        return Stretch(nodes, operations, np.array(counts, np.int64), first, growth[0], growth[1])
+        return Stretch(nodes, operations, np.array(counts, np.int64), first, held.growth[0], held.growth[1])
+
+    def _kept_weights(self, loop: int, first: int, end: int) -> list[int]:
+        """Return (nodes,) bytes of weights that each node of [first, end) leaves in WBUF for the later passes of its loop."""
+        if loop == OUTSIDE or not keeps_loop(self.works[first:end], self.graph.loops[loop].steps, self.npu):
+            return [0] * (end - first)
+        return [work.right_elements * self.npu.operand_bytes * work.has_weights for work in self.works[first:end]]
 
     def _leave(self, loop: LoopNodes | None, end: int, growth: list[int]) -> None:
         """After the last pass of a loop: sequences are whole, and what only the loop needed is free."""
@@ -154,31 +174,31 @@ class _Lowerer:
             if tensor.loop == OUTSIDE or tensor.persistent:
                 self.live[self._is_clean(tensor)] -= tensor.elements * self.scale
 
-    def _emit_record(
-        self, i: int, loop: LoopNodes | None, ahead: list[int], growth: list[int], first_chunk: int
-    ) -> tuple[int, ...]:
+    def _emit_record(self, i: int, place: int, held: _Pass, first_chunk: int) -> tuple[int, ...]:
+        """Return the record of node ``i``, which has the given ``place`` in its stretch."""
         node, work = self.graph.nodes[i], self.works[i]
         tensor = self.graph.tensors[node.tensor]
         nbytes = tensor.elements * self.scale
         resident = self.resident[node.tensor] == RESIDENT
         kind = int(resident and self._is_clean(tensor))
-        renewed = resident and tensor.persistent and loop is not None and not self._inside(tensor)
-        first = (self.live[0], self.live[1])
-        later = tuple(self.live[k] + ahead[k] + growth[k] for k in (0, 1))
+        renewed = resident and tensor.persistent and held.loop is not None and not self._inside(tensor)
+        first = (self.live[0], self.live[1] + sum(held.weights[:place]))
+        later = [self.live[k] + held.ahead[k] + held.growth[k] for k in (0, 1)]
+        later[1] += sum(held.weights)
         progress = (int(resident and kind == 0), int(resident and kind == 1))
         later_progress = (0, 0) if renewed else progress
         if renewed:
-            ahead[kind] -= nbytes
+            held.ahead[kind] -= nbytes
         if resident:
             self.live[kind] += nbytes
-        drop = self._drops(i, loop)
+        drop = self._drops(i, held.loop)
         for k in (0, 1):
             self.live[k] -= drop[k]
         right = self._right_spilled(i)
         shape = (work.unit, work.rows, work.groups, work.k, work.n, work.last_k, work.last_n, work.elements, work.ops_per_element)
         keeps = int(keeps_weights(work, self.npu)) if work.unit == GEMM else 0
         stores = int(self._stores(tensor))
-        flags = (*right, keeps, self.staged[i], stores, int(stores and resident), first_chunk)
+        flags = (*right, keeps, int(held.weights[place] > 0), self.staged[i], stores, int(stores and resident), first_chunk)
         return (*shape, *flags, *progress, *later_progress, *first, *later, *drop)
 
     def _drops(self, i: int, loop: LoopNodes | None) -> tuple[int, int]:
@@ -227,7 +247,7 @@ def _scaled(values: Ints, numerator: int, denominator: int) -> Ints:
     return np.array([int(value) * numerator // denominator for value in values], np.int64)
 
 
-def _array(npu: NPUConfig) -> tuple[int, ...]:
-    hidden = npu.array_rows if npu.weight_prefetch else 0
-    sizes = (npu.array_rows, npu.array_cols, npu.accumulator_rows, npu.vector_lanes, npu.operand_bytes, npu.accumulator_bytes)
-    return (*sizes, hidden)
+def _array(npu: NPUConfig) -> tuple[Any, ...]:
+    """Return what :func:`emit` wants to know of the NPU."""
+    sizes = ((npu.array_rows, npu.array_cols), npu.accumulator_rows, npu.vector_lanes, npu.operand_bytes, npu.accumulator_bytes)
+    return (*sizes, array_timing(npu))

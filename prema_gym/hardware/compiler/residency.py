@@ -19,6 +19,7 @@ from prema_gym._jit import jit
 from prema_gym.config import NPUConfig
 from prema_gym.hardware.compiler.graph import INPUT, OUTSIDE, Graph, Read
 from prema_gym.hardware.compiler.shapes import DMA, GEMM, Ints, Work
+from prema_gym.hardware.compiler.weight_loading import keeps_weights
 from prema_gym.hardware.layers import BatchedGemm
 
 _TENSOR = np.dtype(
@@ -78,12 +79,6 @@ def plan_residency(
     staged = np.empty(len(nodes), np.int64)
     best, capacity = _search(npu.ubuf_bytes, tensors, nodes, reads, entries, frees, resident, staged)
     return Residency(resident, staged, int(capacity), int(best))
-
-
-def keeps_weights(work: Work, npu: NPUConfig) -> bool:
-    """Return whether a layer's right operand stays in WBUF over its row chunks: it fits beside two tiles in flight."""
-    tile = npu.array_rows * npu.array_cols
-    return (work.right_elements + 2 * tile) * npu.operand_bytes <= npu.wbuf_bytes
 
 
 def _tensor_table(graph: Graph, batch: int, operand_bytes: int) -> np.ndarray:

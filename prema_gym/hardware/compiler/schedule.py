@@ -19,7 +19,7 @@ from prema_gym.hardware.compiler.graph import INPUT
 from prema_gym.hardware.compiler.lowering import Lowering, Stretch
 from prema_gym.hardware.compiler.residency import SPILLED
 from prema_gym.hardware.compiler.shapes import Ints
-from prema_gym.hardware.compiler.timing import TIMED, finish, place_pass, play, refill
+from prema_gym.hardware.compiler.timing import TIMED, cold_state, finish, place_pass, play, refill
 from prema_gym.types import NEVER
 
 TAIL_OPERATIONS = 32
@@ -46,6 +46,13 @@ class Schedule:
     """(lengths,) cycles by output length from 1 on; one entry where the length is fixed."""
     open_steps: tuple[int, int, int, int]
     """Of the output loop: first materialised operation, operations a step, transients, period; zeros without one."""
+
+    @property
+    def busy_cycles(self) -> Ints:
+        """(ops,) cycles that each operation keeps its engine from the next layer: in flight where it is its layer's last."""
+        last = np.append(self.timed["overlapped"][1:] == 0, True)
+        busy: Ints = self.timed["compute_cycles"] + last * self.timed["flight_cycles"]
+        return busy
 
     def weighted_spans(self) -> list[tuple[int, int, int]]:
         """Return (begin, end, passes) of the operations that run, for the longest output."""
@@ -90,7 +97,7 @@ class _Scheduler:
         self.clock, self.bandwidth = _reduced(self.npu)
         self.timed = np.zeros(self._capacity(), TIMED)
         self.count = 0
-        self.state = np.array([0, 0, 0, self.latency], np.int64)
+        self.state = cold_state(self.latency)
         self.spans: list[tuple[int, int, int, int, int, int]] = []
         self.last_store = [-1] * len(lowering.graph.tensors)
         """Per tensor, the operation that stores the last of it."""
@@ -155,7 +162,7 @@ class _Scheduler:
             self.timed = np.concatenate([self.timed, np.zeros(max(end, len(self.timed)), TIMED)])
         growth = (stretch.growth_save_bytes, stretch.growth_clean_bytes)
         place_pass(self.timed, begin, stretch.operations, waits, previous, step, *growth, self.clock, self.bandwidth)
-        play(self.timed, begin, end, self.state, self.latency)
+        self.state = play(self.timed, begin, end, self.state, self.latency)
         self.count = end
 
     def _play_layers(self, stretch: Stretch, waits: Ints) -> None:
@@ -204,7 +211,7 @@ class _Scheduler:
             self._check_drain(stretch, begin, ends)
         else:
             self._add_steps(stretch, begin, kept, kept + left)
-            commits = self.timed["compute_end"]
+            commits = self.timed["commit"]
             self.skipped += (repeats - 1) * int(commits[begin + kept * size - 1] - commits[begin + transients * size - 1])
             self._check_stores(begin)
 
@@ -224,17 +231,23 @@ class _Scheduler:
 
     def _end_state(self, stretch: Stretch, waits: Ints) -> tuple[int, ...]:
         """Return the state after the last step, relative to its last commit and raised to where it can bind."""
-        start, end, store_end, port = self.state.tolist()
-        key = [start - end, max(store_end, end) - end, max(port, start) - end]
+        start, end, commit, store_end, landed, port = self.state
+        key = [start - end, max(store_end, end) - end, max(landed, commit) - end, max(port, start) - end]
         size = len(stretch.operations)
         last = self.count - size
+        # Stores that are under way belong to the contexts of the commits to come.
+        before = self.count - 2
+        while before >= 0 and self.timed["landed"][before] > commit:
+            pending = self.timed[before]
+            key += [int(pending["landed"]) - end, int(pending["store_bytes"]), int(pending["through"])]
+            before -= 1
         points = np.flatnonzero(stretch.operations["point"])
         if len(points):
-            key.append(int(self.timed["compute_end"][last + points[-1]]) - end)
+            key.append(int(self.timed["commit"][last + points[-1]]) - end)
         for operation in waits[:, 1][waits[:, 1] >= 0].tolist():
             # The store of the last operation is still to be granted: the rest of the state says when.
             if operation < size - 1:
-                key.append(max(int(self.timed["store_end"][last + operation]) + self.latency, start) - end)
+                key.append(max(int(self.timed["landed"][last + operation]) + self.latency, start) - end)
         return tuple(key)
 
     def _open_totals(self, ends: Ints, transients: int, period: int) -> Ints:
@@ -251,7 +264,7 @@ class _Scheduler:
             return
         size = len(stretch.operations)
         for step, end in enumerate(ends, start=1):
-            commit = int(self.timed["compute_end"][begin + step * size + points[0]])
+            commit = int(self.timed["commit"][begin + step * size + points[0]])
             if commit < end:
                 raise ModelError(
                     f"loop {stretch.loop.name!r}: a step's last store ends at cycle {end}, after the next step's first commit "  # type: ignore[union-attr]
@@ -260,7 +273,7 @@ class _Scheduler:
 
     def _check_stores(self, begin: int) -> None:
         """Loads after a shortened loop must not wait for stores before it, as they would not after the whole."""
-        if begin and self.timed["store_end"][begin - 1] + self.latency > self.timed["compute_start"][self.count - 1]:
+        if begin and self.timed["landed"][begin - 1] + self.latency > self.timed["compute_start"][self.count - 1]:
             self._too_short()
 
     def _check_settled(self) -> None:
