@@ -94,6 +94,7 @@ def reproduction(found: dict[str, Json], options: argparse.Namespace) -> Json:
         "split": "eval",
         "config": EnvConfig().to_dict(),
         "headline": headline,
+        "readings": found["headline"]["readings"],
         "studies": found,
     }
 
@@ -109,6 +110,18 @@ def headline_table(headline: dict[str, Any]) -> Table:
         within = "yes" if entry["within_25_percent"] else "no"
         factor = f"[bold]{entry['factor']:.2f}x[/bold]"
         table.add_row(_LABELS[key], f"{entry['paper']}x", factor, f"{low:.2f} - {high:.2f}", ratio, within)
+    return table
+
+
+def readings_table(readings: dict[str, Any]) -> Table:
+    """Return the three factors under every reading of hardware and scheduler."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False, title="Readings", title_justify="left")
+    for name in ("weights loaded", "policy", *_LABELS.values()):
+        table.add_column(name, justify="left" if name in ("weights loaded", "policy") else "right", no_wrap=True)
+    for mode, policies in readings.items():
+        for i, (policy, found) in enumerate(policies.items()):
+            cells = (f"{entry['factor']:.2f} ± {(entry['ci95'][1] - entry['ci95'][0]) / 2:.2f}" for entry in found.values())
+            table.add_row("" if i else mode, policy, *cells)
     return table
 
 
@@ -157,6 +170,7 @@ def reproduce(options: argparse.Namespace) -> None:
         console.print(table)
     console.print(f"[bold]{options.episodes} episodes a point[/bold], seed {options.seed}, split eval")
     console.print(headline_table(data["headline"]))
+    console.print(readings_table(data["readings"]))
     for path in write_files(data, options):
         console.print(f"wrote {path}", style="dim", markup=False)
     console.print(f"{time.perf_counter() - begin:.0f} s", style="dim")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from baselines.studies.contexts import CONTEXTS
 from baselines.studies.crossovers import CROSSOVERS
+from baselines.studies.headline import HEADLINE
 from baselines.studies.pairs import PAIRS
-from baselines.studies.policies import HEADLINE, POLICY_STUDIES
+from baselines.studies.policies import POLICY_STUDIES
 from baselines.studies.prediction import PREDICTION
 from baselines.studies.study import Measurement, Study
 from baselines.studies.sweeps import CALIBRATION, SWEEPS

@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 from baselines.evaluation.measures import HEADLINES, MEASURES, SLA_MEASURES
 from baselines.evaluation.results import REFERENCE, Results
 from baselines.studies import style
-from baselines.studies.study import FACTOR_MEASURES, PAPER, PAPER_POLICY, Json, Point, Study, estimates, factors
-from baselines.studies.sweeps import TOLERANCE
+from baselines.studies.study import PAPER_POLICY, Json, Point, Study, estimates, factors
 from prema_gym.metrics import SLA_TARGETS
 
 SELECTIONS = ("FCFS", "RRB", "HPF", "SJF", "TOKEN", "PREMA")
@@ -21,33 +20,6 @@ STATIC_MECHANISMS = ("CHECKPOINT", "KILL", "DRAIN", "DYNAMIC")
 def _name(selection: str, mechanism: str) -> str:
     """Return the registry's name of a preemptive policy."""
     return f"P-{selection}" if mechanism == "CHECKPOINT" else f"P-{selection}-{mechanism}"
-
-
-# --- The headline ---------------------------------------------------------------------------------------------------------------
-
-
-def summarise_headline(points: Sequence[Point], results: Sequence[Results]) -> Json:
-    """Return the three factors beside the abstract's, with what they are made of."""
-    found = factors(results[0])
-    for key, claimed in PAPER.items():
-        found[key]["geometric_mean"] = results[0].factor(PAPER_POLICY, FACTOR_MEASURES[key]).geometric.to_dict("factor")
-        relative = found[key]["factor"] / claimed
-        found[key] |= {"paper": claimed, "within_25_percent": bool(1 - TOLERANCE <= relative <= 1 + TOLERANCE)}
-    return {"factors": found, "policies": estimates(results[0], HEADLINES)}
-
-
-def draw_headline(data: Json) -> Figure:
-    """Return the three factors beside the abstract's."""
-    figure, panels = style.new_figure(1, 3, data["question"], width=3.0)
-    for axes, (key, claimed) in zip(panels, PAPER.items(), strict=True):
-        axes.bar(0, claimed, color=style.BLUE, width=0.7, zorder=2)
-        axes.vlines(0, claimed * (1 - TOLERANCE), claimed * (1 + TOLERANCE), color=style.BLACK, linestyle=":", zorder=3)
-        style.draw_bar(axes, 1, data["factors"][key], style.RED, width=0.7)
-        axes.set_xticks([0, 1], ["abstract\n(dotted: ± 25 %)", "here\n(95 % interval)"], fontsize=9)
-        axes.set_ylabel("times better than NP-FCFS", fontsize=9)
-        axes.set_title({"antt": "ANTT", "stp": "STP", "sla": "SLA violations"}[key], fontsize=10)
-        axes.grid(axis="x", visible=False)
-    return figure
 
 
 # --- Families -------------------------------------------------------------------------------------------------------------------
@@ -229,7 +201,6 @@ _FAMILIES = tuple(f"{kind}-{selection}" for kind in ("NP", "P") for selection in
 _MECHANISMS = tuple(_name(s, m) for s in SELECTIONS for m in STATIC_MECHANISMS if (s, m) != ("RRB", "KILL"))
 """RRB under KILL is left out: two long tasks that kill each other in turns never finish."""
 
-HEADLINE = Study("headline", "PREMA over NP-FCFS at the default workload", (Point("default"),), summarise_headline, draw_headline)
 POLICY_STUDIES = (
     Study(
         "families",

@@ -260,9 +260,9 @@ SWEEPS = (
         "How do the hardware model's assumptions move the factors?",
         (
             Point("default"),
-            Point("weight prefetch", arguments={"npu": {"weight_loading": "prefetched"}}),
+            Point("weights prefetched", arguments={"npu": {"weight_loading": "prefetched"}}),
+            Point("weights exposed", arguments={"npu": {"weight_loading": "exposed"}}),
             _workload("hoisted inputs", hoist_inputs=True),
-            Point("both", arguments={"npu": {"weight_loading": "prefetched"}, "workload": {"hoist_inputs": True}}),
             Point("1-byte operands", arguments={"npu": {"operand_bytes": 1}}),
             Point("4-byte operands", arguments={"npu": {"operand_bytes": 4}}),
             Point("4096 accumulator rows", arguments={"npu": {"accumulator_rows": 4096}}),
