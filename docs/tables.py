@@ -66,13 +66,18 @@ PAGES = ("README.md", "docs/baselines.md", "docs/environment.md")
 """Pages that have such tables."""
 
 
-def renewed(page: str) -> str:
-    """Return the text of ``page`` with its tables made anew."""
+def renewed_by(page: str, make: Callable[[str], str]) -> str:
+    """Return the text of ``page`` with each of its tables replaced by what ``make(name)`` returns."""
 
     def renew(match: re.Match[str]) -> str:
-        return f"{match[1]}\n{TABLES[match[2]]()}\n{match[3]}"
+        return f"{match[1]}\n{make(match[2])}\n{match[3]}"
 
     return re.sub(r"(<!-- begin ([a-z ]+) -->).*?(<!-- end \2 -->)", renew, page, flags=re.DOTALL)
+
+
+def renewed(page: str) -> str:
+    """Return the text of ``page`` with its tables made anew."""
+    return renewed_by(page, lambda name: TABLES[name]())
 
 
 def main(arguments: Sequence[str]) -> int:
