@@ -30,13 +30,15 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
 
     ## Description
     A cloud server time-shares one systolic-array NPU among inference tasks of different networks, batch sizes and priorities that
-    arrive over time (Choi & Rhu, "PREMA", HPCA 2020). Whenever a task arrives or completes, or a 0.25 ms quantum expires while
-    tasks wait, the agent may give the NPU to another task, and chooses how the running one is evicted.
+    arrive over time (Choi & Rhu, "PREMA", HPCA 2020). Whenever a task arrives or completes, and with ``decision_every=1``
+    whenever a 0.25 ms quantum expires while tasks wait, the agent may give the NPU to another task, and chooses how the running one
+    is evicted.
 
     ## Action Space
-    ``Discrete(1 + 3 * T)`` for T slots. Action 0 keeps the running task. Action ``1 + 3 * slot + mechanism`` gives the NPU to the
-    task in ``slot``: by CHECKPOINT (0: the running operation commits, its context is saved), KILL (1: its progress is dropped) or
-    DRAIN (2: it completes first; nothing is asked in between). On an idle NPU only CHECKPOINT's column is legal; it dispatches.
+    ``Discrete(1 + M * T)`` for T slots and M allowed mechanisms, by default all three. Action 0 keeps the running task. Action
+    ``1 + M * slot + mechanism`` gives the NPU to the task in ``slot``: by CHECKPOINT (0: the running operation commits, its context
+    is saved), KILL (1: its progress is dropped) or DRAIN (2: it completes first; nothing is asked in between). On an idle NPU only
+    the first column is legal; it dispatches.
     ``info["action_mask"]`` (int8) and :meth:`action_masks` (bool) mark the legal actions. An illegal one is replaced by keep (on an
     idle NPU by the earliest ready task) and flagged in ``info["illegal_action"]``; with ``strict=True`` it raises.
 
