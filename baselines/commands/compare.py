@@ -28,7 +28,8 @@ DEFAULT_POLICIES = (
     "NP-FCFS", "NP-HPF", "NP-SJF", "NP-TOKEN", "NP-PREMA",
     "P-RRB", "P-FCFS", "P-HPF", "P-SJF", "P-TOKEN",
     "PREMA", "PREMA-CHECKPOINT", "PREMA-KILL", "PREMA-COMMIT", "PREMA-WHOLE-WAIT", "PREMA-ORACLE",
-    "SRPT", "INDEX-SIMPLE", "INDEX", "EDF", "LLF", "RANDOM",
+    "SRPT", "WSPT", "WSRPT", "HRRN", "WFQ", "LAS", "MLFQ", "EDF", "LLF",
+    "INDEX-SIMPLE", "INDEX", "CAP-INDEX", "RANDOM",
 )  # fmt: skip
 """What is compared unless ``--policies`` says otherwise, in this order; published learned policies follow."""
 FAMILY = "-FRONT-"
@@ -68,7 +69,8 @@ reading the table:
   p9 tail   95th percentile of the NTT of high-priority tasks
 
 policies:
-  NP-X never evicts, P-X saves contexts, P-X-KILL, -DRAIN and -DYNAMIC switch otherwise; --list prints every policy's rule."""
+  NP-X never evicts, P-X saves contexts, P-X-KILL, -DRAIN and -DYNAMIC switch otherwise; names without a prefix evict, by CHECKPOINT
+  unless they say otherwise. --list prints every policy's rule."""
 
 
 class Parser(argparse.ArgumentParser):

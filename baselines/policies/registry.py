@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import Any
 
 from baselines.policies.chance import RandomPolicy
 from baselines.policies.heuristic import Heuristic
@@ -16,10 +17,11 @@ ENTRY_POINTS = "prema_gym.policies"
 """Group whose entry points are functions returning a mapping from policy names to factories of no arguments."""
 Factory = Callable[[], Policy]
 
-INDEX_FILE = Path(__file__).with_name("index.json")
-"""The tuned index rules: parameters, results, and the command that found them (``agents.tune_index`` writes it)."""
+TUNED_FILE = Path(__file__).with_name("tuned.json")
+"""The tuned index rules: parameters, results, and the commands that found them (``agents.tune_index`` writes it)."""
 
 _PAPER = "Choi & Rhu, HPCA 2020"
+_TUNED_SOURCE = "Ours: tuned by agents.tune_index, see tuned.json."
 
 
 def _paper_family() -> Iterator[Heuristic]:
@@ -49,16 +51,20 @@ def _relatives() -> Iterator[Heuristic]:
         yield Heuristic(selection, selection, "CHECKPOINT")
 
 
+def rules_of(part: Mapping[str, Any]) -> list[Heuristic]:
+    """Return the heuristics of a part of TUNED_FILE."""
+    return [
+        Heuristic(name, entry["selection"], entry["mechanism"], source=_TUNED_SOURCE, **entry["parameters"])
+        for name, entry in part["rules"].items()
+    ]
+
+
 def _tuned() -> Iterator[Heuristic]:
-    """Yield INDEX and INDEX-FRONT-00, -01, ... as frozen in INDEX_FILE; nothing where it is missing."""
-    if not INDEX_FILE.exists():
+    """Yield INDEX, INDEX-FRONT-00, -01, ... and CAP-INDEX as frozen in TUNED_FILE; nothing where it is missing."""
+    if not TUNED_FILE.exists():
         return
-    tuned = json.loads(INDEX_FILE.read_text(encoding="utf-8"))
-    entries = {"INDEX": tuned["index"], **{f"INDEX-FRONT-{number:02}": entry for number, entry in enumerate(tuned["front"])}}
-    for name, entry in entries.items():
-        numbers = {key: entry[key] for key in ("priority_power", "wait_weight", "length_power")}
-        source = "Ours: tuned against PREMA." if name == "INDEX" else "Ours: a point on the front of ANTT and fairness."
-        yield Heuristic(name, "INDEX", entry["mechanism"], **numbers, source=source)
+    for part in json.loads(TUNED_FILE.read_text(encoding="utf-8")).values():
+        yield from rules_of(part)
 
 
 class Registry(Mapping[str, Factory]):

@@ -10,10 +10,11 @@ import pytest
 from agents.commands import tune_index
 from agents.learning.objective import SCALES, dominance, headline_values, improvements
 from baselines.evaluation.episodes import play_policy
-from baselines.policies.registry import INDEX_FILE, POLICIES, make_policy
+from baselines.policies.registry import POLICIES, TUNED_FILE, make_policy
 from prema_gym.config import EnvConfig
 
-TUNED = json.loads(INDEX_FILE.read_text(encoding="utf-8"))
+TUNED = json.loads(TUNED_FILE.read_text(encoding="utf-8"))
+INDEX = TUNED["INDEX"]
 
 
 def test_improvements_count_in_units_of_each_scale_and_in_the_good_direction() -> None:
@@ -34,35 +35,62 @@ def test_points_are_spaced_along_the_whole_front() -> None:
 
 
 def test_the_file_names_its_command_and_its_split() -> None:
-    assert TUNED["split"] == "valid"
-    assert TUNED["command"].startswith("python -m agents.tune_index")
-    assert TUNED["scales"] == SCALES
+    assert list(TUNED) == list(tune_index.PARTS)
+    for part in TUNED.values():
+        assert part["split"] == "valid"
+        assert part["command"].startswith("python -m agents.tune_index")
+        assert part["scales"] == SCALES
 
 
 def test_index_and_its_front_of_sixteen_are_registered() -> None:
     assert "INDEX" in POLICIES
     assert [name for name in POLICIES if name.startswith("INDEX-FRONT-")] == [f"INDEX-FRONT-{k:02}" for k in range(16)]
-    assert make_policy("INDEX").parameters["priority_power"] == TUNED["index"]["priority_power"]  # type: ignore[attr-defined]
+    assert make_policy("INDEX").parameters["priority_power"] == INDEX["rules"]["INDEX"]["parameters"]["priority_power"]  # type: ignore[attr-defined]
 
 
 def test_index_improves_on_prema_in_all_five_and_is_no_worse_than_the_untuned_rule() -> None:
-    assert min(TUNED["index"]["improvements_over_PREMA"].values()) > 0
-    assert max(TUNED["objective_by_mechanism"].values()) >= TUNED["objective_of_simple"]
+    assert min(INDEX["improvements_over_PREMA"].values()) > 0
+    assert max(INDEX["objective_by_mechanism"].values()) >= INDEX["objective_of_simple"]
+
+
+def test_the_cap_makes_the_tuned_index_better_by_the_objective_that_both_have() -> None:
+    capped = TUNED["CAP-INDEX"]
+    assert max(capped["objective_by_mechanism"].values()) > max(INDEX["objective_by_mechanism"].values())
+    assert make_policy("CAP-INDEX").parameters == capped["rules"]["CAP-INDEX"]["parameters"]  # type: ignore[attr-defined]
 
 
 def test_the_results_in_the_file_are_those_of_the_rule() -> None:
-    config = EnvConfig.coerce({"workload": {"window": TUNED["window"]}})
-    values = headline_values(play_policy(make_policy("INDEX"), config, 200, TUNED["seed"], split="valid"))
-    again = headline_values(play_policy(make_policy("INDEX"), config, 200, TUNED["seed"], split="valid"))
+    config = EnvConfig.coerce({"workload": {"window": INDEX["window"]}, "decision_every": 1})
+    values = headline_values(play_policy(make_policy("INDEX"), config, 200, INDEX["seed"], split="valid"))
+    again = headline_values(play_policy(make_policy("INDEX"), config, 200, INDEX["seed"], split="valid"))
     assert (values == again).all()
-    assert values[0] == pytest.approx(TUNED["index"]["results"]["antt"], rel=0.1)
+    assert values[0] == pytest.approx(INDEX["rules"]["INDEX"]["results"]["antt"], rel=0.1)
 
 
 def test_tuning_writes_the_same_file_again(tmp_path) -> None:
-    command = ["--episodes", "20", "--generations", "2", "--front", "8", "--threads", "1", "--mechanisms", "CHECKPOINT"]
+    command = ["--episodes", "20", "--generations", "2", "--cap-generations", "2", "--front", "8", "--threads", "1"]
     files = [tmp_path / "a.json", tmp_path / "b.json"]
     for file in files:
-        assert tune_index.main([*command, "--output", str(file)]) == 0
+        assert tune_index.main([*command, "--mechanisms", "CHECKPOINT", "--output", str(file)]) == 0
     first, second = (json.loads(file.read_text(encoding="utf-8")) for file in files)
-    assert first["index"] == second["index"]
-    assert first["front"] == second["front"]
+    assert list(first) == list(tune_index.PARTS)
+    for part in tune_index.PARTS:
+        assert first[part]["rules"] == second[part]["rules"]
+
+
+def test_what_is_not_tuned_stays_as_it_is_in_the_file(tmp_path) -> None:
+    file = tmp_path / "tuned.json"
+    file.write_text(json.dumps(TUNED), encoding="utf-8")
+    command = ["--only", "CAP-INDEX", "--episodes", "10", "--cap-generations", "1", "--threads", "1", "--output", str(file)]
+    assert tune_index.main(command) == 0
+    after = json.loads(file.read_text(encoding="utf-8"))
+    assert {name: part == TUNED[name] for name, part in after.items()} == {"INDEX": True, "INDEX-FRONT": True, "CAP-INDEX": False}
+
+
+@pytest.mark.parametrize("space", [tune_index.INDEX, tune_index.CAP_INDEX])
+def test_a_search_starts_within_its_bounds_at_a_rule_that_exists(space) -> None:
+    assert (space.low <= space.start).all()
+    assert (space.start <= space.high).all()
+    parameters = space.rule("start", space.start, "CHECKPOINT").parameters
+    assert parameters["wait_weight"] == pytest.approx(1.0)
+    assert set(parameters) == {name.removeprefix("log_") for name in space.names}

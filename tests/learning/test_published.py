@@ -23,6 +23,7 @@ from agents.publishing.policies import PRETRAINED, LearnedPolicy, find_policy, p
 from agents.publishing.weights import decode_tensors, encode_tensors, load_weights, save_weights, schema_fingerprint
 from baselines.evaluation.episodes import play_policy
 from baselines.evaluation.evaluate import evaluate
+from baselines.policies.heuristic import Heuristic
 from baselines.policies.registry import POLICIES, make_policy
 from prema_gym.config import MECHANISMS, EnvConfig, mechanism_bits
 from prema_gym.envs.actions import count_actions
@@ -100,6 +101,16 @@ def test_with_nothing_learned_it_is_the_index_rule() -> None:
     policy = LearnedPolicy("n", SHAPES[0], SHAPES[0].initial(index_prior(index), 0))
     results = evaluate([policy, index], 40, 0, split="valid", decision_every=4)
     assert results.mean("n", "antt") == pytest.approx(results.mean("INDEX", "antt"), rel=1e-3)
+
+
+def test_with_nothing_learned_but_what_holds_back_above_the_cap_it_is_the_capped_index_rule() -> None:
+    index = index_rule("INDEX")
+    capped = Heuristic("CAP", "CAP-INDEX", "CHECKPOINT", **index.parameters)
+    policy = LearnedPolicy("n", SHAPES[0], SHAPES[0].initial(index_prior(index), 0, held=True))
+    results = evaluate([policy, capped, index], 40, 0, split="valid", decision_every=4)
+    for measure in ("antt", "fairness"):
+        assert results.mean("n", measure) == pytest.approx(results.mean("CAP", measure), rel=1e-3)
+        assert results.mean("n", measure) != pytest.approx(results.mean("INDEX", measure), rel=1e-2)
 
 
 def test_inputs_that_tell_what_would_cost_fairness_worked_out_by_hand() -> None:

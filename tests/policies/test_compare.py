@@ -46,7 +46,8 @@ def test_the_default_list_holds_the_papers_schedulers():
     paper = {"NP-FCFS", "NP-HPF", "NP-TOKEN", "NP-SJF", "NP-PREMA", "P-RRB", "P-HPF", "P-TOKEN", "P-SJF"}
     assert paper <= set(DEFAULT_POLICIES)
     assert {name for name in POLICIES if name.startswith("PREMA")} <= set(DEFAULT_POLICIES)
-    assert {"SRPT", "INDEX-SIMPLE", "INDEX", "EDF", "LLF", "RANDOM"} <= set(DEFAULT_POLICIES)
+    assert {"SRPT", "WSPT", "WSRPT", "HRRN", "WFQ", "LAS", "MLFQ", "EDF", "LLF"} <= set(DEFAULT_POLICIES)
+    assert {"INDEX-SIMPLE", "INDEX", "CAP-INDEX", "RANDOM"} <= set(DEFAULT_POLICIES)
 
 
 def test_json_goes_to_stdout_alone(capsys, tmp_path, monkeypatch):

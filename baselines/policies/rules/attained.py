@@ -46,7 +46,7 @@ LAS = SelectionRule(
     "LAS",
     "least executed cycles",
     least_executed,
-    source="Least attained service: Kleinrock, Queueing Systems II, 1976, section 4.6 (foreground-background).",
+    source="Least attained service: Kleinrock, Queueing Systems II, 1976, chapter 4 (foreground-background).",
 )
 WFQ = SelectionRule(
     "WFQ",
