@@ -33,6 +33,7 @@ from baselines.evaluation.evaluate import evaluate
 from baselines.evaluation.measures import HEADLINES, MEASURES
 from baselines.evaluation.results import Difference, Results
 from baselines.policies.policy import Policy
+from baselines.report.tables import illegal_note
 from prema_gym.config import MODEL_NAMES, NPUConfig
 from prema_gym.envs.vector_env import PremaVectorEnv
 from prema_gym.hardware.program import Program
@@ -242,6 +243,9 @@ def _compare(options: argparse.Namespace, policy: Policy, console: Console) -> N
     if options.json is not None:
         write_atomically(options.json, (json.dumps(report(results, policy.name, options.versus), indent=1) + "\n").encode())
     console.print(table(results, policy.name, options.versus))
+    illegal = illegal_note(results)
+    if illegal:
+        console.print(illegal, markup=False, highlight=False)
 
 
 def _run(options: argparse.Namespace, console: Console) -> None:
