@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 
 from baselines import POLICIES
+from baselines.evaluation.episodes import Played
+from baselines.evaluation.results import Results
 from baselines.policies.rules.registry import SELECTION_RULES
 from baselines.report.isolated import isolated_times
 from prema_gym.config import EnvConfig
@@ -26,3 +28,11 @@ def test_isolated_times_on_the_page_are_todays():
     for model in EnvConfig().workload.models:
         cells = " | ".join(f"{row.ms:.3f}" for row in times if row.model == model)
         assert f"| {model} | {cells} |" in PAGE, f"{model}: {cells}"
+
+
+def test_what_a_claim_of_fairer_needs_is_defined_on_the_page():
+    played = Played.empty(1, 1)
+    played.tasks["priority"] = 9
+    results = Results(config=EnvConfig(), episodes=1, seed=0, split="eval", played={"ANY": played})
+    for name in results.fairness_measures:
+        assert f"| `{name}` |" in PAGE, name
