@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import gymnasium
 
 if TYPE_CHECKING:
-    from prema_gym.config import EnvConfig, NPUConfig, WorkloadConfig
+    from prema_gym.config import EnvConfig, NPUConfig, WorkloadConfig, register_npu
     from prema_gym.errors import (
         ActionError,
         ConfigError,
@@ -50,11 +50,12 @@ __all__ = [
     "WorkloadConfig",
     "compile_model",
     "register_model",
+    "register_npu",
     "register_program",
 ]
 
 _HOMES = {
-    "config": ("EnvConfig", "NPUConfig", "WorkloadConfig"),
+    "config": ("EnvConfig", "NPUConfig", "WorkloadConfig", "register_npu"),
     "errors": ("ActionError", "ConfigError", "ModelError", "PolicyError", "PremaError", "TraceError", "UsageError"),
     "hardware.layers": ("BatchedGemm", "Conv2d", "Embedding", "Gemm", "Loop", "Network", "Vector"),
     "hardware.program": ("Program", "compile_model"),

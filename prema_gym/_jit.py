@@ -12,7 +12,7 @@ import functools
 import hashlib
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -64,6 +64,16 @@ def sources_hash(path: Path) -> str:
     return digest.hexdigest()
 
 
+_DEPENDED_ON: list[Path] = []
+"""Files of users whose functions are compiled into the package's own."""
+
+
+def depend_on(path: Path) -> None:
+    """Let the machine code of all functions that are defined from now on depend on the module in ``path`` as well."""
+    if path not in _DEPENDED_ON:
+        _DEPENDED_ON.append(path)
+
+
 class _Locator(_CacheLocator):
     """Where a function's machine code lies, and what it depends on."""
 
@@ -71,18 +81,18 @@ class _Locator(_CacheLocator):
         self._py_file = py_file
         self._lineno = py_func.__code__.co_firstlineno
         self._module = py_func.__module__
-        self._sources = (Path(py_file), *getattr(py_func, "sources", ()))
+        self._others = (*getattr(py_func, "sources", ()), *_DEPENDED_ON)
 
     def get_cache_path(self) -> str:
         return str(cache_dir() / "numba")
 
     def get_source_stamp(self) -> str:
-        hashes = sorted(map(sources_hash, self._sources))
+        hashes = [sources_hash(Path(self._py_file)), *sorted(map(sources_hash, self._others))]
         return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
 
     def get_disambiguator(self) -> str:
-        # The path keeps two checkouts that share a cache directory from evicting each other.
-        place = hashlib.sha256(f"{self._py_file}\0{self._module}".encode()).hexdigest()[:12]
+        # The paths keep two checkouts with one cache directory, or runs with different files of users, from evicting each other.
+        place = hashlib.sha256("\0".join([self._py_file, self._module, *map(str, self._others)]).encode()).hexdigest()[:12]
         return f"{self._lineno}-{place}"
 
     @classmethod
@@ -118,12 +128,12 @@ class _Cache(FunctionCache):
                 self.disable()
 
 
-def _compiled(function: Compiled, **options: Any) -> Compiled:
+def _compiled(function: Compiled, *, cached: bool = True, **options: Any) -> Compiled:
     if numba.config.DISABLE_JIT:
         return _interpreted(function)
     # NumPy's error model drops a test for zero at every division; the code divides by nothing that can be zero.
     dispatcher = numba.njit(function, error_model="numpy", **options)
-    if options.get("inline") != "always" and Path(function.__code__.co_filename).is_file():  # a notebook's cell is no file
+    if cached and Path(function.__code__.co_filename).is_file():  # a notebook's cell is no file
         dispatcher._cache = _Cache(function)
     return dispatcher
 
@@ -149,7 +159,30 @@ def jit_nogil(function: Compiled) -> Compiled:
 
 def jit_inline(function: Compiled) -> Compiled:
     """Inline ``function`` into its compiled callers: for functions that return records or arrays which they did not create."""
-    return _compiled(function, _nrt=False, inline="always")
+    return _compiled(function, cached=False, _nrt=False, inline="always")
+
+
+def in_turn(functions: Sequence[Compiled]) -> Compiled:
+    """Return a compiled function of (argument, out) that fills ``out[k]`` with ``functions[k](argument)`` for every k.
+
+    It is not cached by itself: its compiled callers contain it, and are cached under the sources of all that they call.
+    """
+    chain = _compiled(_fill_nothing, cached=False, _nrt=False, forceinline=True)
+    for k, function in enumerate(functions):
+        chain = _then_fill(chain, k, function)
+    return chain
+
+
+def _fill_nothing(argument: Any, out: Any) -> None:
+    return None
+
+
+def _then_fill(chain: Compiled, k: int, function: Compiled) -> Compiled:
+    def fill(argument: Any, out: Any) -> None:
+        chain(argument, out)
+        out[k] = function(argument)
+
+    return _compiled(fill, cached=False, _nrt=False, forceinline=True)
 
 
 class JitEntry:
@@ -158,11 +191,16 @@ class JitEntry:
     Two functions of one signature are then interchangeable: what calls them is compiled once, whichever it is given.
     """
 
-    def __init__(self, function: Compiled, signature: Any, sources: Iterable[Path] = ()) -> None:
-        """Take a function of scalars; ``sources`` are files it depends on besides its own module's (which need not exist)."""
+    def __init__(self, function: Compiled, signature: Any, sources: Sequence[Path] | None = ()) -> None:
+        """Take a function of scalars; ``sources`` are the files it depends on besides its own module's.
+
+        None, or a file that doesn't exist, as a notebook's cell, leaves the function out of the cache.
+        """
         self._function, self._signature = function, signature
-        self._sources = tuple(path for path in sources if path.is_file())
-        self._cacheable = all(path.is_file() for path in sources)
+        self._cache: _Cache | None = None
+        if not numba.config.DISABLE_JIT and sources is not None and all(path.is_file() for path in sources):
+            function.sources = tuple(sources)  # type: ignore[attr-defined]
+            self._cache = _Cache(function)  # hashes the files now: they may change before the first use
 
     @functools.cached_property
     def address(self) -> int:
@@ -170,11 +208,10 @@ class JitEntry:
         if numba.config.DISABLE_JIT:
             _ENTRIES.append(_interpreted(self._function))
             return len(_ENTRIES)
-        self._function.sources = self._sources  # type: ignore[attr-defined]
         signature = sigutils.normalize_signature(self._signature)
         entry: Any = CFunc(self._function, signature, {}, {"error_model": "numpy", "_nrt": False})
-        if self._cacheable:
-            entry._cache = _Cache(self._function)
+        if self._cache is not None:
+            entry._cache = self._cache
         entry.compile()
         self._compiled = entry  # keeps the machine code in memory
         return int(entry.address)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Self, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, Protocol, Self, TypeVar
 
 from prema_gym.errors import ConfigError, unknown_name
 
@@ -21,6 +21,32 @@ MECHANISMS = ("CHECKPOINT", "KILL", "DRAIN")
 """Preemption mechanisms in the order of the action columns."""
 
 ConfigT = TypeVar("ConfigT", bound="Config")
+
+
+def mechanism_bits(mechanisms: Iterable[str]) -> int:
+    """Return the mask that compiled code reads: bit m is set where the m-th of :data:`MECHANISMS` may evict."""
+    return sum(1 << MECHANISMS.index(mechanism) for mechanism in mechanisms)
+
+
+class DramPort(Protocol):
+    """What the time of a transfer depends on: an :class:`NPUConfig` has it, and so has the record RULES in compiled code."""
+
+    @property
+    def clock_hz(self) -> int: ...  # noqa: D102  # the fields of NPUConfig
+    @property
+    def dram_bytes_per_second(self) -> int: ...  # noqa: D102
+    @property
+    def dram_latency_cycles(self) -> int: ...  # noqa: D102
+
+
+def context_cycles(port: DramPort, nbytes: int) -> int:
+    """Cycles to save or restore a context of ``nbytes``: latency plus ceil(bytes / bytes per cycle), exact; 0 at 0 bytes.
+
+    The simulator compiles this very function.
+    """
+    if nbytes == 0:
+        return 0
+    return port.dram_latency_cycles + (nbytes * port.clock_hz + port.dram_bytes_per_second - 1) // port.dram_bytes_per_second
 
 
 def _check(cls_name: str, field: str, value: object, ok: bool, rule: str) -> None:
@@ -62,7 +88,8 @@ def _plain(value: Any) -> Any:
 class Config:
     """What the configurations share: presets, construction from plain JSON, and back."""
 
-    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    PRESETS: ClassVar[dict[str, Mapping[str, Any]]] = {}
+    """Fields of the presets by name; what is not named has its default."""
 
     @classmethod
     def preset(cls, name: str) -> Self:
@@ -127,7 +154,7 @@ class NPUConfig(Config):
     weight_prefetch: bool = False
     """True hides the array's weight load behind the previous tile, except on a cold start."""
 
-    PRESETS: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+    PRESETS: ClassVar[dict[str, Mapping[str, Any]]] = {
         "prema": {},
         "tpu_v1": {
             "array_rows": 256,
@@ -182,22 +209,32 @@ class NPUConfig(Config):
             f"at least two rows of the array ({slice_bytes} bytes)",
         )
 
-    @property
-    def bytes_per_cycle(self) -> float:
-        """DRAM bytes per clock cycle, all channels together."""
-        return self.dram_bytes_per_second / self.clock_hz
-
     def transfer_cycles(self, nbytes: int) -> int:
         """Cycles to move ``nbytes`` over the DRAM port, latency apart: ceil(bytes / bytes per cycle), in exact integers."""
-        return -(-nbytes * self.clock_hz // self.dram_bytes_per_second)
+        return self.context_cycles(nbytes) - self.dram_latency_cycles if nbytes else 0
 
     def context_cycles(self, nbytes: int) -> int:
-        """Cycles to save or restore a context of ``nbytes``: latency plus transfer, nothing at 0 bytes."""
-        return self.dram_latency_cycles + self.transfer_cycles(nbytes) if nbytes else 0
+        """Cycles to save or restore a context of ``nbytes``: see :func:`context_cycles`."""
+        return context_cycles(self, nbytes)
 
     def ms(self, cycles: float) -> float:
         """Return ``cycles`` in milliseconds."""
         return 1e3 * cycles / self.clock_hz
+
+
+BUILT_IN_NPUS = tuple(NPUConfig.PRESETS)
+
+
+def register_npu(name: str, npu: NPUConfig) -> NPUConfig:
+    """Let ``npu=name`` mean ``npu``, and return it. Your own may be replaced, a built-in preset may not."""
+    if not isinstance(npu, NPUConfig):
+        raise ConfigError(f"register_npu({name!r}, {npu!r}): must be an NPUConfig.")
+    if not isinstance(name, str) or not name:
+        raise ConfigError(f"register_npu({name!r}, ...): the name must be a non-empty string.")
+    if name in BUILT_IN_NPUS:
+        raise ConfigError(f"register_npu({name!r}, ...): must differ from the built-in presets ({', '.join(BUILT_IN_NPUS)}).")
+    NPUConfig.PRESETS[name] = npu.to_dict()
+    return npu
 
 
 @_refuses_unknown_fields

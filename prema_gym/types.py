@@ -1,6 +1,7 @@
 """The vocabulary: record types of everything that compiled code shares, with shape, unit and sentinel at every field.
 
-Units are in the names: ``_cycles``, ``_bytes``. Indices are ``_row``, ``_slot``, ``_program``, ``_point``; -1 means none.
+Units are in the names: ``_cycles``, ``_bytes``. A field that names a record (``program``, ``task``, ``block``, ``running_slot``,
+``first_run``) holds its row in that table; -1 means none.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 NONE = -1
-"""Sentinel of every index."""
+"""Sentinel of indices, and of cycles of what has not happened yet."""
 NEVER = np.iinfo(np.int64).max
 """Sentinel of a cycle that never comes."""
 

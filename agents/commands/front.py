@@ -31,7 +31,7 @@ from agents.network.slotnet import Shape
 from agents.publishing.policies import FRONT, LearnedPolicy
 from agents.publishing.provenance import provenance
 from agents.publishing.weights import save_weights
-from baselines.evaluation.episodes import play
+from baselines.evaluation.episodes import play_policy
 from prema_gym.config import EnvConfig
 
 FAIRNESS_WEIGHTS = (0.1, 3.0)
@@ -65,7 +65,7 @@ def train_family(options: argparse.Namespace) -> None:
         weights = search.mean_weights
         policy = LearnedPolicy("member", shape, weights)
         selection = (options.valid_episodes, SELECTION_SEED)
-        values = headline_values(play(policy, EnvConfig(), *selection, split=SELECTION_SPLIT, threads=options.threads))
+        values = headline_values(play_policy(policy, EnvConfig(), *selection, split=SELECTION_SPLIT, threads=options.threads))
         about = {
             "summary": f"cma on the slot network, for -ln ANTT + {fairness_weight:.2f} ln fairness.",
             "command": shlex.join(["python", "-m", "agents.front", *_given(options)]),

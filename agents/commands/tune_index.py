@@ -24,7 +24,7 @@ import numpy as np
 from scipy.stats import qmc
 
 from agents.learning.objective import SCALES, by_measure, dominance, headline_values, improvements
-from baselines.evaluation.episodes import play
+from baselines.evaluation.episodes import play_policy
 from baselines.evaluation.measures import HEADLINES
 from baselines.policies.heuristic import Heuristic
 from baselines.policies.registry import INDEX_FILE, make_policy
@@ -55,7 +55,7 @@ class Evaluator:
         """Return the (len(policies), H) headline measures of ``policies``, each played on the same episodes."""
 
         def values_of(policy: Heuristic) -> np.ndarray:
-            return headline_values(play(policy, self.config, self.episodes, self.seed, split=self.split))
+            return headline_values(play_policy(policy, self.config, self.episodes, self.seed, split=self.split))
 
         with ThreadPoolExecutor(self.threads) as pool:
             return np.array(list(pool.map(values_of, policies)))

@@ -10,7 +10,7 @@ import numpy as np
 
 from agents.publishing.policies import LearnedPolicy
 from agents.publishing.weights import SUFFIX
-from baselines.evaluation.episodes import play
+from baselines.evaluation.episodes import play_policy
 from baselines.evaluation.results import Estimate
 from baselines.evaluation.statistics import interval, resamples
 from baselines.policies.policy import Policy
@@ -81,7 +81,7 @@ def compare_fronts(folder: Path, episodes: int, seed: int, *, threads: int = 1) 
     families: dict[str, Sequence[Policy]] = {LEARNED_FRONT: members(folder), INDEX_FRONT: rules, PREMA: [make_policy(PREMA)]}
     values = {
         name: np.array(
-            [_antt_and_fairness(play(policy, EnvConfig(), episodes, seed, threads=threads).metrics) for policy in family]
+            [_antt_and_fairness(play_policy(policy, EnvConfig(), episodes, seed, threads=threads).metrics) for policy in family]
         )
         for name, family in families.items()
     }

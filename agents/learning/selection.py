@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.learning.objective import dominance, headline_values, improvements, lower_bounds
-from baselines.evaluation.episodes import Played, play
+from baselines.evaluation.episodes import Played, play_policy
 from baselines.policies.policy import Policy
 from baselines.policies.registry import make_policy
 from prema_gym.config import EnvConfig
@@ -47,7 +47,7 @@ class Selection:
 
     def play(self, policy: Policy) -> Played:
         """Play the episodes under ``policy``."""
-        return play(policy, self.config, self.episodes, SELECTION_SEED, split=SELECTION_SPLIT, threads=self.threads)
+        return play_policy(policy, self.config, self.episodes, SELECTION_SEED, split=SELECTION_SPLIT, threads=self.threads)
 
     def played_by(self, name: str) -> Played:
         """Return what the registered policy ``name`` does in the episodes; it plays them once."""

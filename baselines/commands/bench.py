@@ -23,7 +23,7 @@ import numpy as np
 
 import prema_gym
 from baselines.commands.compare import Parser
-from baselines.evaluation.episodes import play
+from baselines.evaluation.episodes import play_policy
 from baselines.policies.registry import make_policy
 from prema_gym._jit import jit_borrowing
 from prema_gym.config import EnvConfig
@@ -144,9 +144,9 @@ def paired(ours: Callable[[], float], theirs: Callable[[], float], repeats: int)
 def evaluation_rate(threads: int, episodes: int) -> tuple[float, float]:
     """Return (milliseconds per episode, simulated cycles per second) of compiled evaluation under PREMA, trace to metrics."""
     config, policy = EnvConfig(), make_policy("PREMA")
-    play(policy, config, 64, 0, split="valid", threads=threads)
+    play_policy(policy, config, 64, 0, split="valid", threads=threads)
     start = time.perf_counter()
-    played = play(policy, config, episodes, 0, split="valid", threads=threads)
+    played = play_policy(policy, config, episodes, 0, split="valid", threads=threads)
     spent = time.perf_counter() - start
     cycles = float((played.tasks["isolated_cycles"].sum(axis=1)).sum())
     return 1e3 * spent / episodes, cycles / spent

@@ -134,11 +134,13 @@ class EpisodePlayer:
         self._simulator = Simulator(config)
         self._truth = np.zeros(config.num_slots, np.int64)
 
-    def play_chunk(self, policy: Chooser, played: Played, first: int, last: int, seed: int, split: str) -> None:
+    def play_chunk(
+        self, policy: Chooser, played: Played, first: int, last: int, seed: int, split: str, *, clairvoyant: bool = False
+    ) -> None:
         """Fill ``played`` with episodes ``first`` to ``last - 1`` of ``seed``; other threads run meanwhile."""
         state, rules = self._simulator.state, self._simulator.tables.rules
-        truth = self._truth if policy.clairvoyant else self._truth[:0]
-        asked = addresses(state.status, state.slots, rules, truth if policy.clairvoyant else None, policy.params)
+        truth = self._truth if clairvoyant else self._truth[:0]
+        asked = addresses(state.status, state.slots, rules, truth if clairvoyant else None, policy.params)
         _play_chunk(
             self._simulator.words, policy.entry.address, asked, truth, split_index(split),
             np.uint64(seed % (1 << 64)), first, last, played.episodes, played.tasks,
@@ -166,7 +168,7 @@ def _play_compiled(
         if not hasattr(local, "player"):
             local.player, local.chooser = EpisodePlayer(config), policy.chooser(config)
         last = min(first + CHUNK, len(played))
-        local.player.play_chunk(local.chooser, played, first, last, seed, split)
+        local.player.play_chunk(local.chooser, played, first, last, seed, split, clairvoyant=policy.clairvoyant)
         return last - first
 
     starts = range(0, len(played), CHUNK)
@@ -203,7 +205,7 @@ def _answers(policy: Policy, core: Core) -> np.ndarray:
     return np.ascontiguousarray(actions, np.int64)
 
 
-def _play_batched(
+def _play_in_python(
     policy: Policy, config: EnvConfig, split: str, seed: int, played: Played, advance_bar: Callable[[int], None]
 ) -> None:
     """Fill ``played`` with a policy that answers in Python, many rows at once; a row that ends takes the next episode."""
@@ -236,7 +238,7 @@ def _play_batched(
         starting[ended] = alive[ended] = numbers[ended] != NONE
 
 
-def play(
+def play_policy(
     policy: Policy,
     config: EnvConfig,
     episodes: int,
@@ -251,5 +253,5 @@ def play(
     if isinstance(policy, Compiled):
         _play_compiled(policy, config, split, seed, played, threads, progress)
     else:
-        _play_batched(policy, config, split, seed, played, progress)
+        _play_in_python(policy, config, split, seed, played, progress)
     return played

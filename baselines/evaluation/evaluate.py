@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from baselines.evaluation.bounds import check_against_bounds
-from baselines.evaluation.episodes import Played, play
+from baselines.evaluation.episodes import Played, play_policy
 from baselines.evaluation.measures import EPISODE_MEASURES
 from baselines.evaluation.results import BOUNDS, Results
 from baselines.policies.policy import Policy
@@ -72,7 +72,7 @@ def evaluate(
             if progress is not None:
                 progress(name, count)
 
-        played[policy.name] = play(policy, config, episodes, seed, split=split, threads=workers, progress=report)
+        played[policy.name] = play_policy(policy, config, episodes, seed, split=split, threads=workers, progress=report)
     clairvoyant = tuple(policy.name for policy in made if policy.clairvoyant)
     results = Results(config=config, episodes=episodes, seed=seed, split=split, played=played, clairvoyant=clairvoyant)
     columns = [EPISODE_MEASURES.index(measure) for measure in BOUNDS]

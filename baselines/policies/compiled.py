@@ -6,7 +6,9 @@ whole episodes is compiled once, for every policy alike, and a new policy costs 
 
 from __future__ import annotations
 
+import hashlib
 import inspect
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +16,12 @@ from types import FunctionType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
-from llvmlite import ir  # type: ignore[import-untyped]
 from numba import config as numba_config
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
+from baselines.policies.policy import Policy
 from prema_gym._jit import JitEntry, jit_borrowing, jit_inline
 from prema_gym.config import EnvConfig
 from prema_gym.envs.view import View
@@ -76,22 +79,38 @@ else:
         """Call the entry at an address (see ENTRY_ARGUMENTS); return its int64 answer."""
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-            word = ir.IntType(64)
-            kind = ir.FunctionType(word, [word] * ENTRY_ARGUMENTS)
+            word = cgutils.intp_t
+            kind = cgutils.ir.FunctionType(word, [word] * ENTRY_ARGUMENTS)
             return builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
 
         return types.int64(*[types.int64] * (1 + ENTRY_ARGUMENTS)), codegen
 
 
+def _python(function: Callable[..., Any]) -> FunctionType:
+    """Return the Python function behind a jitted one."""
+    python: FunctionType = getattr(function, "py_func", inspect.unwrap(function))
+    return python
+
+
 def specialised(template: Callable[..., Any], name: str, functions: Sequence[Callable[..., Any]], **given: Any) -> JitEntry:
     """Return ``template`` as an entry called ``name``, its globals replaced by those ``given``.
 
-    ``functions`` are those of other files that it then calls: an edit in one of these files compiles the entry again.
+    ``functions`` are those of other files that it then calls: an edit in one of these files compiles the entry again. A function
+    made inside another one is compiled in every process: what it encloses is not in its file.
     """
-    files = tuple(Path(inspect.getfile(getattr(function, "py_func", inspect.unwrap(function)))) for function in functions)
-    function = FunctionType(template.__code__, {**template.__globals__, **given}, name)
-    function.__qualname__ = name
-    return JitEntry(function, _SIGNATURE, files)
+    behind = [_python(function) for function in functions]
+    identity = [f"{function.__module__}.{function.__qualname__}:{function.__code__.co_firstlineno}" for function in behind]
+    digest = hashlib.sha256("\0".join([name, *identity, *given.get("fields", ())]).encode()).hexdigest()[:12]
+    unique = f"{re.sub(r'[^0-9A-Za-z]', '_', name)}_{digest}"  # the name is part of a file's name in the cache
+    function = FunctionType(template.__code__, {**template.__globals__, **given}, unique)
+    function.__qualname__ = unique
+    enclosing = any(one.__closure__ for one in behind)
+    return JitEntry(function, _SIGNATURE, None if enclosing else [Path(inspect.getfile(one)) for one in behind])
+
+
+def record_at(dtype: np.dtype) -> dict[str, Any]:
+    """Return what makes a template's ``_params`` a record of ``dtype``."""
+    return {"_params": borrowed(dtype, 1), "fields": (str(dtype.descr),)}
 
 
 def _answer(npu, table, slots, rules, truth, params, slot):
@@ -101,7 +120,7 @@ def _answer(npu, table, slots, rules, truth, params, slot):
 
 def policy_entry(name: str, choose: Callable[..., Any], params: np.dtype) -> JitEntry:
     """Return the entry of a policy from its jitted ``choose(seen, params)`` and the dtype of its ``params`` record."""
-    return specialised(_answer, f"choose_{name}", (choose,), _choose=choose, _params=borrowed(params, 1))
+    return specialised(_answer, f"choose_{name}", (choose,), _choose=choose, **record_at(params))
 
 
 @dataclass(frozen=True)
@@ -111,14 +130,12 @@ class Chooser:
     entry: JitEntry
     params: np.ndarray
     """(1,) record of named fields, handed to the policy as ``params``."""
-    clairvoyant: bool = False
-    """Whether ``seen.truth`` holds true times."""
     holds: tuple[Any, ...] = ()
     """Arrays whose addresses are in ``params``: kept as long as the chooser is."""
 
 
 @runtime_checkable
-class Compiled(Protocol):
+class Compiled(Policy, Protocol):
     """A policy that also plays in compiled code: whole episodes without returning to Python. Optional, and far faster."""
 
     def chooser(self, config: EnvConfig) -> Chooser:

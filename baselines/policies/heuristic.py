@@ -107,7 +107,7 @@ class Heuristic(CompiledPolicy):
         params["select"], params["switch"] = selection.entry.address, switching.entry.address
         params["selection_params"], params["switching_params"] = (record.ctypes.data for record in records)
         params["evicts"] = switching.evicts
-        return Chooser(_ENTRY, params, self.clairvoyant, records)
+        return Chooser(_ENTRY, params, records)
 
     def chooser(self, config: EnvConfig) -> Chooser:
         """Return the compiled policy: it has no work space, so all threads share it."""

@@ -11,7 +11,8 @@ from matplotlib.figure import Figure
 from baselines.studies import style
 from baselines.studies.study import Json, Measurement
 from prema_gym.config import EnvConfig, NPUConfig
-from prema_gym.hardware.program import Program, ProgramLibrary
+from prema_gym.hardware.library import ProgramLibrary
+from prema_gym.hardware.program import Program
 from prema_gym.sim.simulator import Simulator
 from prema_gym.workloads.lengths import predicted_output_length
 from prema_gym.workloads.models import MODELS

@@ -23,7 +23,7 @@ TIMES = 40
 SEED = 7
 
 
-def play(mechanism: str, times: int = TIMES) -> np.ndarray:
+def play_pairs(mechanism: str, times: int = TIMES) -> np.ndarray:
     """Return (victims, preemptors, times, 4) float64: NTT of both, STP, and the preemptor's delay in cycles.
 
     The victim (priority 1) starts at 0; the preemptor (priority 9) arrives uniformly within the victim's isolated time.
@@ -68,7 +68,7 @@ def measure(report: Callable[[str], None]) -> Json:
     found: Json = {"models": list(MODEL_NAMES), "batch": BATCH, "times": TIMES, "mechanisms": {}}
     for mechanism in MECHANISMS:
         report(f"pairs, {mechanism}")
-        table = play(mechanism)
+        table = play_pairs(mechanism)
         means = table.mean(axis=2)
         delays = us * table[..., 3]
         found["mechanisms"][mechanism] = {

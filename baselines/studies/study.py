@@ -9,7 +9,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from baselines.evaluation.episodes import Played, play
+from baselines.evaluation.episodes import Played, play_policy
 from baselines.evaluation.measures import PAPER_FACTORS
 from baselines.evaluation.results import REFERENCE, Results
 from baselines.policies.registry import make_policy
@@ -67,7 +67,7 @@ class Player:
         if key not in self._played:
             self.report(f"compiling programs for {point.label}", 0)
             Simulator(config)
-            self._played[key] = play(
+            self._played[key] = play_policy(
                 make_policy(name), config, self.episodes, self.seed, split=point.split, threads=self.threads,
                 progress=lambda count: self.report(f"{name}, {point.label}", count),
             )  # fmt: skip

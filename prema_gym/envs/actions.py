@@ -13,6 +13,10 @@ def num_actions(slots: int) -> int:
     return 1 + NUM_MECHANISMS * slots
 
 
+count_actions = jit_borrowing(num_actions)
+"""The same, compiled."""
+
+
 @jit_borrowing
 def encode(slot, mechanism):
     """Return the action that gives the NPU to ``slot`` by ``mechanism``."""
@@ -44,13 +48,13 @@ def fill_mask(status, slots, mechanisms, asking, out):
     for i in range(slots.shape[0]):
         if slots[i].state == READY:
             for mechanism in range(NUM_MECHANISMS):
-                out[1 + NUM_MECHANISMS * i + mechanism] = (columns >> mechanism) & 1
+                out[encode(i, mechanism)] = (columns >> mechanism) & 1
 
 
 @jit_borrowing
 def is_legal(status, slots, mechanisms, action):
     """Return whether ``action`` is legal; agrees with :func:`fill_mask` element by element."""
-    if action < 0 or action >= 1 + NUM_MECHANISMS * slots.shape[0]:
+    if action < 0 or action >= count_actions(slots.shape[0]):
         return False
     slot, mechanism = decode(action)
     running = status.running_slot >= 0

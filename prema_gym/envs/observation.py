@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prema_gym._jit import jit_borrowing
+from prema_gym.config import NPUConfig
 from prema_gym.sim.kernel import context_cycles
 from prema_gym.types import CAUSE_ARRIVAL, CAUSE_COMPLETION, CAUSE_QUANTUM, EMPTY, RUNNING
 
@@ -29,8 +30,8 @@ LOG_SCALE = 4.0
 """Logarithms are divided by this."""
 REFERENCE_CYCLES = 1_000_000.0
 """Absolute times are taken relative to this (1.43 ms at 700 MHz) before the logarithm."""
-CONTEXT_SCALE_CYCLES = 16_503.0
-"""Context times are divided by this: the save of a full 8 MiB."""
+CONTEXT_SCALE_CYCLES = float(NPUConfig().context_cycles(NPUConfig().ubuf_bytes))
+"""Context times are divided by this: the save of a full activation buffer on the default NPU, 16 503 cycles."""
 REMAINING_FLOOR = 0.01
 """predicted_remaining is at least this share of the predicted total."""
 
@@ -48,7 +49,7 @@ SLOT_FEATURES = (
     Feature("executed", "executed / predicted total", 0, 4),
     Feature("overrun", "1 if executed has passed the predicted total", 0, 1),
     Feature("length_estimated", "1 if the output length is a guess", 0, 1),
-    Feature("saved_context", "DMA time of the saved context / 16503 cycles", 0, 8),
+    Feature("saved_context", f"DMA time of the saved context / {CONTEXT_SCALE_CYCLES:.0f} cycles", 0, 8),
     Feature("log_projected_ntt", "ln((elapsed + predicted remaining) / predicted total) / 4", -2, 4),
 )
 """The F features of a slot, in order."""

@@ -15,102 +15,76 @@ fairness_shaped     growth of min (f_i / p_i) / max (f_i / p_i) over arrived tas
 hp_excess           -(1/n) sum over p_i = 9 of time beyond 2.3 I_i, over I_i            -hp_excess
 ==================  ==================================================================  ==========================
 
-Rewards may use the truth (isolated times); what a policy sees may not.
+Rewards may use the truth (isolated times); what a policy sees may not. Each term is a function in
+:mod:`prema_gym.envs.reward_terms` and a line of :data:`REWARD_TERMS`; :func:`register_reward_term` adds one of your own.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from numbers import Real
+from pathlib import Path
 
 import numpy as np
 
-from prema_gym._jit import jit_borrowing
-from prema_gym.errors import ConfigError, unknown_name
-from prema_gym.metrics import HIGH_PRIORITY, HIGHEST_TARGET, HP_TARGET, LOWEST_TARGET, age, targets_passed
-from prema_gym.types import ASKING, NONE
+from prema_gym._jit import Compiled, depend_on, in_turn, jit_borrowing
+from prema_gym.envs.reward_terms import antt, fairness, fairness_shaped, hp_excess, sla, stp, weighted_antt
+from prema_gym.errors import ConfigError, UsageError, unknown_name
 
-REWARD_TERMS = ("antt", "weighted_antt", "sla", "stp", "fairness", "fairness_shaped", "hp_excess")
-"""Columns of the terms array."""
-NUM_TERMS = len(REWARD_TERMS)
-_ANTT, _WEIGHTED_ANTT, _SLA, _STP, _FAIRNESS, _FAIRNESS_SHAPED, _HP_EXCESS = range(NUM_TERMS)
+REWARD_TERMS: dict[str, Compiled] = {
+    "antt": antt,
+    "weighted_antt": weighted_antt,
+    "sla": sla,
+    "stp": stp,
+    "fairness": fairness,
+    "fairness_shaped": fairness_shaped,
+    "hp_excess": hp_excess,
+}
+"""The terms by name, in the order of the columns of the terms array: each takes a :class:`Step` and returns a float64."""
+BUILT_IN = tuple(REWARD_TERMS)
+_compiled_together = False
+
+
+def register_reward_term(name: str, term: Compiled) -> None:
+    """Let ``reward=`` name ``term``, a function that takes a :class:`Step` and returns a float.
+
+    It is compiled together with all other terms. So it is written in the part of Python that numba compiles, in one module file,
+    and registered before the process makes its first environment or imports ``baselines`` or ``agents``. Raises
+    :class:`ConfigError` for a name that is taken or a term that is no function of a file, :class:`UsageError` if it is too late.
+    """
+    if not isinstance(name, str) or not name:
+        raise ConfigError(f"register_reward_term({name!r}, ...): the name must be a non-empty string.")
+    if name in BUILT_IN:
+        raise ConfigError(f"register_reward_term({name!r}, ...): must differ from the built-in terms ({', '.join(BUILT_IN)}).")
+    if not inspect.isfunction(term):
+        raise ConfigError(f"register_reward_term({name!r}, {term!r}): must be a Python function of one argument, a Step.")
+    file = Path(term.__code__.co_filename)
+    if not file.is_file():
+        raise ConfigError(f"register_reward_term({name!r}, ...): must be defined in a module file, not in {str(file)!r}.")
+    if _compiled_together:
+        raise UsageError(f"register_reward_term({name!r}, ...): too late: register terms before the first environment is made.")
+    depend_on(file)
+    REWARD_TERMS[name] = jit_borrowing(term)
+
+
+def compiled_together() -> Compiled:
+    """Return one compiled function that fills ``out`` (terms,) with every term of a step; from then on none can be registered."""
+    global _compiled_together
+    _compiled_together = True
+    return in_turn(list(REWARD_TERMS.values()))
 
 
 def reward_weights(reward: str | Mapping[str, float]) -> np.ndarray:
-    """Return the (NUM_TERMS,) float64 weights of ``reward``: a term's name or a mapping from names to weights."""
+    """Return the (terms,) float64 weights of ``reward``: a term's name or a mapping from names to weights."""
     named = {reward: 1.0} if isinstance(reward, str) else reward
     if not isinstance(named, Mapping) or not named:
         raise ConfigError(f"reward = {reward!r}: must be a reward term's name or a non-empty mapping from names to weights.")
-    weights = np.zeros(NUM_TERMS)
+    weights = np.zeros(len(REWARD_TERMS))
     for name, weight in named.items():
         if name not in REWARD_TERMS:
             raise ConfigError(unknown_name("reward term", name, REWARD_TERMS))
         if not isinstance(weight, Real) or isinstance(weight, bool) or not np.isfinite(float(weight)):
             raise ConfigError(f"reward[{name!r}] = {weight!r}: must be a finite number.")
-        weights[REWARD_TERMS.index(name)] = float(weight)
+        weights[list(REWARD_TERMS).index(name)] = float(weight)
     return weights
-
-
-@jit_borrowing
-def _targets_between(before, after, isolated):
-    """Return how many SLA targets a task passes while it ages from ``before`` to ``after`` cycles."""
-    if after <= LOWEST_TARGET * isolated:
-        return 0
-    return targets_passed(after, isolated) - targets_passed(before, isolated)
-
-
-@jit_borrowing
-def _excess(task, before, after):
-    """Return the time beyond the high-priority target that a task gains while it ages, over its isolated time."""
-    if task.priority != HIGH_PRIORITY or after <= HP_TARGET * task.isolated_cycles:
-        return 0.0
-    return after / task.isolated_cycles - max(before / task.isolated_cycles, HP_TARGET)
-
-
-@jit_borrowing
-def _settle(machine, progress, per_priority):
-    """Count a task that completed in this step into what later steps need not look at again."""
-    machine.settled_progress += progress
-    machine.settled_least = min(machine.settled_least, per_priority)
-    machine.settled_most = max(machine.settled_most, per_priority)
-
-
-@jit_borrowing
-def step_reward(machine, tasks, now, out):
-    """Fill ``out`` (NUM_TERMS,) float64 with the terms from the decision just carried out to cycle ``now``.
-
-    Once per step: it keeps the potentials behind the shaped terms in ``machine``. Before the first decision they are 0, so that the
-    terms sum to the metrics.
-    """
-    start = machine.step_start_cycles
-    grown, weighted, targets, excess = 0.0, 0.0, 0, 0.0
-    total, least, most = machine.settled_progress, machine.settled_least, machine.settled_most
-    for i in range(machine.next_task):
-        task = tasks[i]
-        completion = task.completion_cycles
-        if completion != NONE and completion <= start:
-            continue
-        isolated, priority = task.isolated_cycles, task.priority
-        before, after = age(task, start), age(task, now)
-        share = (after - before) / isolated
-        grown += share
-        weighted += share * priority
-        targets += _targets_between(before, after, isolated)
-        excess += _excess(task, before, after)
-        progress = isolated / max(isolated, after)
-        per_priority = progress / priority
-        total += progress
-        least = min(least, per_priority)
-        most = max(most, per_priority)
-        if completion != NONE:
-            _settle(machine, progress, per_priority)
-    ratio = least / most
-    out[_ANTT] = 0.0 - grown / machine.tasks
-    out[_WEIGHTED_ANTT] = 0.0 - weighted / machine.priority_sum
-    out[_SLA] = 0.0 - targets / (machine.tasks * (HIGHEST_TARGET - LOWEST_TARGET + 1))
-    out[_STP] = total - machine.progress
-    out[_FAIRNESS] = 0.0 if machine.outcome == ASKING else ratio
-    out[_FAIRNESS_SHAPED] = ratio - machine.fairness
-    out[_HP_EXCESS] = 0.0 - excess / machine.tasks
-    machine.progress = total
-    machine.fairness = ratio

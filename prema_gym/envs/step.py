@@ -8,9 +8,9 @@ from __future__ import annotations
 import numpy as np
 
 from prema_gym._jit import jit_borrowing, jit_nogil
-from prema_gym.envs.actions import decode, fill_mask, is_legal, replacement
+from prema_gym.envs.actions import count_actions, decode, fill_mask, is_legal, replacement
 from prema_gym.envs.observation import observe
-from prema_gym.envs.reward import NUM_TERMS, step_reward
+from prema_gym.envs.step_reward import NUM_TERMS, fill_terms
 from prema_gym.metrics import NUM_METRICS, episode_metrics
 from prema_gym.sim.book import open_book
 from prema_gym.sim.kernel import advance, begin, decide, row_of
@@ -70,7 +70,7 @@ def play(row, tables, outcome, weights, action):
         action = replacement(row.status, row.slots)
     ended = carry_out(row, tables, action)
     now = row.status.clock_cycles
-    step_reward(row.machine, row.tasks, now, outcome.terms)
+    fill_terms(row.machine, row.tasks, now, outcome.terms)
     reward = 0.0
     for k in range(NUM_TERMS):
         reward += weights[k] * outcome.terms[k]
@@ -89,7 +89,7 @@ def play(row, tables, outcome, weights, action):
 def find_bad_action(words, actions, strict, mode):
     """Return the first row whose action is out of range, or under ``strict`` illegal; -1 where there is none."""
     tables, _, state = open_book(words)
-    limit = 1 + 3 * state.slots.shape[1]
+    limit = count_actions(state.slots.shape[1])
     for i in range(actions.shape[0]):
         row = row_of(state, i)
         if row.machine.outcome != ASKING and mode == NEXT_STEP:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prema_gym.config import EnvConfig
+from prema_gym.envs.observation import REMAINING_FLOOR
 from prema_gym.types import EMPTY, READY, RUNNING
 
 
@@ -64,7 +65,7 @@ class View:
     def predicted_remaining_cycles(self) -> np.ndarray:
         """(N, T) float64: max(predicted total - executed, 1 % of the predicted total)."""
         predicted = self.table["predicted_cycles"]
-        return np.maximum(predicted - self.table["executed_cycles"], 0.01 * predicted)
+        return np.maximum(predicted - self.table["executed_cycles"], REMAINING_FLOOR * predicted)
 
     @property
     def since_dispatch_cycles(self) -> np.ndarray:

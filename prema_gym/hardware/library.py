@@ -36,9 +36,9 @@ class _Growing:
         first = self.size
         needed = first + len(rows)
         if needed > len(self.data):
-            grown = np.zeros(max(needed, 2 * len(self.data)), self.data.dtype)
-            grown[:first] = self.data[:first]
-            self.data = grown
+            larger = np.zeros(max(needed, 2 * len(self.data)), self.data.dtype)
+            larger[:first] = self.data[:first]
+            self.data = larger
         self.data[first:needed] = rows
         self.size = needed
         return first

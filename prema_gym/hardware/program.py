@@ -1,6 +1,6 @@
 """Compiled programs: what a scheduler can preempt, where, at what cost. The public face of the hardware model.
 
-:func:`compile_model` makes a :class:`Program` of a network; :class:`ProgramLibrary` holds many, as compiled code reads them.
+:func:`compile_model` makes a :class:`Program` of a network; :mod:`prema_gym.hardware.library` holds many for the simulator.
 """
 
 from __future__ import annotations
@@ -20,11 +20,8 @@ from prema_gym.hardware.compiler.schedule import Schedule, schedule
 from prema_gym.hardware.compiler.shapes import check_layer, input_elements, output_elements
 from prema_gym.hardware.compiler.timing import TIMED
 from prema_gym.hardware.layers import LayerBase, Loop, Network
-from prema_gym.hardware.library import ProgramLibrary, cached_library
 from prema_gym.hardware.listing import disassemble, layer_table
 from prema_gym.types import BLOCK, RUN, SEGMENT
-
-__all__ = ["Program", "ProgramLibrary", "cached_library", "compile_model"]
 
 Ints = npt.NDArray[np.int64]
 Costs = int | Sequence[int] | npt.NDArray[np.integer[Any]]

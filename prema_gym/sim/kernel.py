@@ -1,7 +1,8 @@
 """The machine: one row is one preemptible NPU with its context table, advanced from decision to decision in integer cycles.
 
-The kernel knows no reinforcement learning. A decision arrives as (slot, mechanism); :func:`decide` carries it out, switch included,
-and :func:`advance` plays events until the next decision is asked or the episode ends. Everything here is modified in place.
+A decision arrives as (slot, mechanism); :func:`decide` carries it out, switch included, and :func:`advance` plays events until the
+next decision is asked or the episode ends. Everything here is modified in place. The kernel knows no observations and no rewards,
+except that :func:`begin` clears the fields of MACHINE in which rewards keep what has been paid for.
 
 Order of events at one cycle: completion, arrivals by order of the trace, quantum; one invocation follows them all.
 """
@@ -13,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from prema_gym._jit import jit_borrowing, jit_inline
+from prema_gym.config import context_cycles as _context_cycles
 from prema_gym.types import (
     ASKING,
     CAUSE_ARRIVAL,
@@ -134,12 +136,7 @@ def next_commit(tables, program, position):
     return commit, save, restore, np.int64(run.refill_cycles)
 
 
-@jit_borrowing
-def context_cycles(rules, nbytes):
-    """Cycles to save or restore ``nbytes``: latency plus exact ceil(bytes / bytes per cycle), nothing at 0 bytes."""
-    if nbytes == 0:
-        return 0
-    return rules.dram_latency_cycles + (nbytes * rules.clock_hz + rules.dram_bytes_per_second - 1) // rules.dram_bytes_per_second
+context_cycles = jit_borrowing(_context_cycles)
 
 
 # --- The table --------------------------------------------------------------------------------------------------------------

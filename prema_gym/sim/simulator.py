@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from prema_gym.config import MECHANISMS, EnvConfig
+from prema_gym.config import EnvConfig, mechanism_bits
 from prema_gym.errors import TraceError
 from prema_gym.sim.book import Draws, write_book
 from prema_gym.sim.kernel import State, Tables
@@ -25,7 +25,7 @@ def rules_record(config: EnvConfig) -> np.ndarray:
     rules["clock_hz"] = config.npu.clock_hz
     rules["dram_bytes_per_second"] = config.npu.dram_bytes_per_second
     rules["dram_latency_cycles"] = config.npu.dram_latency_cycles
-    rules["mechanisms"] = sum(1 << MECHANISMS.index(mechanism) for mechanism in config.mechanisms)
+    rules["mechanisms"] = mechanism_bits(config.mechanisms)
     return rules
 
 

@@ -11,7 +11,8 @@ import numpy as np
 
 from prema_gym.config import MODEL_NAMES, NPUConfig, WorkloadConfig
 from prema_gym.errors import ConfigError, TraceError, unknown_name
-from prema_gym.hardware.program import Program, ProgramLibrary, cached_library, compile_model
+from prema_gym.hardware.library import ProgramLibrary, cached_library
+from prema_gym.hardware.program import Program, compile_model
 from prema_gym.types import MIX
 from prema_gym.workloads.lengths import LengthSpec, predicted_output_length
 from prema_gym.workloads.models import MODELS, Model

@@ -11,8 +11,8 @@ import pytest
 from prema_gym import Program, register_program
 from prema_gym.envs.observation import F, G, feature_names
 from prema_gym.envs.prema_env import PremaEnv
-from prema_gym.envs.reward import REWARD_TERMS, reward_weights
-from prema_gym.errors import ConfigError
+from prema_gym.envs.reward import REWARD_TERMS, register_reward_term, reward_weights
+from prema_gym.errors import ConfigError, UsageError
 from prema_gym.metrics import targets_passed
 
 LENGTH = 100
@@ -39,6 +39,23 @@ def test_a_reward_is_a_term_or_finite_weights_of_terms(reward: Any) -> None:
 def test_weights_lie_in_the_order_of_the_terms() -> None:
     assert reward_weights("sla").tolist() == [float(name == "sla") for name in REWARD_TERMS]
     assert reward_weights({"stp": 2, "antt": 0.5}).tolist() == [0.5, 0, 0, 2.0, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "term", "error", "message"),
+    [
+        ("sla", _metrics, ConfigError, "must differ from the built-in terms"),
+        ("", _metrics, ConfigError, "must be a non-empty string"),
+        ("mine", 3, ConfigError, "must be a Python function"),
+        ("mine", eval("lambda step: 0.0"), ConfigError, "must be defined in a module file"),
+        ("mine", _metrics, UsageError, "before the first environment"),
+    ],
+)
+def test_a_term_is_a_function_of_a_file_registered_in_time(name: str, term: Any, error: type[Exception], message: str) -> None:
+    before = list(REWARD_TERMS)
+    with pytest.raises(error, match=message):
+        register_reward_term(name, term)
+    assert list(REWARD_TERMS) == before
 
 
 def test_a_target_is_violated_once_it_is_exceeded() -> None:

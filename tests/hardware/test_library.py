@@ -13,7 +13,8 @@ import pytest
 from prema_gym.config import NPUConfig
 from prema_gym.hardware import library as module
 from prema_gym.hardware.layers import Gemm, Loop, Network, Vector
-from prema_gym.hardware.program import Program, ProgramLibrary, cached_library, compile_model
+from prema_gym.hardware.library import ProgramLibrary, cached_library
+from prema_gym.hardware.program import Program, compile_model
 from prema_gym.workloads.predictor import predict_cycles
 
 

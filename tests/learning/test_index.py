@@ -9,7 +9,7 @@ import pytest
 
 from agents.commands import tune_index
 from agents.learning.objective import SCALES, dominance, headline_values, improvements
-from baselines.evaluation.episodes import play
+from baselines.evaluation.episodes import play_policy
 from baselines.policies.registry import INDEX_FILE, POLICIES, make_policy
 from prema_gym.config import EnvConfig
 
@@ -42,7 +42,7 @@ def test_the_file_names_its_command_and_its_split() -> None:
 def test_index_and_its_front_of_sixteen_are_registered() -> None:
     assert "INDEX" in POLICIES
     assert [name for name in POLICIES if name.startswith("INDEX-FRONT-")] == [f"INDEX-FRONT-{k:02}" for k in range(16)]
-    assert make_policy("INDEX").priority_power == TUNED["index"]["priority_power"]  # type: ignore[attr-defined]
+    assert make_policy("INDEX").parameters["priority_power"] == TUNED["index"]["priority_power"]  # type: ignore[attr-defined]
 
 
 def test_index_improves_on_prema_in_all_five_and_is_no_worse_than_the_untuned_rule() -> None:
@@ -52,8 +52,8 @@ def test_index_improves_on_prema_in_all_five_and_is_no_worse_than_the_untuned_ru
 
 def test_the_results_in_the_file_are_those_of_the_rule() -> None:
     config = EnvConfig.coerce({"workload": {"window": TUNED["window"]}})
-    values = headline_values(play(make_policy("INDEX"), config, 200, TUNED["seed"], split="valid"))
-    again = headline_values(play(make_policy("INDEX"), config, 200, TUNED["seed"], split="valid"))
+    values = headline_values(play_policy(make_policy("INDEX"), config, 200, TUNED["seed"], split="valid"))
+    again = headline_values(play_policy(make_policy("INDEX"), config, 200, TUNED["seed"], split="valid"))
     assert (values == again).all()
     assert values[0] == pytest.approx(TUNED["index"]["results"]["antt"], rel=0.1)
 

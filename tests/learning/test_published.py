@@ -16,11 +16,12 @@ from safetensors.numpy import load_file, save_file
 
 from agents.commands.evaluate import latency_us, report
 from agents.commands.evaluate import main as evaluate_main
+from agents.learning.index_rule import index_prior, index_rule
 from agents.network.slotnet import HIGH, LEAST_PP, MEDIUM, MOST_PP, PROJECTED, REMAINING, Shape
 from agents.network.torch_network import SlotNetwork
 from agents.publishing.policies import PRETRAINED, LearnedPolicy, find_policy, pretrained
 from agents.publishing.weights import decode_tensors, encode_tensors, load_weights, save_weights, schema_fingerprint
-from baselines.evaluation.episodes import play
+from baselines.evaluation.episodes import play_policy
 from baselines.evaluation.evaluate import evaluate
 from baselines.policies.registry import POLICIES, make_policy
 from prema_gym.config import EnvConfig
@@ -96,9 +97,8 @@ def test_onnx_gives_them_too(tmp_path: Path, met: tuple[np.ndarray, np.ndarray])
 
 
 def test_with_nothing_learned_it_is_the_index_rule() -> None:
-    index = make_policy("INDEX")
-    prior = np.array([index.priority_power, index.length_power, np.log(index.wait_weight)])  # type: ignore[attr-defined]
-    policy = LearnedPolicy("n", SHAPES[0], SHAPES[0].initial(prior, 0))
+    index = index_rule("INDEX")
+    policy = LearnedPolicy("n", SHAPES[0], SHAPES[0].initial(index_prior(index), 0))
     results = evaluate([policy, index], 40, 0, split="valid", decision_every=4)
     assert results.mean("n", "antt") == pytest.approx(results.mean("INDEX", "antt"), rel=1e-3)
 
@@ -172,8 +172,8 @@ def test_whole_episodes_in_compiled_code_are_those_of_the_vector_environment(con
     shape = SHAPES[1]
     policy = LearnedPolicy("n", shape, random_weights(shape))
     chosen = EnvConfig.coerce(config)
-    compiled = play(policy, chosen, 70, 3, split="valid", threads=2)
-    asked = play(Asked(policy), chosen, 70, 3, split="valid")
+    compiled = play_policy(policy, chosen, 70, 3, split="valid", threads=2)
+    asked = play_policy(Asked(policy), chosen, 70, 3, split="valid")
     assert (compiled.episodes["decisions"] == asked.episodes["decisions"]).all()
     np.testing.assert_array_equal(compiled.metrics, asked.metrics)
     np.testing.assert_array_equal(compiled.tasks, asked.tasks)

@@ -33,7 +33,7 @@ from agents.network.rollouts import Rollouts
 from agents.network.slotnet import Shape
 from agents.publishing.policies import PRETRAINED, LearnedPolicy
 from agents.publishing.weights import load_weights, save_weights
-from baselines.evaluation.episodes import play
+from baselines.evaluation.episodes import play_policy
 from prema_gym.config import EnvConfig
 from prema_gym.errors import PolicyError
 
@@ -125,7 +125,7 @@ def test_a_search_starts_from_its_opponent_and_holds_back_what_would_cost_fairne
     config = EnvConfig(decision_every=8)
     search = Search.begin(Shape(1, 1), opponent, 0, 4)
     mine = Rollouts(search.shape, config, "train").play(search.origin, 300, 5)
-    theirs = play(opponent, config, 300, 5, split="train")
+    theirs = play_policy(opponent, config, 300, 5, split="train")
     assert (mine.episodes["seed"] == theirs.episodes["seed"]).all()
     gains = dict(zip(SCALES, improvements(headline_values(mine), headline_values(theirs)), strict=True))
     assert gains["fairness"] > 0
@@ -290,7 +290,7 @@ def test_a_network_of_your_own_is_trained_by_its_name(tmp_path: Path, request: p
     given = parse(command)
     model = maskable_ppo.build_model(given, build_env(given, 0))
     assert model.policy.mlp_extractor.policy_net[0].out_features == 3
-    assert "--network small --units 3" in given.command
+    assert parse(given.command.split()[3:]).network_options == Units(units=3)
 
 
 def test_the_recorded_command_gives_the_same_arguments_again() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from baselines import evaluate, make_policy
-from baselines.evaluation.episodes import BATCH_ROWS, CHUNK, play
+from baselines.evaluation.episodes import BATCH_ROWS, CHUNK, play_policy
 from prema_gym.config import EnvConfig
 from prema_gym.errors import ConfigError, PolicyError
 from prema_gym.workloads.seeding import episode_seeds
@@ -46,7 +46,7 @@ def test_threads_change_nothing():
 
 
 def test_more_episodes_are_the_fewer_ones_and_then_some():
-    few, many = (play(make_policy("PREMA"), EnvConfig(**SMALL), count, 4) for count in (7, CHUNK + 9))
+    few, many = (play_policy(make_policy("PREMA"), EnvConfig(**SMALL), count, 4) for count in (7, CHUNK + 9))
     np.testing.assert_array_equal(few.episodes, many.episodes[:7])
 
 

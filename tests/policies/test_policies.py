@@ -8,7 +8,7 @@ import pytest
 
 from baselines import POLICIES, evaluate, make_policy, register_policy
 from baselines.evaluation.bounds import antt_bound, weighted_antt_bound
-from baselines.evaluation.episodes import play
+from baselines.evaluation.episodes import play_policy
 from baselines.policies.chance import RandomPolicy
 from prema_gym.config import EnvConfig
 from prema_gym.envs.actions import decode, encode
@@ -68,10 +68,10 @@ def views():
 def test_every_policy_keeps_the_interface(name):
     policy = make_policy(name)
     assert policy.name == name
-    compiled = play(policy, CONFIG, EPISODES, seed=3)
-    again = play(make_policy(name), CONFIG, EPISODES, seed=3)
-    batch = play(InPython(policy, one_by_one=False), CONFIG, EPISODES, seed=3)
-    single = play(InPython(policy, one_by_one=True), CONFIG, EPISODES, seed=3)
+    compiled = play_policy(policy, CONFIG, EPISODES, seed=3)
+    again = play_policy(make_policy(name), CONFIG, EPISODES, seed=3)
+    batch = play_policy(InPython(policy, one_by_one=False), CONFIG, EPISODES, seed=3)
+    single = play_policy(InPython(policy, one_by_one=True), CONFIG, EPISODES, seed=3)
     for other in (again, batch, single):
         np.testing.assert_array_equal(compiled.episodes, other.episodes)  # illegal actions are counted: none
         np.testing.assert_array_equal(compiled.tasks, other.tasks)
@@ -83,7 +83,7 @@ def test_every_policy_keeps_the_interface(name):
 @pytest.mark.parametrize("name", POLICIES)
 def test_evaluation_plays_what_the_environment_plays(name):
     policy = make_policy(name)
-    played = play(policy, CONFIG, 2, seed=8, split="env")
+    played = play_policy(policy, CONFIG, 2, seed=8, split="env")
     arguments = CONFIG.to_dict() | {"strict": True}
     env = gym.make("Prema-v0", disable_env_checker=True, **arguments).unwrapped
     for episode in range(2):
@@ -158,7 +158,7 @@ def test_actions_are_legal_on_views_that_others_brought_about(name, views):
 def test_no_policy_beats_the_bound_ever(npu, window):
     config = EnvConfig(npu=npu, workload={"num_tasks": 4, "window": window, "models": ("CNN-AN", "CNN-GN", "CNN-MN", "RNN-SA")})
     for name in POLICIES:
-        played = play(make_policy(name), config, 40, seed=1)
+        played = play_policy(make_policy(name), config, 40, seed=1)
         tasks = played.tasks
         weighted = weighted_antt_bound(tasks["arrival_cycles"], tasks["isolated_cycles"], tasks["priority"])
         plain = antt_bound(tasks["arrival_cycles"], tasks["isolated_cycles"])
@@ -167,7 +167,7 @@ def test_no_policy_beats_the_bound_ever(npu, window):
 
 
 def test_without_preemption_first_come_first_served_has_a_closed_form():
-    played = play(make_policy("NP-FCFS"), EnvConfig(), 200, seed=2)
+    played = play_policy(make_policy("NP-FCFS"), EnvConfig(), 200, seed=2)
     for tasks in played.tasks:
         free = 0
         for task in tasks:
@@ -189,7 +189,7 @@ def test_predictions_are_good_enough_that_true_times_change_little():
 
 
 def test_random_differs_from_seed_to_seed():
-    one, other = (play(RandomPolicy("r", seed), CONFIG, 4, seed=3) for seed in (1, 2))
+    one, other = (play_policy(RandomPolicy("r", seed), CONFIG, 4, seed=3) for seed in (1, 2))
     assert (one.metrics != other.metrics).any()
 
 

@@ -13,7 +13,8 @@ from baselines.studies import contexts, crossovers, pairs, sweeps
 from baselines.studies.catalogue import STUDIES
 from baselines.studies.study import Player
 from prema_gym.config import MODEL_NAMES, EnvConfig, NPUConfig
-from prema_gym.hardware.program import ProgramLibrary, compile_model
+from prema_gym.hardware.library import ProgramLibrary
+from prema_gym.hardware.program import compile_model
 from prema_gym.workloads.models import MODELS
 from prema_gym.workloads.programs import compile_program
 
@@ -71,7 +72,7 @@ def test_a_full_buffer_saves_in_16503_cycles():
 
 
 def test_checkpoint_kill_and_drain_delay_a_task_by_what_the_program_says():
-    tables = {mechanism: pairs.play(mechanism, times=1) for mechanism in pairs.MECHANISMS}
+    tables = {mechanism: pairs.play_pairs(mechanism, times=1) for mechanism in pairs.MECHANISMS}
     arrivals = np.random.default_rng(pairs.SEED).random((8, 8, 1))
     npu = EnvConfig().npu
     for i, model in enumerate(MODEL_NAMES[:4]):

@@ -106,7 +106,7 @@ def workshop(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     plt.switch_backend("agg")
-    registries = (POLICIES._factories, MODELS, REGISTERED)
+    registries = (POLICIES._factories, MODELS, REGISTERED, NPUConfig.PRESETS)
     list(POLICIES)  # plug-ins are loaded before the copy is taken
     before = [dict(registry) for registry in registries]
     yield tmp_path
@@ -176,6 +176,8 @@ def test_the_commands_of_a_page_run(page, command, tmp_path):
         target = next((word for word in shlex.split(command)[1:] if "=" not in word), "")
         run(f"make --dry-run --silent {target}", ROOT)
         command = as_python(command) or ""
+    if "my_npu" in command:
+        pytest.skip("test_an_npu_of_your_own runs it, beside the page's module")
     if "RESPONSE-RATIO" in command:
         pytest.skip("test_a_heuristic_of_your_own runs it, with the plug-in installed")
     if command:
@@ -275,6 +277,8 @@ def test_a_heuristic_of_your_own(workshop):
     assert results.difference("PREMA", "RESPONSE-RATIO", "antt").better
     assert (workshop / "response_ratio.png").stat().st_size > 0
     assert "MY-INDEX" in names["results"].policies
+    assert names["compared"].difference("P-RATIO", "P-HPF", "antt").better
+    assert names["compared"].policies[-1] == "FIRST-OF-RANK"
     install(workshop)
     (command,) = commands_of(page)
     table = run(small(command), workshop, path=workshop)
@@ -295,8 +299,21 @@ def test_a_reward_of_your_own(workshop):
     assert names["rewards"].shape == (4,)
 
 
-def test_an_npu_of_your_own(workshop, capsys):
+def test_a_reward_term_of_your_own_is_one_file_and_sums_to_what_the_page_says(workshop, monkeypatch):
+    follow("docs/extending/reward.md", workshop)
+    monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")  # compiling it takes a minute
+    summed, expected = map(float, run("python play.py", workshop, path=ROOT).split())
+    assert summed < -1
+    assert summed == pytest.approx(expected)
+
+
+def test_an_npu_of_your_own(workshop, capsys, monkeypatch):
+    monkeypatch.syspath_prepend(workshop)
     names = follow("docs/extending/npu.md", workshop)
+    assert names["named"].unwrapped.config.npu == NPUConfig.preset("quarter") == names["mine"]
+    assert names["faster"] == dataclasses.replace(names["mine"], clock_hz=1_000_000_000)
+    (command,) = commands_of("docs/extending/npu.md")
+    assert "PREMA" in run(command, workshop, path=ROOT)
     assert "wbuf_bytes = 1048576" in capsys.readouterr().out
     assert names["env"].unwrapped.config.npu == names["mine"]
     assert names["same"].unwrapped.config.npu.array_rows == 32

@@ -1,4 +1,4 @@
-"""Imports run one way, heavy libraries stay lazy, and everything that is imported is declared."""
+"""Imports run one way and in no circle, heavy libraries stay lazy, and everything that is imported is declared."""
 
 from __future__ import annotations
 
@@ -161,6 +161,34 @@ def test_a_module_imports_no_layer_above_its_own(module):
             assert other is not None, f"{module}:{item.line} imports {item.target}, which has no layer"
             allowed = other <= own or (not item.eager and (module, other) in LATE)
             assert allowed, f"{module}:{item.line} imports {item.target}, a layer above its own"
+
+
+def circles(imports: dict[str, set[str]]) -> list[set[str]]:
+    """Return the sets of modules that import each other, directly or in a circle: what each member reaches, and is reached from."""
+
+    def reached(start: str) -> set[str]:
+        found: set[str] = set()
+        waiting = [start]
+        while waiting:
+            new = imports[waiting.pop()] - found
+            found |= new
+            waiting += new
+        return found
+
+    reach = {module: reached(module) for module in imports}
+    found = {frozenset(other for other in reach[module] if module in reach[other]) for module in imports}
+    return [set(circle) for circle in sorted(found, key=sorted) if circle]
+
+
+def test_a_circle_is_found_and_a_chain_is_none():
+    assert circles({"a": {"b"}, "b": {"c"}, "c": set()}) == []
+    assert circles({"a": {"b"}, "b": {"c"}, "c": {"a"}, "d": {"a"}}) == [{"a", "b", "c"}]
+
+
+def test_no_modules_import_each_other_in_a_circle_not_even_inside_functions():
+    """A package counts as its ``__init__.py``: importing ``a.b`` does not count as importing what ``a`` gathers from below."""
+    imports = {module: {item.target for item in items if item.target in FILES} for module, items in IMPORTS.items()}
+    assert circles(imports) == []
 
 
 def test_importing_modules_outside_agents_loads_no_heavy_library():

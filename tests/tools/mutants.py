@@ -63,8 +63,6 @@ SWAPS: dict[type[ast.AST], tuple[type[ast.AST], ...]] = {
     ast.Or: (ast.And,),
 }
 RENAMES = {"min": "max", "max": "min"}
-Site = tuple[ast.AST, str, ast.AST]
-"""A node's parent, what changes, and the changed node."""
 
 
 def _operators(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:

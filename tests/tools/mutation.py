@@ -17,7 +17,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tools.mutants import ROOT, Mutant, mutants, path_of, start
 
-TARGETS = ("prema_gym.sim.kernel", "prema_gym.metrics", "prema_gym.envs.reward", "prema_gym.sim.simulator")
+TARGETS = (
+    "prema_gym.sim.kernel",
+    "prema_gym.metrics",
+    "prema_gym.envs.reward_terms",
+    "prema_gym.envs.step_reward",
+    "prema_gym.sim.simulator",
+)
 TESTS = (
     "sim/test_hand_solved.py",
     "envs/test_reward_and_metrics.py",

@@ -24,7 +24,7 @@ from agents.network.rollouts import Rollouts
 from agents.network.slotnet import CONTEXT_NAMES, INPUT_NAMES, Shape
 from agents.publishing.policies import LearnedPolicy
 from agents.publishing.weights import load_weights
-from baselines.evaluation.episodes import play
+from baselines.evaluation.episodes import play_policy
 from baselines.evaluation.measures import HEADLINES
 from baselines.policies.heuristic import Heuristic
 from prema_gym.errors import PolicyError
@@ -155,7 +155,7 @@ class Search:
         optimizer = self.optimizer
         seed = self.seed * _SEED_STRIDE + self.generation
         points = [optimizer.ask() for _ in range(optimizer.population_size)]
-        theirs = headline_values(play(opponent, rollouts.config, episodes, seed, split=rollouts.split), smooth=True)
+        theirs = headline_values(play_policy(opponent, rollouts.config, episodes, seed, split=rollouts.split), smooth=True)
         played = rollouts.play_all([self.weights_at(point) for point in points], episodes, seed)
         gains = np.array([improvements(headline_values(candidate, smooth=True), theirs) for candidate in played])
         mean_gains = gains.mean(axis=0)

@@ -19,11 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from baselines.policies.compiled import seen_at, specialised
+from baselines.policies.compiled import record_at, seen_at, specialised
 from prema_gym._jit import JitEntry, jit_borrowing
 from prema_gym.envs.observation import predicted_remaining
 from prema_gym.errors import PolicyError, unknown_name
-from prema_gym.sim.borrow import borrowed
 from prema_gym.types import EMPTY, NONE, RUNNING
 
 
@@ -116,7 +115,7 @@ class SelectionRule(Rule):
         """The compiled rule: returns a slot."""
         return specialised(
             _smallest_key, f"select_{self.name}", (self.key, self.prepare),
-            _key=self.key, _prepare=self.prepare, _params=borrowed(self.dtype, 1),
+            _key=self.key, _prepare=self.prepare, **record_at(self.dtype),
         )  # fmt: skip
 
 
@@ -132,8 +131,8 @@ class SwitchingRule(Rule):
     @cached_property
     def entry(self) -> JitEntry:
         """The compiled rule: returns an action."""
-        needed = {"_switch": self.switch, "_params": borrowed(self.dtype, 1)}
-        return specialised(_switching_action, f"switch_{self.name}", (self.switch,), **needed)
+        name = f"switch_{self.name}"
+        return specialised(_switching_action, name, (self.switch,), _switch=self.switch, **record_at(self.dtype))
 
 
 def parameters_of(rules: tuple[Rule, ...], chosen: Mapping[str, float | bool]) -> dict[str, float | bool]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import gymnasium as gym
 
 from prema_gym.errors import ConfigError
-from prema_gym.rendering.recording import Recording, task_label
+from prema_gym.rendering.episode import RecordedEpisode, task_label
 from prema_gym.rendering.style import (
     KILLED_COLOR,
     OVERHEAD_COLOR,
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 Axes: TypeAlias = "_Axes"
 Figure: TypeAlias = "_Figure"
-Source: TypeAlias = "Recording | gym.Env[Any, Any]"
+Source: TypeAlias = "RecordedEpisode | gym.Env[Any, Any]"
 Window: TypeAlias = "tuple[float, float] | None"
 
 TARGETS = (2, 5, 10)
@@ -69,13 +69,15 @@ def _bar(kind: Kind, priority: int) -> dict[str, Any]:
     return _BARS[kind]
 
 
-def _spans(slices: list[Slice], recording: Recording, window: tuple[float, float], least_ms: float) -> list[tuple[float, float]]:
+def _spans(
+    slices: list[Slice], recording: RecordedEpisode, window: tuple[float, float], least_ms: float
+) -> list[tuple[float, float]]:
     """Return (start, width) in milliseconds of the slices that the window shows, at least ``least_ms`` wide."""
     spans = [(recording.ms(part.start_cycles), recording.ms(part.cycles)) for part in slices]
     return [(start, max(width, least_ms)) for start, width in spans if start < window[1] and start + width > window[0]]
 
 
-def _draw_lane(ax: Axes, recording: Recording, task: int, lane: int, window: tuple[float, float]) -> None:
+def _draw_lane(ax: Axes, recording: RecordedEpisode, task: int, lane: int, window: tuple[float, float]) -> None:
     priority = recording.tasks[task]["priority"]
     thin = (window[1] - window[0]) * MIN_SHARE
     for order, kind in enumerate((Kind.WAIT, Kind.EXECUTE, Kind.KILLED, Kind.RESTORE, Kind.REFILL, Kind.SAVE, Kind.STALL)):
@@ -92,7 +94,7 @@ def _inside(ms: float, window: tuple[float, float]) -> bool:
 
 
 def _draw_marks(
-    ax: Axes, recording: Recording, task: int, lane: int, window: tuple[float, float], targets: Sequence[float]
+    ax: Axes, recording: RecordedEpisode, task: int, lane: int, window: tuple[float, float], targets: Sequence[float]
 ) -> None:
     """Mark arrival, completion, and the moments at which the task misses its SLA targets."""
     entry = recording.tasks[task]
@@ -109,13 +111,13 @@ def _draw_marks(
             ax.text(late, lane - 0.4, f" {target:g}", fontsize=6, ha="left", va="top", color=TARGET_COLORS[missed], zorder=6)
 
 
-def _lane_label(recording: Recording, task: int) -> str:
+def _lane_label(recording: RecordedEpisode, task: int) -> str:
     entry = recording.tasks[task]
     so_far = "" if entry["completion_cycles"] != NONE else "+"
     return f"#{task}  {task_label(entry)}   NTT {recording.ntt(task):.1f}{so_far}"
 
 
-def _draw(ax: Axes, recording: Recording, window: tuple[float, float], targets: Sequence[float]) -> None:
+def _draw(ax: Axes, recording: RecordedEpisode, window: tuple[float, float], targets: Sequence[float]) -> None:
     shown = [task for task in range(len(recording.tasks)) if _overlaps(recording, task, window)]
     for lane, task in enumerate(shown):
         _draw_lane(ax, recording, task, lane, window)
@@ -131,13 +133,13 @@ def _draw(ax: Axes, recording: Recording, window: tuple[float, float], targets: 
     ax.spines[["top", "right", "left"]].set_visible(False)
 
 
-def _overlaps(recording: Recording, task: int, window: tuple[float, float]) -> bool:
+def _overlaps(recording: RecordedEpisode, task: int, window: tuple[float, float]) -> bool:
     """Whether the task is there at any moment of the window."""
     slices = recording.timeline.tasks[task]
     return bool(slices) and recording.ms(slices[0].start_cycles) < window[1] and recording.ms(slices[-1].end_cycles) > window[0]
 
 
-def _legend(ax: Axes, recordings: Sequence[Recording], targets: Sequence[float]) -> None:
+def _legend(ax: Axes, recordings: Sequence[RecordedEpisode], targets: Sequence[float]) -> None:
     """Explain what occurs: kinds that no recording has are left out."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
@@ -172,7 +174,7 @@ def _axes_inches(ax: Axes) -> float:
     return ax.get_position().height * float(figure.get_size_inches()[1])
 
 
-def _check_window(window_ms: Window, recordings: Sequence[Recording]) -> tuple[float, float]:
+def _check_window(window_ms: Window, recordings: Sequence[RecordedEpisode]) -> tuple[float, float]:
     if window_ms is None:
         return 0.0, max(max(recording.ms(recording.end_cycles) for recording in recordings), 1e-6)
     first, last = (float(edge) for edge in window_ms)
@@ -181,7 +183,7 @@ def _check_window(window_ms: Window, recordings: Sequence[Recording]) -> tuple[f
     return first, last
 
 
-def _new_axes(recordings: Sequence[Recording], window: tuple[float, float], to_file: bool) -> list[Axes]:
+def _new_axes(recordings: Sequence[RecordedEpisode], window: tuple[float, float], to_file: bool) -> list[Axes]:
     """Return axes one above the other, on a figure of pyplot's (which notebooks show) unless it only goes into a file."""
     lanes = [max(sum(_overlaps(recording, task, window) for task in range(len(recording.tasks))), 3) for recording in recordings]
     height = LANE_INCHES * sum(lanes) + FRAME_INCHES + 0.45 * (len(lanes) - 1)
@@ -229,7 +231,7 @@ def gantt(
     path: file to write, in any format that matplotlib knows (.png, .pdf, .svg).
 
     """
-    recording = Recording.of(source)
+    recording = RecordedEpisode.of(source)
     window = _check_window(window_ms, [recording])
     if ax is None:
         (ax,) = _new_axes([recording], window, path is not None)
@@ -244,7 +246,7 @@ def gantt_compare(
     sources: Sequence[Source], *, window_ms: Window = None, targets: Sequence[float] = TARGETS, path: str | Path | None = None
 ) -> Figure:
     """Draw recordings one above the other on one time axis, best of the same episode under several policies; return the figure."""
-    recordings = [Recording.of(source) for source in sources]
+    recordings = [RecordedEpisode.of(source) for source in sources]
     if not recordings:
         raise ConfigError("gantt_compare([]): must be at least one recording.")
     window = _check_window(window_ms, recordings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from html import escape
 
-from prema_gym.rendering.recording import Recording
+from prema_gym.rendering.episode import RecordedEpisode
 from prema_gym.rendering.style import color_of
 from prema_gym.rendering.timeline import Kind, Slice, shares
 from prema_gym.types import NONE
@@ -38,7 +38,7 @@ def _strip(slices: tuple[Slice, ...], end_cycles: int, priority: int) -> str:
     return f'<svg width="{STRIP_WIDTH}" height="{STRIP_HEIGHT}">{"".join(drawn)}</svg>'
 
 
-def _task_line(recording: Recording, task: int) -> str:
+def _task_line(recording: RecordedEpisode, task: int) -> str:
     entry = recording.tasks[task]
     unfinished = "" if entry["completion_cycles"] != NONE else " so far"
     strip = _strip(recording.timeline.tasks[task], recording.end_cycles, entry["priority"])
@@ -49,14 +49,14 @@ def _task_line(recording: Recording, task: int) -> str:
     return f"<tr><td>{task}</td><td>{escape(entry['model'])}</td>{cells}<td>{strip}</td></tr>"
 
 
-def _metrics_line(recording: Recording) -> str:
+def _metrics_line(recording: RecordedEpisode) -> str:
     if recording.metrics is None:
         return "Not finished."
     named = [f"{name} <b>{value}</b>" for name, value in recording.headline().items()]
     return ", ".join([*named, f"{recording.metrics['preemptions']} preemptions"])
 
 
-def render_html(recording: Recording) -> str:
+def render_html(recording: RecordedEpisode) -> str:
     """Return the summary as HTML."""
     span = f"0 to {recording.ms(recording.end_cycles):.2f} ms"
     heads = ("task", "model", "batch", "priority", "arrival (ms)", "isolated (ms)", "NTT", span)

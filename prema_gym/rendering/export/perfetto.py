@@ -16,7 +16,7 @@ from typing import Any
 import gymnasium as gym
 
 from prema_gym.errors import ConfigError
-from prema_gym.rendering.recording import Recording, task_label
+from prema_gym.rendering.episode import RecordedEpisode, task_label
 from prema_gym.rendering.timeline import Kind, Slice
 from prema_gym.types import NONE
 
@@ -29,7 +29,7 @@ _QUEUE_STEPS = {"arrival": 1, "commit": 1, "kill": 1, "dispatch": -1}
 TraceEvent = dict[str, Any]
 
 
-def _nanoseconds(recording: Recording, cycle: int) -> int:
+def _nanoseconds(recording: RecordedEpisode, cycle: int) -> int:
     return cycle * 1_000_000_000 // recording.config.npu.clock_hz
 
 
@@ -37,7 +37,7 @@ def _microseconds(nanoseconds: int) -> float:
     return round(nanoseconds / 1000, 3)
 
 
-def _timestamp(recording: Recording, cycle: int) -> float:
+def _timestamp(recording: RecordedEpisode, cycle: int) -> float:
     return _microseconds(_nanoseconds(recording, cycle))
 
 
@@ -47,7 +47,7 @@ def _metadata(pid: int, tid: int | None, name: str, value: str | int) -> TraceEv
     return event if tid is None else event | {"tid": tid}
 
 
-def _names(recording: Recording, pid: int) -> Iterator[TraceEvent]:
+def _names(recording: RecordedEpisode, pid: int) -> Iterator[TraceEvent]:
     yield _metadata(pid, None, "process_name", recording.title())
     yield _metadata(pid, None, "process_sort_index", pid)
     yield _metadata(pid, NPU_TRACK, "thread_name", "NPU")
@@ -57,14 +57,14 @@ def _names(recording: Recording, pid: int) -> Iterator[TraceEvent]:
         yield _metadata(pid, task + 1, "thread_sort_index", task + 1)
 
 
-def _slice_name(recording: Recording, part: Slice, tid: int) -> str:
+def _slice_name(recording: RecordedEpisode, part: Slice, tid: int) -> str:
     if tid != NPU_TRACK or part.task == NONE:
         return str(part.kind)
     name = f"#{part.task} {task_label(recording.tasks[part.task])}"
     return name if part.kind is Kind.EXECUTE else f"{part.kind} {name}"
 
 
-def _slices(recording: Recording, pid: int, tid: int, track: Sequence[Slice]) -> Iterator[TraceEvent]:
+def _slices(recording: RecordedEpisode, pid: int, tid: int, track: Sequence[Slice]) -> Iterator[TraceEvent]:
     for part in track:
         if part.kind is Kind.IDLE:
             continue
@@ -84,7 +84,7 @@ def _slices(recording: Recording, pid: int, tid: int, track: Sequence[Slice]) ->
         }
 
 
-def _instants(recording: Recording, pid: int) -> Iterator[TraceEvent]:
+def _instants(recording: RecordedEpisode, pid: int) -> Iterator[TraceEvent]:
     for event in recording.events:
         if event["event"] in INSTANTS:
             yield {
@@ -99,11 +99,11 @@ def _instants(recording: Recording, pid: int) -> Iterator[TraceEvent]:
             }
 
 
-def _counter(recording: Recording, pid: int, cycle: int, name: str, values: dict[str, int]) -> TraceEvent:
+def _counter(recording: RecordedEpisode, pid: int, cycle: int, name: str, values: dict[str, int]) -> TraceEvent:
     return {"ph": "C", "pid": pid, "ts": _timestamp(recording, cycle), "name": name, "args": values}
 
 
-def _queue(recording: Recording, pid: int) -> Iterator[TraceEvent]:
+def _queue(recording: RecordedEpisode, pid: int) -> Iterator[TraceEvent]:
     waiting = 0
     yield _counter(recording, pid, 0, "waiting tasks", {"tasks": 0})
     for event in recording.events:
@@ -113,7 +113,7 @@ def _queue(recording: Recording, pid: int) -> Iterator[TraceEvent]:
             yield _counter(recording, pid, event["cycle"], "waiting tasks", {"tasks": waiting})
 
 
-def _traffic(recording: Recording, pid: int) -> Iterator[TraceEvent]:
+def _traffic(recording: RecordedEpisode, pid: int) -> Iterator[TraceEvent]:
     """Count the DRAM bytes of contexts: each transfer is added at its end."""
     moved = {"saved": 0, "restored": 0}
     yield _counter(recording, pid, 0, "context DRAM bytes", dict(moved))
@@ -123,7 +123,7 @@ def _traffic(recording: Recording, pid: int) -> Iterator[TraceEvent]:
             yield _counter(recording, pid, part.end_cycles, "context DRAM bytes", dict(moved))
 
 
-def trace_events(recording: Recording, pid: int = 1) -> list[TraceEvent]:
+def trace_events(recording: RecordedEpisode, pid: int = 1) -> list[TraceEvent]:
     """Return a recording as trace events of process ``pid``, sorted by time after the names."""
     tracks = [(NPU_TRACK, recording.timeline.npu), *((task + 1, track) for task, track in enumerate(recording.timeline.tasks))]
     timed = [event for tid, track in tracks for event in _slices(recording, pid, tid, track)]
@@ -131,13 +131,15 @@ def trace_events(recording: Recording, pid: int = 1) -> list[TraceEvent]:
     return [*_names(recording, pid), *sorted(timed, key=lambda event: event["ts"])]
 
 
-def save_trace(path: str | Path, sources: Recording | gym.Env[Any, Any] | Sequence[Recording | gym.Env[Any, Any]]) -> None:
+def save_trace(
+    path: str | Path, sources: RecordedEpisode | gym.Env[Any, Any] | Sequence[RecordedEpisode | gym.Env[Any, Any]]
+) -> None:
     """Write recordings (or environments, as far as they have played) to ``path``: JSON, compressed if it ends in ``.gz``.
 
     Several recordings become several processes of one trace: the same episode under several policies, side by side.
     """
     given = list(sources) if isinstance(sources, Sequence) else [sources]
-    recordings = [Recording.of(source) for source in given]
+    recordings = [RecordedEpisode.of(source) for source in given]
     if not recordings:
         raise ConfigError("save_trace: must be given at least one recording.")
     events = [event for pid, recording in enumerate(recordings, 1) for event in trace_events(recording, pid)]

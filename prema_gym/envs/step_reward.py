@@ -1,0 +1,82 @@
+"""All reward terms of a step in one compiled call. Importing this module closes the registry of terms."""
+
+from __future__ import annotations
+
+from prema_gym._jit import jit_borrowing
+from prema_gym.envs.reward import REWARD_TERMS, compiled_together
+from prema_gym.envs.reward_terms import Step
+from prema_gym.metrics import HIGH_PRIORITY, HP_TARGET, LOWEST_TARGET, age, targets_passed
+from prema_gym.types import NONE
+
+NUM_TERMS = len(REWARD_TERMS)
+"""Columns of the terms array."""
+_fill_in_turn = compiled_together()
+
+
+@jit_borrowing
+def _targets_between(before, after, isolated):
+    """Return how many SLA targets a task passes while it ages from ``before`` to ``after`` cycles."""
+    if after <= LOWEST_TARGET * isolated:
+        return 0
+    return targets_passed(after, isolated) - targets_passed(before, isolated)
+
+
+@jit_borrowing
+def _excess(task, before, after):
+    """Return the time beyond the high-priority target that a task gains while it ages, over its isolated time."""
+    if task.priority != HIGH_PRIORITY or after <= HP_TARGET * task.isolated_cycles:
+        return 0.0
+    return after / task.isolated_cycles - max(before / task.isolated_cycles, HP_TARGET)
+
+
+@jit_borrowing
+def _settle(machine, progress, per_priority):
+    """Add a task that completed in this step to the sums that stand for it in later steps."""
+    machine.settled_progress += progress
+    machine.settled_least = min(machine.settled_least, per_priority)
+    machine.settled_most = max(machine.settled_most, per_priority)
+
+
+@jit_borrowing
+def sums_of_step(machine, tasks, now):
+    """Return the sums over tasks in a :class:`Step`, from the decision just carried out to cycle ``now``.
+
+    Tasks that completed are settled in ``machine``, so this is called once per step.
+    """
+    start = machine.step_start_cycles
+    time, weighted_time, targets, excess = 0.0, 0.0, 0, 0.0
+    total, least, most = machine.settled_progress, machine.settled_least, machine.settled_most
+    for i in range(machine.next_task):
+        task = tasks[i]
+        completion = task.completion_cycles
+        if completion != NONE and completion <= start:
+            continue
+        isolated, priority = task.isolated_cycles, task.priority
+        before, after = age(task, start), age(task, now)
+        share = (after - before) / isolated
+        time += share
+        weighted_time += share * priority
+        targets += _targets_between(before, after, isolated)
+        excess += _excess(task, before, after)
+        progress = isolated / max(isolated, after)
+        per_priority = progress / priority
+        total += progress
+        least = min(least, per_priority)
+        most = max(most, per_priority)
+        if completion != NONE:
+            _settle(machine, progress, per_priority)
+    return time, weighted_time, targets, excess, total, least / most
+
+
+@jit_borrowing
+def fill_terms(machine, tasks, now, out):
+    """Fill ``out`` (terms,) float64 with the terms from the decision just carried out to cycle ``now``.
+
+    Once per step: what has been paid for is kept in ``machine``. Before the first decision its progress and fairness are 0, so that
+    the terms sum to the metrics.
+    """
+    time, weighted_time, targets, excess, progress, fair = sums_of_step(machine, tasks, now)
+    start = machine.step_start_cycles
+    _fill_in_turn(Step(machine, tasks, start, now, time, weighted_time, targets, excess, progress, fair), out)
+    machine.progress = progress
+    machine.fairness = fair

@@ -1,0 +1,149 @@
+"""A recorded episode as plain data: what charts, exports and tables are made of."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+
+import gymnasium as gym
+
+from prema_gym.config import EnvConfig
+from prema_gym.errors import UsageError
+from prema_gym.rendering.timeline import Context, Lookup, Timeline
+from prema_gym.sim.kernel import next_commit
+from prema_gym.sim.simulator import Simulator
+from prema_gym.types import NONE
+
+TITLE_METRICS = {
+    "antt": ("ANTT", "{:.2f}"),
+    "stp": ("STP", "{:.2f}"),
+    "fairness": ("fairness", "{:.2g}"),
+    "sla_violation": ("SLA violations", "{:.1%}"),
+}
+"""Metrics of a recording's title: what they are called there, and their form."""
+
+
+def task_label(task: Mapping[str, Any]) -> str:
+    """Return a task's name: model, batch, priority."""
+    return f"{task['model']} b{task['batch']} p{task['priority']}"
+
+
+def context_lookup(simulator: Simulator) -> Lookup:
+    """Return what a preemption costs the tasks that row 0 of ``simulator`` plays now."""
+    programs = simulator.state.tasks[0]["program"].tolist()
+
+    def lookup(task: int, executed_cycles: int) -> Context:
+        _, save, restore, refill = next_commit(simulator.tables, programs[task], executed_cycles)
+        return Context(int(save), int(restore), int(refill))
+
+    return lookup
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordedEpisode:
+    """One episode as plain data, finished or so far. It holds no reference to the environment and pickles."""
+
+    config: EnvConfig
+    tasks: tuple[Mapping[str, Any], ...]
+    """In order of arrival, truth included, as ``env.unwrapped.tasks()`` gives them."""
+    events: tuple[Mapping[str, Any], ...]
+    """The event log, as ``env.unwrapped.events()`` gives it."""
+    timeline: Timeline
+    """The same, as slices of time."""
+    policy: str = ""
+    seed: int | None = None
+    """Of ``reset``; None where the trace was injected."""
+    episode: int = 0
+    """Resets since that seed was given: 0 is the episode of the seed itself."""
+    metrics: Mapping[str, Any] | None = None
+    """``info["metrics"]``; None while the episode is being played."""
+    decisions: tuple[Mapping[str, Any], ...] | None = None
+    """One entry per asked decision; None where nobody noted them (:class:`~prema_gym.rendering.record.RecordDecisions`)."""
+
+    @classmethod
+    def of(cls, env: gym.Env[Any, Any] | Self, policy: str = "") -> Self:
+        """Return the recording of what ``env`` has played of its present episode; a recording is returned as it is."""
+        if isinstance(env, cls):
+            return env
+        take: Callable[[str], Self] | None = getattr(getattr(env, "unwrapped", None), "recording", None)
+        if take is None:
+            raise UsageError(f"Recording.of({env!r}): must be a Prema-v0 environment or a Recording.")
+        recording = take(policy)
+        notes = _notes(env)
+        return recording if notes is None else dataclasses.replace(recording, decisions=tuple(notes))
+
+    @classmethod
+    def of_simulator(
+        cls,
+        simulator: Simulator,
+        events: list[dict[str, Any]],
+        *,
+        policy: str = "",
+        metrics: Mapping[str, Any] | None = None,
+    ) -> Self:
+        """Return the recording of the episode in row 0 of ``simulator``; ``events`` is its log."""
+        config, machine = simulator.config, simulator.state.machine[0]
+        tasks = simulator.describe_tasks(0)
+        drawn = int(machine["episode_seed"]) != 0
+        return cls(
+            config=config,
+            tasks=tuple(tasks),
+            events=tuple(events),
+            timeline=Timeline.of(
+                events,
+                tasks=len(tasks),
+                end_cycles=int(simulator.state.status[0]["clock_cycles"]),
+                latency_cycles=config.scheduler_latency_cycles,
+                lookup=context_lookup(simulator),
+            ),
+            policy=policy,
+            seed=int(machine["seed"]) if drawn else None,
+            episode=int(machine["episode"]) - 1 if drawn else 0,
+            metrics=metrics,
+        )
+
+    # --- Figures -------------------------------------------------------------------------------------------------------------
+
+    @property
+    def end_cycles(self) -> int:
+        """How far the episode was played."""
+        return self.timeline.end_cycles
+
+    def ms(self, cycles: float) -> float:
+        """Return ``cycles`` of this recording's NPU in milliseconds."""
+        return self.config.npu.ms(cycles)
+
+    def age_cycles(self, task: int) -> int:
+        """Return the turnaround of a task, up to now where it is unfinished; 0 before it arrives."""
+        entry = self.tasks[task]
+        end = self.end_cycles if entry["completion_cycles"] == NONE else entry["completion_cycles"]
+        return max(end - entry["arrival_cycles"], 0)
+
+    def ntt(self, task: int) -> float:
+        """Return a task's normalized turnaround time, so far where it is unfinished."""
+        return self.age_cycles(task) / self.tasks[task]["isolated_cycles"]
+
+    def title(self) -> str:
+        """Return one line: policy, episode, ANTT, STP, fairness, violations."""
+        name = self.policy or "Prema-v0"
+        where = "own trace" if self.seed is None else f"seed {self.seed}" + (f", episode {self.episode}" if self.episode else "")
+        if self.metrics is None:
+            return f"{name} ({where}): {self.ms(self.end_cycles):.1f} ms played"
+        return f"{name} ({where}): {', '.join(f'{key} {value}' for key, value in self.headline().items())}"
+
+    def headline(self) -> dict[str, str]:
+        """Return the metrics that titles show, as text; none while the episode is being played."""
+        if self.metrics is None:
+            return {}
+        return {name: form.format(self.metrics[key]) for key, (name, form) in TITLE_METRICS.items()}
+
+
+def _notes(env: Any) -> list[dict[str, Any]] | None:
+    """Return what a wrapper around the environment has noted of its decisions, None where none does."""
+    while isinstance(env, gym.Wrapper):
+        notes = env.__dict__.get("decisions")
+        if notes is not None:
+            return notes
+        env = env.env
+    return None
