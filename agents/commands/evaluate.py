@@ -34,6 +34,7 @@ from baselines.evaluation.measures import HEADLINES, MEASURES
 from baselines.evaluation.results import Difference, Results
 from baselines.policies.needs import env_arguments
 from baselines.policies.policy import Policy
+from baselines.report.tables import illegal_note
 from prema_gym.config import MODEL_NAMES, NPUConfig
 from prema_gym.envs.vector_env import PremaVectorEnv
 from prema_gym.hardware.program import Program
@@ -134,6 +135,7 @@ def grid(policy: Policy, opponents: Sequence[str], episodes: int, seed: int) -> 
                     "axis": axis,
                     "value": value,
                     "decisions": round(decisions, 1),
+                    "illegal_actions": results.mean(policy.name, "illegal_actions"),
                     "trivial": decisions < TRIVIAL_DECISIONS,
                     "versus": name,
                     "measure": measure,
@@ -151,7 +153,9 @@ _MARKS = {"better": "[green]+[/green]", "worse": "[red]-[/red]", "even": "0"}
 
 def grid_table(rows: Sequence[dict[str, Any]]) -> Table:
     """Return the grid's verdicts: one line for each cell and opponent, relative change and sign of each measure."""
-    shown = Table(box=box.SIMPLE_HEAD, title="change against the opponent; + better, - worse, 0 even", title_justify="left")
+    shown = Table(
+        box=box.SIMPLE_HEAD, title="change against the opponent; + better, - worse, 0 even, ‡ illegal actions", title_justify="left"
+    )
     shown.add_column("cell", no_wrap=True)
     shown.add_column("decisions", justify="right")
     shown.add_column("versus", no_wrap=True)
@@ -162,6 +166,7 @@ def grid_table(rows: Sequence[dict[str, Any]]) -> Table:
         mine = [row for row in rows if (row["axis"], row["value"], row["versus"]) == key]
         marks = [f"{100 * (row['policy'] / max(row['opponent'], 1e-9) - 1):+.1f} % {_MARKS[row['verdict']]}" for row in mine]
         note = " (trivial)" if mine[0]["trivial"] else ""
+        note += " ‡" if mine[0]["illegal_actions"] > 0 else ""
         shown.add_row(f"{key[0]} {key[1]}{note}", f"{mine[0]['decisions']:.0f}", key[2], *marks)
     return shown
 
@@ -243,6 +248,9 @@ def _compare(options: argparse.Namespace, policy: Policy, console: Console) -> N
     if options.json is not None:
         write_atomically(options.json, (json.dumps(report(results, policy.name, options.versus), indent=1) + "\n").encode())
     console.print(table(results, policy.name, options.versus))
+    illegal = illegal_note(results)
+    if illegal:
+        console.print(illegal, markup=False, highlight=False)
 
 
 def _run(options: argparse.Namespace, console: Console) -> None:

@@ -18,7 +18,7 @@ from baselines.evaluation.evaluate import evaluate
 from baselines.evaluation.results import REFERENCE, Results
 from baselines.policies.registry import POLICIES, make_policy
 from baselines.report.isolated import isolated_table
-from baselines.report.tables import TABLE_WIDTH, fitting_table, headline, notes
+from baselines.report.tables import TABLE_WIDTH, fairness_notes, fairness_table, fitting_table, headline, notes
 from prema_gym.config import MECHANISMS, MODEL_NAMES, EnvConfig, NPUConfig, WorkloadConfig
 from prema_gym.errors import PremaError, UsageError, unknown_name
 from prema_gym.sim.simulator import Simulator
@@ -41,6 +41,7 @@ def default_policies() -> list[str]:
     return [*DEFAULT_POLICIES, *(name for name in POLICIES.plugins() if FAMILY not in name)]
 
 
+FAIRNESS_HINT = 'Fairness above is the paper\'s; a claim of "fairer" needs more than it: --fairness.'
 GANTT_POLICIES = ("NP-FCFS", "P-SJF", "PREMA")
 _DEFAULTS = WorkloadConfig()
 _ERROR, _INTERRUPTED = 2, 130
@@ -57,6 +58,7 @@ examples:
   python -m baselines.compare --policies all                          everything that is registered
   python -m baselines.compare --models CNN-AN RNN-MT1 --batches 1     a mix of your own
   python -m baselines.compare --npu edge --tasks 16                   another NPU, more tenants
+  python -m baselines.compare --fairness                              also print what a claim of "fairer" needs
   python -m baselines.compare --isolated                              also print how long each program takes alone
   python -m baselines.compare --json --quiet | jq .versus_np_fcfs     for other programs
   make compare ARGS="--episodes 200"                                  the same through make
@@ -115,8 +117,9 @@ def build_parser() -> Parser:
     )
     add("--split", default="eval", metavar="NAME", help=f"{', '.join(SPLITS)}; choose on valid, report on eval (default eval)")
     add("--output", type=Path, default=Path("results"), metavar="DIR", help="folder of the files (default results)")
-    add("--latex", action="store_true", help="also write compare.tex, a table for a paper (booktabs)")
+    add("--latex", action="store_true", help="also write compare.tex, a table for a paper (booktabs); with --fairness a second one")
     add("--per-episode", action="store_true", help="also write compare_episodes.csv, a row for every policy and episode")
+    add("--fairness", action="store_true", help='also print a table of fairness and tails: all that a claim of "fairer" needs')
     add("--isolated", action="store_true", help="also print the time of every program alone on the NPU")
     add("--json", action="store_true", help="print the JSON in place of the table, and write no files")
     add("--threads", type=int, default=None, metavar="N", help="threads (default: one per core)")
@@ -210,6 +213,9 @@ def write_files(results: Results, options: argparse.Namespace) -> list[Path]:
     if options.latex:
         written.append(folder / "compare.tex")
         written[-1].write_text(results.latex(), encoding="utf-8")
+    if options.latex and options.fairness:
+        written.append(folder / "compare_fairness.tex")
+        written[-1].write_text(results.latex(results.fairness_measures), encoding="utf-8")
     if options.per_episode:
         written.append(folder / "compare_episodes.csv")
         results.to_csv(written[-1], per="episode")
@@ -228,6 +234,10 @@ def show(results: Results, options: argparse.Namespace, console: Console) -> Non
         console.print(isolated_table(results.config))
     console.print(fitting_table(results, console, reference=reference))
     for line in notes(results, reference=reference):
+        console.print(line, style="dim", markup=False, highlight=False)
+    if options.fairness:
+        console.print(fairness_table(results, console))
+    for line in fairness_notes(results) if options.fairness else [FAIRNESS_HINT]:
         console.print(line, style="dim", markup=False, highlight=False)
     factors = headline(results)
     if factors:

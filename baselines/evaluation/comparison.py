@@ -12,11 +12,11 @@ import numpy as np
 from baselines.evaluation.bounds import antt_bound, weighted_antt_bound
 from baselines.evaluation.episodes import Played
 from baselines.evaluation.estimates import Difference, Estimate, Factor, estimate_of
-from baselines.evaluation.measures import EPISODE_MEASURES, MEASURES, episode_values, factor
-from baselines.evaluation.statistics import TAIL, logarithms, pooled_tails, resamples
+from baselines.evaluation.measures import CLASS_FAIRNESS, EPISODE_MEASURES, MEASURES, Measure, episode_values, factor
+from baselines.evaluation.pooled import Pool, pooled_measures, priorities_of, quantile_name
+from baselines.evaluation.statistics import logarithms, resamples
 from prema_gym.config import EnvConfig, NPUConfig
 from prema_gym.errors import PolicyError, PremaError, unknown_name
-from prema_gym.metrics import HIGH_PRIORITY
 
 REFERENCE = "NP-FCFS"
 """What factors are over, unless another policy is named."""
@@ -50,6 +50,32 @@ class Comparison:
         return next((name for name in NPUConfig.PRESETS if NPUConfig.preset(name) == self.config.npu), "custom")
 
     @cached_property
+    def priorities(self) -> tuple[int, ...]:
+        """Priorities of the tasks that were played, rising; each is a class."""
+        return priorities_of(self.played)
+
+    @cached_property
+    def pooled_measures(self) -> dict[str, Measure]:
+        """Measures that have no value per episode, by name: pooled over the tasks of all episodes."""
+        return pooled_measures(self.priorities)
+
+    @cached_property
+    def measures(self) -> dict[str, Measure]:
+        """Everything that is reported, by name."""
+        return {**MEASURES, **self.pooled_measures}
+
+    @property
+    def fairness_measures(self) -> tuple[str, ...]:
+        """What a claim of "fairer" needs, all of it."""
+        tails = (quantile_name(0.99, priority) for priority in self.priorities)
+        return ("fairness", CLASS_FAIRNESS.name, "jain", "worst_ntt", *tails)
+
+    @property
+    def illegal(self) -> tuple[str, ...]:
+        """Policies that played illegal actions, which the environment replaced."""
+        return tuple(name for name in self.played if self.mean(name, "illegal_actions") > 0)
+
+    @cached_property
     def values(self) -> dict[str, np.ndarray]:
         """Per policy the (E, len(EPISODE_MEASURES)) float64 values of every episode."""
         return {name: episode_values(played) for name, played in self.played.items()}
@@ -62,45 +88,53 @@ class Comparison:
         return np.column_stack([weighted_antt_bound(arrival, isolated, tasks["priority"]), antt_bound(arrival, isolated)])
 
     @cached_property
+    def _pools(self) -> dict[str, Pool]:
+        return {name: Pool(played, self.priorities) for name, played in self.played.items()}
+
+    @cached_property
+    def _pooled(self) -> dict[str, np.ndarray]:
+        """Per policy the (P,) pooled measures of the episodes themselves."""
+        once = np.ones((1, self.episodes), np.int64)
+        return {name: pool.values(once, once / self.episodes)[0] for name, pool in self._pools.items()}
+
+    @cached_property
     def _draws(self) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], np.ndarray]:
-        """Per policy (B, 2 M) resampled means of values and of their logs, (B,) resampled tails; (B, 2) means of the bounds."""
+        """Per policy (B, 2 M) resampled means of values and of their logs, (B, P) pooled measures; (B, 2) means of the bounds."""
         columns = {name: np.hstack([values, logarithms(values)]) for name, values in self.values.items()}
         means: dict[str, list[np.ndarray]] = {name: [] for name in self.played}
-        tails: dict[str, list[np.ndarray]] = {name: [] for name in self.played}
+        pooled: dict[str, list[np.ndarray]] = {name: [] for name in self.played}
         bounds = []
         for counts in resamples(self.episodes):
             shares = counts / self.episodes
             bounds.append(shares @ self.bounds)
-            for name, played in self.played.items():
+            for name in self.played:
                 means[name].append(shares @ columns[name])
-                tails[name].append(pooled_tails(played.ntt, played.priority == HIGH_PRIORITY, counts))
+                pooled[name].append(self._pools[name].values(counts, shares))
         return (
             {name: np.concatenate(parts) for name, parts in means.items()},
-            {name: np.concatenate(parts) for name, parts in tails.items()},
+            {name: np.concatenate(parts) for name, parts in pooled.items()},
             np.concatenate(bounds),
         )
 
     def per_episode(self, policy: str, measure: str) -> np.ndarray:
-        """Return the (E,) float64 values of ``measure``; :class:`PremaError` for ``hp_tail``, which is pooled."""
+        """Return the (E,) float64 values of ``measure``; :class:`PremaError` for one of :attr:`pooled_measures`."""
         self._check(policy, measure)
-        if measure not in EPISODE_MEASURES:
+        if measure in self.pooled_measures:
             raise PremaError(f"measure {measure!r} has no value per episode: it is pooled over all of them.")
         return self.values[policy][:, EPISODE_MEASURES.index(measure)]
 
     def mean(self, policy: str, measure: str) -> float:
-        """Return the mean of ``measure`` over episodes (``hp_tail``: the pooled percentile)."""
+        """Return the mean of ``measure`` over episodes; of one of :attr:`pooled_measures`, its value over all tasks."""
         self._check(policy, measure)
-        if measure in EPISODE_MEASURES:
-            return float(self.per_episode(policy, measure).mean())
-        played = self.played[policy]
-        once = np.ones((1, self.episodes), np.int64)
-        return float(pooled_tails(played.ntt, played.priority == HIGH_PRIORITY, once, TAIL)[0])
+        if measure in self.pooled_measures:
+            return float(self._pooled[policy][self._column(measure)])
+        return float(self.per_episode(policy, measure).mean())
 
     def draws(self, policy: str, measure: str) -> np.ndarray:
         """Return the (B,) resampled values of :meth:`mean`; resample b is the same episodes for every policy and measure."""
         self._check(policy, measure)
-        means, tails, _ = self._draws
-        return means[policy][:, EPISODE_MEASURES.index(measure)] if measure in EPISODE_MEASURES else tails[policy]
+        means, pooled, _ = self._draws
+        return (pooled if measure in self.pooled_measures else means)[policy][:, self._column(measure)]
 
     def estimate(self, policy: str, measure: str) -> Estimate:
         """Return :meth:`mean` with its interval."""
@@ -115,13 +149,13 @@ class Comparison:
 
     def factor(self, policy: str, measure: str, reference: str = REFERENCE) -> Factor:
         """Return how many times better ``policy`` is than ``reference``; above 1 is better."""
-        ratio = factor(measure, np.array(self.mean(policy, measure)), np.array(self.mean(reference, measure)))
-        draws = factor(measure, self.draws(policy, measure), self.draws(reference, measure))
-        if measure not in EPISODE_MEASURES:
+        ratio = factor(self.measures[measure], np.array(self.mean(policy, measure)), np.array(self.mean(reference, measure)))
+        draws = factor(self.measures[measure], self.draws(policy, measure), self.draws(reference, measure))
+        if measure in self.pooled_measures:
             missing = Estimate(math.nan, math.nan, math.nan)
             return Factor(estimate_of(float(ratio), draws), missing, 0, 0, 0)
         ours, theirs = self.per_episode(policy, measure), self.per_episode(reference, measure)
-        ahead = ours > theirs if MEASURES[measure].higher_is_better else ours < theirs
+        ahead = ours > theirs if self.measures[measure].higher_is_better else ours < theirs
         ties = int((ours == theirs).sum())
         wins = int(ahead.sum())
         geometric = self._geometric(policy, reference, measure)
@@ -131,20 +165,24 @@ class Comparison:
         """Return ``policy`` minus ``opponent`` with its paired interval."""
         ours, theirs = self.mean(policy, measure), self.mean(opponent, measure)
         gap = estimate_of(ours - theirs, self.draws(policy, measure) - self.draws(opponent, measure))
-        direction = MEASURES[measure].higher_is_better
+        direction = self.measures[measure].higher_is_better
         better = direction is not None and (gap.low > 0 if direction else gap.high < 0)
         return Difference(ours, theirs, gap, better)
 
     def _geometric(self, policy: str, reference: str, measure: str) -> Estimate:
         """Return the geometric mean of the factors per episode: the exponential of a difference of mean logarithms."""
-        sign = 1.0 if MEASURES[measure].higher_is_better else -1.0
+        sign = 1.0 if self.measures[measure].higher_is_better else -1.0
         gap = logarithms(self.per_episode(policy, measure)) - logarithms(self.per_episode(reference, measure))
         column = len(EPISODE_MEASURES) + EPISODE_MEASURES.index(measure)
         draws = self._draws[0][policy][:, column] - self._draws[0][reference][:, column]
         return estimate_of(float(np.exp(sign * gap.mean())), np.exp(sign * draws))
 
+    def _column(self, measure: str) -> int:
+        """Return where ``measure`` stands among those of its kind."""
+        return list(self.pooled_measures).index(measure) if measure in self.pooled_measures else EPISODE_MEASURES.index(measure)
+
     def _check(self, policy: str, measure: str) -> None:
         if policy not in self.played:
             raise PolicyError(unknown_name("policy of these results", policy, self.played))
-        if measure not in MEASURES:
-            raise PremaError(unknown_name("measure", measure, MEASURES))
+        if measure not in self.measures:
+            raise PremaError(unknown_name("measure", measure, self.measures))

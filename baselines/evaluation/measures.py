@@ -38,6 +38,7 @@ _MEASURES = (
     *(Measure(f"{_TARGET_PREFIX}{n}", f"SLA violations at {n}", f"share of tasks with NTT > {n}", False) for n in SLA_TARGETS),
     Measure("jain", "Jain's index", "(sum x)^2 / (n sum x^2) of x = 1/NTT (Jain, Chiu & Hawe, DEC-TR-301, 1984)", True),
     Measure("ntt_ratio", "min/max NTT", "smallest over largest NTT, priorities ignored", True),
+    Measure("worst_ntt", "worst NTT", "largest NTT of an episode", False),
     Measure("decisions", "decisions", "decisions asked per episode", None),
     Measure("illegal_actions", "illegal actions", "actions that the environment replaced", False),
 )
@@ -46,9 +47,11 @@ _MEASURES = (
 HP_TAIL = Measure(
     "hp_tail", "high-priority tail", "95th percentile of the NTT of priority-9 tasks, pooled over all episodes", False
 )
-"""The one quantity that episodes have only together."""
-MEASURES: dict[str, Measure] = {measure.name: measure for measure in (*_MEASURES, HP_TAIL)}
-"""Everything that is reported, by name."""
+CLASS_FAIRNESS = Measure(
+    "class_fairness", "class fairness", "smallest over largest progress per priority of a class, pooled over all episodes", True
+)
+MEASURES: dict[str, Measure] = {measure.name: measure for measure in (*_MEASURES, HP_TAIL, CLASS_FAIRNESS)}
+"""What is reported of any episodes, by name. Each priority class adds its own: ``Comparison.measures`` has all."""
 EPISODE_MEASURES = tuple(measure.name for measure in _MEASURES)
 """Names of what has a value per episode."""
 SLA_MEASURES = tuple(f"{_TARGET_PREFIX}{n}" for n in SLA_TARGETS)
@@ -64,24 +67,30 @@ def jain(values: np.ndarray) -> np.ndarray:
     return np.square(values.sum(axis=1)) / (values.shape[1] * np.square(values).sum(axis=1))
 
 
+def visible_ntt(played: Played) -> np.ndarray:
+    """Return the (E, n) NTT of tasks; one that was cut off sooner than its isolated time counts as not slowed down."""
+    return np.maximum(played.ntt, 1.0)
+
+
 def episode_values(played: Played) -> np.ndarray:
     """Return the (E, len(EPISODE_MEASURES)) float64 table of an evaluation."""
-    ntt = np.maximum(played.ntt, 1.0)  # a task cut off sooner than its isolated time counts as not slowed down
+    ntt = visible_ntt(played)
     columns = {
         "jain": jain(1.0 / ntt),
         "ntt_ratio": ntt.min(axis=1) / ntt.max(axis=1),
+        "worst_ntt": ntt.max(axis=1),
         "decisions": played.episodes["decisions"],
         "illegal_actions": played.episodes["illegal_actions"],
     }
     return np.column_stack([played.metrics, *columns.values()])
 
 
-def factor(measure: str, policy: np.ndarray, reference: np.ndarray) -> np.ndarray:
+def factor(measure: Measure, policy: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Return how many times better ``policy`` is than ``reference``: above 1 is better, whatever the direction of the measure.
 
     0 against 0 is 1 and anything against 0 is infinite, where less is better; NaN where there is nothing to divide.
     """
-    above, below = (policy, reference) if MEASURES[measure].higher_is_better else (reference, policy)
+    above, below = (policy, reference) if measure.higher_is_better else (reference, policy)
     above, below = np.broadcast_arrays(np.asarray(above, np.float64), np.asarray(below, np.float64))
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where((above == 0) & (below == 0), 1.0, above / below)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import prema_gym
 from baselines.evaluation.comparison import BOUNDS, REFERENCE, Comparison
 from baselines.evaluation.estimates import Difference, Estimate, Factor
-from baselines.evaluation.measures import EPISODE_MEASURES, HEADLINES, MEASURES, SLA_MEASURES
+from baselines.evaluation.measures import EPISODE_MEASURES, HEADLINES, SLA_MEASURES
 from baselines.report.latex import latex_table
 from prema_gym.errors import PremaError, unknown_name
 from prema_gym.metrics import SLA_TARGETS
@@ -24,7 +24,7 @@ __all__ = ["BOUNDS", "REFERENCE", "Difference", "Estimate", "Factor", "Results"]
 
 SCHEMA = 1
 """Version of the JSON that :meth:`Results.to_json` writes; raised when a key changes its meaning or goes."""
-FACTORS = ("antt", "weighted_antt", "stp", "fairness", "sla_violation", "hp_tail")
+FACTORS = ("antt", "weighted_antt", "stp", "fairness", "sla_violation", "hp_tail", "class_fairness", "jain", "worst_ntt")
 """Measures that :meth:`Results.versus` gives factors of."""
 
 
@@ -34,7 +34,7 @@ class Results(Comparison):
 
     def summary(self, policy: str) -> dict[str, Any]:
         """Return ``{measure: {"mean": .., "ci95": [..]}}``, the SLA violations per target in ``sla_violation_at``."""
-        plain = {name: self.estimate(policy, name).to_dict() for name in MEASURES if name not in SLA_MEASURES}
+        plain = {name: self.estimate(policy, name).to_dict() for name in self.measures if name not in SLA_MEASURES}
         targets = zip(SLA_TARGETS, SLA_MEASURES, strict=True)
         return {**plain, "sla_violation_at": {str(n): self.estimate(policy, name).to_dict() for n, name in targets}}
 
@@ -56,6 +56,7 @@ class Results(Comparison):
             "window": self.config.workload.window,
             "npu": self.npu_name,
             "config": _json_types(self.config.to_dict()),
+            "priorities": list(self.priorities),
             "clairvoyant": list(self.clairvoyant),
             "asked_every": dict(self.asked_every),
             "policies": {name: self.summary(name) for name in self.played},
@@ -78,7 +79,7 @@ class Results(Comparison):
     def _policy_rows(self) -> Iterator[dict[str, Any]]:
         for policy in self.played:
             row: dict[str, Any] = {"policy": policy, "episodes": self.episodes}
-            for measure in MEASURES:
+            for measure in self.measures:
                 estimate = self.estimate(policy, measure)
                 row |= {measure: estimate.mean, f"{measure}_low": estimate.low, f"{measure}_high": estimate.high}
             yield row

@@ -8,7 +8,8 @@ episode was drawn), which turns all means of all resamples into one matrix produ
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,7 +21,7 @@ LEVEL = 0.95
 SEED = 0
 """Of the resamples: an evaluation always gets the same ones."""
 TAIL = 0.95
-"""Quantile of hp_tail."""
+"""Quantile that hp_tail is."""
 _CHUNK_COUNTS = 1 << 21
 """Counts held at once (16 MiB)."""
 
@@ -49,40 +50,64 @@ def interval(draws: np.ndarray, level: float = LEVEL) -> tuple[float, float]:
     return float(low), float(high)
 
 
+class Ranked(NamedTuple):
+    """Tasks of all episodes, the slowest first."""
+
+    ntt: np.ndarray
+    """(K,) float64, falling."""
+    episodes: np.ndarray
+    """(K,) int64: the episode that each is of."""
+
+
+def ranked(ntt: np.ndarray, chosen: np.ndarray) -> Ranked:
+    """Return the ``chosen`` (E, n) tasks of all episodes by their ``ntt`` (E, n)."""
+    values = ntt[chosen]
+    order = np.argsort(-values, kind="stable")
+    return Ranked(values[order], np.nonzero(chosen)[0][order])
+
+
 @jit
-def _tails(values, episodes, counts, quantile, out):
-    """Fill ``out`` (B,) with quantiles of ``values`` (K,), which fall, each taken as often as ``counts`` (B, E) has its episode."""
+def _quantiles(values, episodes, numbers, counts, quantiles, out):
+    """Fill ``out`` (B, Q) with ``quantiles`` (Q,) of ``values`` (K,), each taken as often as ``counts`` (B, E) has its episode.
+
+    ``numbers`` (E,) says how many of the values each episode has. Values and quantiles fall: one walk from the top meets all, and
+    ends early where only the tail is asked for.
+    """
     for b in range(counts.shape[0]):
         total = 0
-        for k in range(values.shape[0]):
-            total += counts[b, episodes[k]]
+        for e in range(numbers.shape[0]):
+            total += counts[b, e] * numbers[e]
         if total == 0:
             out[b] = np.nan
             continue
-        position = quantile * (total - 1)
-        lower = int(np.floor(position))
-        rank = total - 1 - lower  # of the lower neighbour, from the top
-        above, seen, k = np.inf, 0, -1
-        while seen <= rank:
-            k += 1
-            count = counts[b, episodes[k]]
-            if count > 0 and seen <= max(rank - 1, 0) < seen + count:
+        k, seen, last = -1, 0, -1
+        above = value = np.inf
+        for q in range(quantiles.shape[0]):
+            position = quantiles[q] * (total - 1)
+            lower = int(np.floor(position))
+            rank = total - 1 - lower  # of the lower neighbour, from the top
+            if rank != last:
+                while seen <= max(rank - 1, 0):
+                    k += 1
+                    seen += counts[b, episodes[k]]
                 above = values[k]
-            seen += count
-        out[b] = values[k] + (position - lower) * (above - values[k])
+                while seen <= rank:
+                    k += 1
+                    seen += counts[b, episodes[k]]
+                value, last = values[k], rank
+            out[b, q] = value + (position - lower) * (above - value)
 
 
-def pooled_tails(ntt: np.ndarray, chosen: np.ndarray, counts: np.ndarray, quantile: float = TAIL) -> np.ndarray:
-    """Return the (B,) quantiles of ``ntt`` (E, n) over the ``chosen`` (E, n) tasks of all episodes, under ``counts`` (B, E).
+def pooled_quantiles(tasks: Ranked, counts: np.ndarray, quantiles: Sequence[float]) -> np.ndarray:
+    """Return the (B, Q) ``quantiles`` of the NTT of ``tasks`` under ``counts`` (B, E).
 
-    Interpolated as NumPy does by default; NaN where nothing is chosen.
+    Interpolated as NumPy does by default; NaN where there are no tasks.
     """
-    episodes = np.nonzero(chosen)[0]
-    values = ntt[chosen]
-    order = np.argsort(-values, kind="stable")
-    out = np.empty(len(counts))
-    _tails(values[order], episodes[order], counts, quantile, out)
-    return out
+    falling = np.argsort(-np.array(quantiles, np.float64), kind="stable")
+    out = np.empty((len(counts), len(quantiles)))
+    numbers = np.bincount(tasks.episodes, minlength=counts.shape[1])
+    _quantiles(tasks.ntt, tasks.episodes, numbers, counts, np.array(quantiles, np.float64)[falling], out)
+    return out[:, np.argsort(falling)]
 
 
 def logarithms(values: np.ndarray) -> np.ndarray:

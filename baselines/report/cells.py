@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 
 from baselines.evaluation.comparison import Comparison
-from baselines.evaluation.measures import MEASURES
 
 PERCENT = ("sla_violation",)
 """Measures that are shown in percent."""
@@ -32,6 +31,16 @@ def cell(results: Comparison, policy: str, measure: str) -> tuple[str, str]:
     return digits(mean), digits(half, decimals_of(mean)).removeprefix("0")
 
 
+def marks(results: Comparison, policy: str, told: str = "†", illegal: str = "‡") -> str:
+    """Return the marks of ``policy``: ``told`` where it was told true times, ``illegal`` where it played illegal actions."""
+    return (told if policy in results.clairvoyant else "") + (illegal if policy in results.illegal else "")
+
+
+def named(results: Comparison, policy: str) -> str:
+    """Return the name of ``policy`` with its marks."""
+    return f"{policy} {marks(results, policy)}".rstrip()
+
+
 def factor_text(value: float) -> str:
     """Return a factor as text: at most two decimals."""
     return digits(value, min(decimals_of(value), 2))
@@ -44,5 +53,5 @@ def best_policies(results: Comparison, measure: str) -> list[str]:
     finite = [value for value in means.values() if math.isfinite(value)]
     if not finite or len(known) < 2:
         return []
-    target = max(finite) if MEASURES[measure].higher_is_better else min(finite)
+    target = max(finite) if results.measures[measure].higher_is_better else min(finite)
     return [name for name, value in means.items() if value == target]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from baselines.evaluation.comparison import Comparison
-from baselines.evaluation.measures import MEASURES
-from baselines.report.cells import PERCENT, best_policies, cell
+from baselines.report.cells import PERCENT, best_policies, cell, marks
 
 _LATEX = {"\\": r"\textbackslash{}", **{sign: f"\\{sign}" for sign in "&%$#_{}"}, "~": r"\textasciitilde{}", "^": r"\^{}"}
 
@@ -17,12 +16,15 @@ def latex_escape(text: str) -> str:
 
 
 def latex_table(results: Comparison, measures: Sequence[str]) -> str:
-    r"""Return a ``tabular`` (booktabs): one row per policy, mean and half-width, best in bold, ``$^\dagger$`` told true times."""
-    heads = [latex_escape(MEASURES[name].label + (" (%)" if name in PERCENT else "")) for name in measures]
+    r"""Return a ``tabular`` (booktabs): one row per policy, mean and half-width, best in bold.
+
+    ``$^\dagger$`` marks policies that were told true times, ``$^\ddagger$`` those that played illegal actions.
+    """
+    heads = [latex_escape(results.measures[name].label + (" (%)" if name in PERCENT else "")) for name in measures]
     best = {name: best_policies(results, name) for name in measures}
     lines = [rf"\begin{{tabular}}{{l{'r' * len(heads)}}}", r"\toprule", " & ".join(["policy", *heads]) + r" \\", r"\midrule"]
     for policy in results.policies:
-        cells = [latex_escape(policy) + (r"$^\dagger$" if policy in results.clairvoyant else "")]
+        cells = [latex_escape(policy) + marks(results, policy, r"$^\dagger$", r"$^\ddagger$")]
         for name in measures:
             mean, half = cell(results, policy, name)
             cells.append((rf"\textbf{{{mean}}}" if policy in best[name] else mean) + rf" {{\scriptsize$\pm${half}}}")

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from baselines.evaluation.comparison import Comparison
 from baselines.evaluation.measures import HEADLINES, MEASURES, PAPER_FACTORS
-from baselines.report.cells import best_policies, cell, digits, factor_text
+from baselines.report.cells import best_policies, cell, digits, factor_text, named
 
 TABLE_WIDTH = 108
 """Columns of the table where the output is no terminal."""
@@ -38,7 +38,7 @@ def summary_table(
             table.add_column("x", justify="right", no_wrap=True, style="dim")
     best = {measure: best_policies(results, measure) for measure in HEADLINES}
     for policy in results.policies:
-        cells = [escape(policy) + (" †" if policy in results.clairvoyant else "")]
+        cells = [escape(named(results, policy))]
         if results.asked_every:
             cells.append(asked_text(results, policy))
         for measure, compared in columns.items():
@@ -67,6 +67,55 @@ def fitting_table(results: Comparison, console: Console, *, reference: str | Non
     return summary_table(results, star=star)
 
 
+def fairness_table(results: Comparison, console: Console) -> Table:
+    """Return the table of all that a claim of "fairer" needs: with half-widths where they fit ``console``."""
+    star, unlimited = not console.is_terminal, console.options.update(max_width=1000)
+    table = _fairness_table(results, star=star, widths=True)
+    if Measurement.get(console, unlimited, table).maximum <= console.width:
+        return table
+    return _fairness_table(results, star=star, widths=False)
+
+
+def _fairness_table(results: Comparison, *, star: bool, widths: bool) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False, title="Fairness and tails", title_justify="left")
+    table.add_column("policy", no_wrap=True)
+    best = {measure: best_policies(results, measure) for measure in results.fairness_measures}
+    for measure in best:
+        table.add_column(_broken(results.measures[measure].label), justify="right", no_wrap=True)
+    for policy in results.policies:
+        cells = [escape(named(results, policy))]
+        for measure, winners in best.items():
+            mean, half = cell(results, policy, measure)
+            text = f"{mean} ±{half}" if widths else mean
+            cells.append(f"[bold]{'*' if star else ''}{text}[/bold]" if policy in winners else text)
+        table.add_row(*cells)
+    return table
+
+
+def _broken(label: str) -> str:
+    """Return ``label`` on two short lines: broken after its comma if it has one, else at its space."""
+    first, comma, rest = label.partition(", ")
+    return f"{first}\n{rest.replace('priority', 'prio.')}" if comma else label.replace(" ", "\n", 1)
+
+
+def fairness_notes(results: Comparison) -> list[str]:
+    """Return the lines that go under :func:`fairness_table`."""
+    meanings = (f"{results.measures[name].label}: {results.measures[name].meaning}" for name in ("fairness", "class_fairness"))
+    return [
+        "; ".join(meanings) + ".",
+        "Jain's index: of 1/NTT, without priorities. Worst NTT: an episode's largest, averaged. p99 NTT: pooled over all episodes.",
+        'A policy is "fairer" than another where all of these agree.',
+    ]
+
+
+def illegal_note(results: Comparison) -> str | None:
+    """Return the line that names who played illegal actions, and how many per episode; None where nobody did."""
+    if not results.illegal:
+        return None
+    counts = (f"{name} {results.mean(name, 'illegal_actions'):.3g}" for name in results.illegal)
+    return f"‡ played illegal actions, which the environment replaced (per episode): {', '.join(counts)}."
+
+
 def notes(results: Comparison, *, reference: str | None) -> list[str]:
     """Return the lines that go under the table."""
     tail = MEASURES["hp_tail"].meaning
@@ -79,6 +128,9 @@ def notes(results: Comparison, *, reference: str | None) -> list[str]:
         lines.append("† is told true times; the best of the others is in bold (in a file: *).")
     bounds = [f"{MEASURES[name].label} {results.bound(name).mean:.3f}" for name in ("antt", "weighted_antt")]
     lines.append(f"No schedule, clairvoyant or not, can average below: {', '.join(bounds)} (mean-busy-time bound).")
+    illegal = illegal_note(results)
+    if illegal:
+        lines.append(illegal)
     unfinished = [name for name in results.policies if results.mean(name, "unfinished") > 0]
     if unfinished:
         lines.append(f"Left tasks unfinished at the horizon: {', '.join(unfinished)}.")

@@ -29,6 +29,7 @@ from prema_gym.config import MECHANISMS, EnvConfig, mechanism_bits
 from prema_gym.envs.actions import count_actions
 from prema_gym.envs.observation import F, G
 from prema_gym.envs.vector_env import PremaVectorEnv
+from prema_gym.envs.view import View
 from prema_gym.errors import PolicyError
 
 PRESENT, LOW = 0, 2
@@ -315,6 +316,18 @@ def test_the_report_has_every_measure_against_every_opponent() -> None:
     assert set(compared["versus"]) == {"PREMA", "P-SJF"}
     assert set(compared["versus"]["PREMA"]) == {"antt", "stp", "sla_violation", "fairness", "hp_tail"}
     assert set(compared["versus"]["PREMA"]["antt"]) == {"policy", "opponent", "difference", "ci95", "better"}
+
+
+def test_a_policy_that_plays_illegal_actions_is_named(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    class Wrong:
+        name, clairvoyant = "WRONG", False
+
+        def act(self, view: View, truth: np.ndarray | None = None) -> np.ndarray:
+            return np.full(view.rows, 10_000)
+
+    monkeypatch.setattr("agents.commands.evaluate.find_policy", lambda name: Wrong())
+    assert evaluate_main(["--policy", "WRONG", "--versus", "PREMA", "--episodes", "4"]) == 0
+    assert "‡ played illegal actions, which the environment replaced (per episode): WRONG " in capsys.readouterr().out
 
 
 def test_a_decision_is_timed() -> None:

@@ -23,13 +23,29 @@ FEW = ["--episodes", "6", "--tasks", "4", "--models", "CNN-AN", "CNN-MN", "RNN-S
 
 def test_one_run_prints_a_table_and_writes_the_files(tmp_path, capsys):
     folder = tmp_path / "new"
-    assert main([*FEW, "--seed", "5", "--output", str(folder), "--latex", "--per-episode", "--isolated"]) == 0
+    assert main([*FEW, "--seed", "5", "--output", str(folder), "--latex", "--per-episode", "--isolated", "--fairness"]) == 0
     out = capsys.readouterr().out
-    for text in ("6 episodes of 4 tasks", "Isolated times in ms", *DEFAULT_POLICIES, "SRPT †", "PREMA over NP-FCFS", "No schedule"):
+    for text in (
+        "6 episodes of 4 tasks",
+        "Isolated times in ms",
+        *DEFAULT_POLICIES,
+        "SRPT †",
+        "PREMA over NP-FCFS",
+        "No schedule",
+        "Fairness and tails",
+    ):
         assert text in out
     assert max(map(len, out.splitlines())) <= 120
     assert "…" not in out
-    names = {"compare.json", "compare.csv", "compare.png", "compare.tex", "compare_episodes.csv", "gantt.png"}
+    names = {
+        "compare.json",
+        "compare.csv",
+        "compare.png",
+        "compare.tex",
+        "compare_fairness.tex",
+        "compare_episodes.csv",
+        "gantt.png",
+    }
     assert {path.name for path in folder.iterdir()} == names
     assert all((folder / name).stat().st_size > 500 for name in names)
     written = json.loads((folder / "compare.json").read_text())
@@ -63,6 +79,8 @@ def test_without_the_reference_there_are_no_factors(capsys, tmp_path):
     assert main([*FEW, "--policies", "PREMA", "P-SJF", "--output", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "better than" not in out
+    assert "Fairness and tails" not in out
+    assert "--fairness" in out  # how to see it
     assert json.loads((tmp_path / "compare.json").read_text())["versus_np_fcfs"] == {}
 
 

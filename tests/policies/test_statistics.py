@@ -15,7 +15,7 @@ from baselines.evaluation.bounds import weighted_antt_bound
 from baselines.evaluation.episodes import Played
 from baselines.evaluation.measures import EPISODE_MEASURES, HEADLINES, MEASURES, episode_values, factor, jain
 from baselines.evaluation.results import Results
-from baselines.evaluation.statistics import interval, logarithms, pooled_tails, resamples
+from baselines.evaluation.statistics import TAIL, interval, logarithms, pooled_quantiles, ranked, resamples
 from baselines.report.plots import front
 from prema_gym.config import EnvConfig, NPUConfig
 from prema_gym.errors import PolicyError, PremaError
@@ -81,19 +81,29 @@ def test_a_pooled_tail_is_the_percentile_of_the_resampled_tasks():
     for row in counts:
         tasks = np.concatenate([np.repeat(ntt[k][chosen[k]], row[k]) for k in range(40)])
         expected.append(np.percentile(tasks, 95))
-    np.testing.assert_allclose(pooled_tails(ntt, chosen, counts), expected, rtol=1e-12)
+    np.testing.assert_allclose(pooled_quantiles(ranked(ntt, chosen), counts, [0.95])[:, 0], expected, rtol=1e-12)
 
 
 @pytest.mark.parametrize("quantile", [0.0, 0.5, 1.0])
 def test_any_quantile_of_any_few_tasks_is_numpys(quantile):
     for count in range(1, 8):
         ntt = RNG.random((count, 1))
-        tails = pooled_tails(ntt, np.ones((count, 1), bool), np.ones((1, count), np.int64), quantile)
-        assert tails[0] == pytest.approx(np.quantile(ntt, quantile), abs=1e-15)
+        tasks = ranked(ntt, np.ones((count, 1), bool))
+        found = pooled_quantiles(tasks, np.ones((1, count), np.int64), [quantile])
+        assert found[0, 0] == pytest.approx(np.quantile(ntt, quantile), abs=1e-15)
 
 
 def test_there_is_no_tail_of_nothing():
-    assert np.isnan(pooled_tails(np.ones((3, 2)), np.zeros((3, 2), bool), np.ones((1, 3), np.int64))[0])
+    tasks = ranked(np.ones((3, 2)), np.zeros((3, 2), bool))
+    assert np.isnan(pooled_quantiles(tasks, np.ones((1, 3), np.int64), [TAIL])).all()
+
+
+def test_many_quantiles_at_once_are_each_numpys_in_the_order_asked_for():
+    quantiles = [0.5, 0.0, 0.99, 0.95, 1.0, 0.97]
+    for count in (1, 2, 3, 7, 40):
+        ntt = RNG.random((count, 1))
+        found = pooled_quantiles(ranked(ntt, np.ones((count, 1), bool)), np.ones((1, count), np.int64), quantiles)
+        np.testing.assert_allclose(found[0], np.quantile(ntt, quantiles), rtol=1e-12)
 
 
 # --- Small formulas ---------------------------------------------------------------------------------------------------------------
@@ -105,11 +115,11 @@ def test_jains_index_by_hand():
 
 
 def test_factors_above_one_are_better_in_every_direction():
-    assert factor("antt", np.array(2.0), np.array(20.0)) == 10
-    assert factor("stp", np.array(6.0), np.array(3.0)) == 2
-    assert factor("fairness", np.array(0.2), np.array(0.4)) == 0.5
-    assert factor("sla_violation", np.array(0.1), np.array(0.4)) == pytest.approx(4)
-    assert factor("sla_violation", np.array([0.0, 0.0]), np.array([0.4, 0.0])).tolist() == [np.inf, 1.0]
+    assert factor(MEASURES["antt"], np.array(2.0), np.array(20.0)) == 10
+    assert factor(MEASURES["stp"], np.array(6.0), np.array(3.0)) == 2
+    assert factor(MEASURES["fairness"], np.array(0.2), np.array(0.4)) == 0.5
+    assert factor(MEASURES["sla_violation"], np.array(0.1), np.array(0.4)) == pytest.approx(4)
+    assert factor(MEASURES["sla_violation"], np.array([0.0, 0.0]), np.array([0.4, 0.0])).tolist() == [np.inf, 1.0]
 
 
 def test_a_mean_of_logarithms_needs_positive_numbers():
@@ -225,7 +235,8 @@ def test_columns_have_the_names_they_are_looked_up_by(results):
     values = episode_values(results.played["FAST_1"])
     assert values.shape == (4, len(EPISODE_MEASURES))
     assert set(HEADLINES) <= set(MEASURES)
-    assert set(MEASURES) == {*EPISODE_MEASURES, "hp_tail"}
+    assert set(MEASURES) == {*EPISODE_MEASURES, "hp_tail", "class_fairness"}
+    assert set(results.measures) == {*EPISODE_MEASURES, *results.pooled_measures}
 
 
 def test_unknown_names_are_clear_errors(results):
