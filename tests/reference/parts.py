@@ -14,7 +14,8 @@ COMPLETION, ARRIVAL, QUANTUM, READY = "completion", "arrival", "quantum", "ready
 """Causes of an invocation. READY: a task became choosable."""
 
 ABSENT, WAITING, BOUND, RUNNING, DONE = "absent", "waiting", "bound", "running", "done"
-"""States of a task. Waiting: in the table, on no NPU. Bound: chosen for an NPU that isn't free yet. Running: on an NPU, restored or stalled included."""
+"""States of a task. Waiting: in the table, on no NPU. Bound: chosen for an NPU that isn't free yet. Running: on an NPU, also while
+its context is restored or its NPU stalls."""
 
 
 @dataclass(frozen=True)

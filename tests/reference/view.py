@@ -58,8 +58,11 @@ def status(machine: Machine) -> dict[str, Number]:
 def slot(machine: Machine, index: int) -> dict[str, Number]:
     """Return the row ``index`` of the context table by field name."""
     task = machine.table[index]
-    if task is None:
-        return dict(EMPTY_SLOT)
+    return dict(EMPTY_SLOT) if task is None else slot_of(machine, task)
+
+
+def slot_of(machine: Machine, task: Task) -> dict[str, Number]:
+    """Return the row of ``task`` by field name."""
     return {
         "state": STATES[task.state],
         "task": task.index,
