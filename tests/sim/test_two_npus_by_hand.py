@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 from reference.player import Arrival, Player
-from several_npus import FAST, KEEP, PLAYERS, SLOW, Decision, drain, give, kill, play, setup
+from tools.several_npus import KEEP, PLAYERS, Decision, drain, give, kill, play, setup
 
 
 @pytest.fixture(params=PLAYERS)
