@@ -57,16 +57,20 @@ class Player(Protocol):
         """
 
 
+def tasks_of(trace: Sequence[Arrival], setup: Setup) -> list[Task]:
+    """Return the reference's tasks of ``trace``, with their programs for the configurations that the machine has."""
+    configurations = {hardware.configuration: None for hardware in setup.rules.npus}
+    return [
+        Task(index, entry.cycle, entry.priority, {name: setup.programs[entry.model][name] for name in configurations})
+        for index, entry in enumerate(trace)
+    ]
+
+
 class ReferencePlayer:
     """The reference machine as a player."""
 
     def start(self, trace: Sequence[Arrival], setup: Setup) -> None:
-        configurations = {hardware.configuration for hardware in setup.rules.npus}
-        tasks = [
-            Task(index, entry.cycle, entry.priority, {name: setup.programs[entry.model][name] for name in configurations})
-            for index, entry in enumerate(trace)
-        ]
-        self.machine = Machine(setup.rules, tasks)
+        self.machine = Machine(setup.rules, tasks_of(trace, setup))
         self.began = self.machine.clock
         self.logged = 0
         self.first = True
