@@ -201,7 +201,7 @@ class Machine:
         return Question(npu, asking_pass, tuple(choosable), self._may_keep(npu, choosable, asking_pass), columns)
 
     def _may_keep(self, npu: NPU, choosable: list[Task], asking_pass: int) -> bool:
-        """A running NPU always may. An idle one may where an idle one asked later can take a task, or with ``allow_idle`` a busy one."""
+        """A running NPU always may; an idle one where a later idle one could take a task; with ``allow_idle`` beside a busy one."""
         others = [other for other in self.npus if other is not npu]
         if npu.running is not None:
             return True

@@ -1,7 +1,7 @@
 """One small interface to every implementation of the machine, and the reference behind it.
 
-Whatever implements :class:`Player` can be held against the reference: the hand-solved instances of several NPUs, the random ones and
-their comparison know nothing else.
+Whatever implements :class:`Player` can be held against the reference: the hand-solved instances of several NPUs, the random ones
+and their comparison know nothing else.
 """
 
 from __future__ import annotations
@@ -52,8 +52,8 @@ class Player(Protocol):
     def snapshot(self) -> dict[str, Any]:
         """Return what :func:`reference.snapshot.snapshot` does, and what the last action brought.
 
-        ``elapsed_cycles``; ``reward_terms`` by name; ``events``: (cycle, event, slot, task, npu) since the last action began, at first
-        those of the start; ``metrics`` by name once the episode is over, None before.
+        ``elapsed_cycles``; ``reward_terms`` by name; ``events``: (cycle, event, slot, task, npu) since the last action began, at
+        first those of the start; ``metrics`` by name once the episode is over, None before.
         """
 
 

@@ -47,10 +47,9 @@ def hand_over(machine: Machine, npu: NPU, move: Move) -> Phases:
     chosen.last_dispatch = npu.dispatch_cycle = dispatch
     npu.last_slot = chosen.slot
     machine.note("dispatch", chosen, npu)
-    if chosen.context is not None:
-        program, point = chosen.program, chosen.context
-        yield RESTORE, npu.hardware.transfer(program.restores[point]) + program.refills[point]
-        chosen.context = None
+    point, chosen.context = chosen.context, None
+    if point is not None:
+        yield RESTORE, npu.hardware.transfer(chosen.program.restores[point]) + chosen.program.refills[point]
     chosen.dispatch_position = chosen.position
     npu.last_switch = machine.clock
     machine.note("run", chosen, npu)

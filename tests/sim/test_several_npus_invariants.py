@@ -211,7 +211,8 @@ def test_random_play_breaks_no_invariant(first: int) -> None:
 
 
 def test_whoever_serves_first_come_dispatches_in_the_order_of_arrival() -> None:
-    # Whatever the NPUs: running ones keep, idle ones take the first. Latency would let a later, unasked move begin before an asked one.
+    # Whatever the NPUs: running ones keep, idle ones take the first. Latency would let a later, unasked move begin before an
+    # asked one.
     for number in range(60):
         case = draw(number)
         rules = dataclasses.replace(case.setup.rules, latency=0)
@@ -261,7 +262,16 @@ def test_random_cases_meet_everything_that_can_happen() -> None:
     machines = {f"{count} NPUs, {kind}" for count in (2, 3, 4) for kind in ("like", "unlike")} | {"1 NPUs, like"}
     events = {"arrival", "completion", "quantum", "dispatch", "run", "commit", "saved", "kill", "drain", "stall"}
     phases = {f"while {phase}" for phase in ("idle", "run", "latency", "commit", "drain", "save", "restore")}
-    causes = {"arrival", "completion", "ready", "quantum", "arrival+completion", "arrival+ready", "completion+ready", "quantum+ready"}
+    causes = {
+        "arrival",
+        "completion",
+        "ready",
+        "quantum",
+        "arrival+completion",
+        "arrival+ready",
+        "completion+ready",
+        "quantum+ready",
+    }
     ends = {"truncated", "switching at the horizon"}
     wanted = machines | events | phases | causes | ends
     wanted |= {"pass 1", "pass 2", "bound", "waiting", "running", "idle keep", "illegal", "on two NPUs in turn"}

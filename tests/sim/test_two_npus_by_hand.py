@@ -1,8 +1,8 @@
 """Instances for two NPUs whose every event was computed on paper; the whole event log is compared.
 
-On a fast NPU ``long`` takes 1000 cycles, ``short`` 300, both with a preemption point every 100 cycles, ``whole`` 250 with none before
-its end. Saving or restoring a context costs 100 cycles there, refilling the pipeline 5. On a slow NPU programs take twice as long, a
-context 190. A log entry is (cycle, event, slot, NPU).
+On a fast NPU ``long`` takes 1000 cycles, ``short`` 300, both with a preemption point every 100 cycles, ``whole`` 250 with none
+before its end. Saving or restoring a context costs 100 cycles there, refilling the pipeline 5. On a slow NPU programs take twice
+as long, a context 190. A log entry is (cycle, event, slot, NPU).
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ def test_tasks_that_are_left_after_all_were_asked_go_to_the_idle_npus_of_the_sec
 
 
 def test_a_switch_on_one_npu_while_the_other_completes(player: Player) -> None:
-    # At 130 NPU 0 begins to evict the long task: commit at 200, saved at 300. NPU 1 completes at 250 and finds nothing: the long task's
-    # context is still on its way. At 300 it is choosable; NPU 0, in whose switch the completion fell, is asked first and keeps, and
-    # NPU 1 takes it: restored and refilled by 405, with 800 cycles left.
+    # At 130 NPU 0 begins to evict the long task: commit at 200, saved at 300. NPU 1 completes at 250 and finds nothing: the long
+    # task's context is still on its way. At 300 it is choosable; NPU 0, in whose switch the completion fell, is asked first and
+    # keeps, and NPU 1 takes it: restored and refilled by 405, with 800 cycles left.
     trace = [LONG, Arrival(0, "whole"), Arrival(130, "short", 9)]
     decisions = [
         Decision(0, 0, give(0), "arrival"),
@@ -115,9 +115,9 @@ def test_a_switch_on_one_npu_while_the_other_completes(player: Player) -> None:
 
 
 def test_arrivals_within_a_switch_are_asked_at_once_elsewhere_and_at_its_end_here(player: Player) -> None:
-    # At 250, while NPU 0 saves, a fourth task arrives: NPU 1 is asked at once. At 300 NPU 0 is asked about it too, and the long task is
-    # choosable for NPU 1. NPU 1 kills its own long task for the short one. At 600 both complete; NPU 0 takes the killed task, which
-    # starts anew, and NPU 1 the saved one.
+    # At 250, while NPU 0 saves, a fourth task arrives: NPU 1 is asked at once. At 300 NPU 0 is asked about it too, and the long
+    # task is choosable for NPU 1. NPU 1 kills its own long task for the short one. At 600 both complete; NPU 0 takes the killed
+    # task, which starts anew, and NPU 1 the saved one.
     trace = [LONG, LONG, Arrival(130, "short"), Arrival(250, "short")]
     decisions = [
         Decision(0, 0, give(0), "arrival"),
@@ -151,8 +151,8 @@ def test_arrivals_within_a_switch_are_asked_at_once_elsewhere_and_at_its_end_her
 
 
 def test_a_task_evicted_here_is_taken_there_with_its_progress(player: Player) -> None:
-    # Both NPUs run when the long task of NPU 0 has been saved at 300: NPU 1 is asked, as a task has become choosable, and evicts its own
-    # long task (at 300, a point) for it. Nothing else has happened since NPU 0 began to switch.
+    # Both NPUs run when the long task of NPU 0 has been saved at 300: NPU 1 is asked, as a task has become choosable, and evicts
+    # its own long task (at 300, a point) for it. Nothing else has happened since NPU 0 began to switch.
     trace = [LONG, LONG, Arrival(130, "short", 9)]
     decisions = [
         Decision(0, 0, give(0), "arrival"),
@@ -238,8 +238,8 @@ def test_an_earlier_idle_npu_gets_a_killed_task_in_the_second_pass(player: Playe
 
 
 def test_a_task_bound_by_a_drain_is_nobody_elses_and_earns_no_tokens(player: Player) -> None:
-    # From 130 NPU 0 drains for the third task. NPU 1 idles from 300, although that one waits. At 500 two more arrive; NPU 1 takes one
-    # and at 800 the other.
+    # From 130 NPU 0 drains for the third task. NPU 1 idles from 300, although that one waits. At 500 two more arrive; NPU 1 takes
+    # one and at 800 the other.
     trace = [LONG, SHORT, Arrival(130, "short", 9), Arrival(500, "short"), Arrival(500, "short")]
     decisions = [
         Decision(0, 0, give(0), "arrival"),

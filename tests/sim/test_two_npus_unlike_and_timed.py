@@ -1,8 +1,8 @@
 """Instances for two NPUs, worked out on paper: unlike NPUs, idling on purpose, the quantum, scheduler latency, the horizon.
 
-On a fast NPU ``long`` takes 1000 cycles, ``short`` 300, both with a preemption point every 100 cycles, ``whole`` 250 with none before
-its end. Saving or restoring a context costs 100 cycles there, refilling the pipeline 5. On a slow NPU programs take twice as long, with
-points twice as far apart, and a context costs 190. A log entry is (cycle, event, slot, NPU).
+On a fast NPU ``long`` takes 1000 cycles, ``short`` 300, both with a preemption point every 100 cycles, ``whole`` 250 with none
+before its end. Saving or restoring a context costs 100 cycles there, refilling the pipeline 5. On a slow NPU programs take twice
+as long, with points twice as far apart, and a context costs 190. A log entry is (cycle, event, slot, NPU).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ LONG, SHORT = Arrival(0, "long"), Arrival(0, "short")
 
 
 def test_progress_stays_on_its_configuration(player: Player) -> None:
-    # At 400 the slow NPU, at a point, evicts its long task for the short one: saved at 590, when nobody is asked, as the fast NPU can't
-    # take it. At 1000 the fast NPU finds nothing and the slow one is asked. At 1190 it goes on with what it has saved: restored and
-    # refilled (195) by 1385, with 1600 of its 2000 cycles left.
+    # At 400 the slow NPU, at a point, evicts its long task for the short one: saved at 590, when nobody is asked, as the fast NPU
+    # can't take it. At 1000 the fast NPU finds nothing and the slow one is asked. At 1190 it goes on with what it has saved:
+    # restored and refilled (195) by 1385, with 1600 of its 2000 cycles left.
     trace = [LONG, LONG, Arrival(400, "short")]
     decisions = [
         Decision(0, 0, give(0), "arrival"),
@@ -112,8 +112,8 @@ def test_tokens_grow_at_the_rate_of_the_fastest_npu(player: Player) -> None:
 
 
 def test_with_allow_idle_a_slow_npu_may_leave_a_task_to_the_fast_one(player: Player) -> None:
-    # The short task waits for the fast NPU although the slow one idles. At 1000 the fast one has a choice again: the idle slow NPU is
-    # asked after it.
+    # The short task waits for the fast NPU although the slow one idles. At 1000 the fast one has a choice again: the idle slow
+    # NPU is asked after it.
     decisions = [
         Decision(0, 0, give(0), "arrival"),
         Decision(0, 1, KEEP, "arrival"),
@@ -159,9 +159,10 @@ QUANTUM_TRACE = [LONG, LONG, Arrival(130, "short"), Arrival(130, "short")]
 
 
 def test_a_quantum_that_is_due_at_the_end_of_a_switch_starts_anew_there(player: Player) -> None:
-    # The fast NPU switches from 130 to 300. The slow one runs with a task waiting for it: the quantum of 170, restarted at 130, is due at
-    # 300, but the switch that ends there puts it off to 470. Nothing happened in the switch, and the slow NPU can't take the saved task.
-    # At 600 the fast NPU completes and takes the other short task; the quantum expires at 770, when the saved task waits for it.
+    # The fast NPU switches from 130 to 300. The slow one runs with a task waiting for it: the quantum of 170, restarted at 130,
+    # is due at 300, but the switch that ends there puts it off to 470. Nothing happened in the switch, and the slow NPU can't
+    # take the saved task. At 600 the fast NPU completes and takes the other short task; the quantum expires at 770, when the
+    # saved task waits for it.
     decisions = [
         Decision(0, 0, give(0), "arrival"),
         Decision(130, 0, give(2), "arrival"),
@@ -194,7 +195,8 @@ def test_a_quantum_that_is_due_at_the_end_of_a_switch_starts_anew_there(player: 
 
 
 def test_a_quantum_within_a_switch_is_the_other_npus_only(player: Player) -> None:
-    # One cycle less: at 299 the slow NPU is asked. The fast one, switching until 300, isn't owed this quantum then; the next is at 468.
+    # One cycle less: at 299 the slow NPU is asked. The fast one, switching until 300, isn't owed this quantum then; the next is
+    # at 468.
     decisions = [
         Decision(0, 0, give(0), "arrival"),
         Decision(130, 0, give(2), "arrival"),
@@ -233,8 +235,8 @@ def test_decision_every_thins_the_quantum_of_the_row(player: Player, every: int 
 
 
 def test_latency_stalls_the_asked_npu_only(player: Player) -> None:
-    # NPU 0 keeps, at a stall until 20; NPU 1 takes the long task at once. At 10 the short one arrives: NPU 1 is asked, keeps, and stands
-    # still until 30. At 20 NPU 0 is there for what arrived within its stall: one move, at no latency.
+    # NPU 0 keeps, at a stall until 20; NPU 1 takes the long task at once. At 10 the short one arrives: NPU 1 is asked, keeps, and
+    # stands still until 30. At 20 NPU 0 is there for what arrived within its stall: one move, at no latency.
     decisions = [Decision(0, 0, KEEP, "arrival"), Decision(10, 1, KEEP, "arrival")]
     played = play(player, setup(latency=20), [LONG, Arrival(10, "short")], decisions)
     assert played.log == [
@@ -270,7 +272,8 @@ def test_a_move_of_the_second_pass_follows_upon_the_stall_of_the_first(player: P
 
 
 def test_a_kill_after_latency_frees_its_task_for_the_other_npu(player: Player) -> None:
-    # The kill decided at 100 happens at 120. The killed task is choosable then: both NPUs are asked and keep, and stand still until 140.
+    # The kill decided at 100 happens at 120. The killed task is choosable then: both NPUs are asked and keep, and stand still
+    # until 140.
     trace = [LONG, LONG, Arrival(100, "short")]
     decisions = [
         Decision(0, 0, give(0), "arrival"),
@@ -335,9 +338,9 @@ def test_killers_in_a_loop_are_truncated_at_the_horizon(player: Player) -> None:
 
 
 def test_what_switches_at_the_horizon_is_played_to_its_end_and_the_others_go_on(player: Player) -> None:
-    # The last decision is at 14 960, the 374th quantum, 373 having passed: tasks have moved on 373 = 1 mod 3 times, so NPU 0 runs task 2,
-    # NPU 1 task 0, and task 1 waits. NPU 0 drains for it: until 14 960 + 210 = 15 170, when NPU 1 completes as well. Nothing is asked in
-    # between, as nothing waits, and nothing after the horizon of 15 000.
+    # The last decision is at 14 960, the 374th quantum, 373 having passed: tasks have moved on 373 = 1 mod 3 times, so NPU 0 runs
+    # task 2, NPU 1 task 0, and task 1 waits. NPU 0 drains for it: until 14 960 + 210 = 15 170, when NPU 1 completes as well.
+    # Nothing is asked in between, as nothing waits, and nothing after the horizon of 15 000.
     decisions = [*_killing(14_960), Decision(14_960, 0, drain(1), "quantum")]
     played = play(player, setup(quantum=40), THREE_WHOLE, decisions)
     assert played.log[-4:] == [

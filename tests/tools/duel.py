@@ -41,7 +41,7 @@ def compare(what: str, got: Any, expected: Any) -> None:
 
 
 def play(case: Case, ours: Player, theirs: Player) -> int:
-    """Play ``case`` on both sides and compare all that shows, ``theirs`` being expected. Return the decisions; raise at a difference."""
+    """Play ``case`` on both sides and compare all that shows; ``theirs`` is expected. Return the decisions made."""
     for player in (ours, theirs):
         player.start(case.trace, case.setup)
     rng = random.Random(f"actions {case.number}")

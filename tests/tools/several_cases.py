@@ -1,4 +1,4 @@
-"""Random cases of one to four NPUs, like and unlike: a machine with tiny programs, a trace and a manner of playing, all from a number.
+"""Random cases of one to four NPUs, like and unlike: a machine with tiny programs, a trace and a manner of play, all from a number.
 
 They hold nothing of any implementation but the reference's plain records. Times lie on a coarse grid most of the time, so that
 completions, arrivals, quanta and the ends of switches on several NPUs coincide often.
@@ -99,7 +99,7 @@ def _programs(rng: random.Random, unit: int) -> dict[str, Program]:
 
 
 def _program(rng: random.Random, unit: int, total: int) -> Program:
-    """Return a program of ``total`` cycles: points on the grid or off it, the last perhaps at its end, contexts of any size or none."""
+    """Return a program of ``total`` cycles: points on the grid or off it, contexts of any size or none."""
     step = unit if rng.random() < 0.7 else 1
     places = range(step, total + 1, step)
     commits = sorted(rng.sample(places, min(len(places), rng.choice((0, 1, 2, 3, 5, 8)))))
@@ -119,8 +119,8 @@ def _trace(rng: random.Random, unit: int, rules: Rules, programs: dict[str, dict
     cycles = [0]
     while len(cycles) < count:
         anywhere = rng.randint(0, span)
-        cycles.append(rng.choice((anywhere // unit * unit, anywhere, cycles[-1], rng.choice(totals), rng.randint(0, 6) * rules.quantum)))
+        cycles.append(
+            rng.choice((anywhere // unit * unit, anywhere, cycles[-1], rng.choice(totals), rng.randint(0, 6) * rules.quantum))
+        )
     start = rng.choice((0, 0, 2 * unit))
-    return tuple(
-        Arrival(start + cycle, model, rng.choice((1, 3, 9))) for cycle, model in zip(sorted(cycles), models, strict=True)
-    )
+    return tuple(Arrival(start + cycle, model, rng.choice((1, 3, 9))) for cycle, model in zip(sorted(cycles), models, strict=True))
