@@ -210,6 +210,32 @@ def test_random_play_breaks_no_invariant(first: int) -> None:
         assert machine.terminated or machine.clock >= machine.horizon
 
 
+METRIC_OF_TERM = {
+    "antt": ("antt", -1),
+    "weighted_antt": ("weighted_antt", -1),
+    "sla": ("sla_violation", -1),
+    "stp": ("stp", 1),
+    "fairness_shaped": ("fairness", 1),
+    "hp_excess": ("hp_excess", -1),
+}
+
+
+def test_rewards_sum_to_metrics_and_elapsed_times_to_the_clock() -> None:
+    for number in range(100):
+        case, player, rng = draw(number), ReferencePlayer(), random.Random(number)
+        player.start(case.trace, case.setup)
+        shown = player.snapshot()
+        began, elapsed, sums = shown["clock_cycles"], 0, Counter[str]()
+        while player.asked() is not None:
+            player.act(choose(rng, player.mask(), case))
+            shown = player.snapshot()
+            elapsed += shown["elapsed_cycles"]
+            sums.update(shown["reward_terms"])
+        assert elapsed == shown["clock_cycles"] - began
+        for term, (metric, sign) in METRIC_OF_TERM.items():
+            assert sums[term] == pytest.approx(sign * shown["metrics"][metric], abs=1e-9), (number, term)
+
+
 def test_whoever_serves_first_come_dispatches_in_the_order_of_arrival() -> None:
     # Whatever the NPUs: running ones keep, idle ones take the first. Latency would let a later, unasked move begin before an
     # asked one.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -91,19 +90,15 @@ def play(player: Player, machine: Setup, trace: Sequence[Arrival], decisions: Se
     player.start(trace, machine)
     shown = [player.snapshot()]
     for number, decision in enumerate(decisions):
-        assert player.asked() is not None, f"the episode ended before decision {number}: {decision}"
+        question = player.asked()
+        assert question is not None, f"the episode ended before decision {number}: {decision}"
         mask = player.mask()
         assert mask[decision.action] == 1, f"decision {number} is illegal: {decision}"
         cause = "+".join(shown[-1]["cause"])
-        asked = Decision(shown[-1]["clock_cycles"], player.asked()[0], decision.action, cause, player.asked()[1], bool(mask[KEEP]))
+        asked = Decision(shown[-1]["clock_cycles"], question[0], decision.action, cause, question[1], bool(mask[KEEP]))
         assert asked == decision, f"decision {number}"
         assert player.act(decision.action)
         shown.append(player.snapshot())
     assert player.asked() is None, f"another decision is asked: {shown[-1]}"
     log = [(cycle, event, slot, npu) for snapshot in shown for cycle, event, slot, _, npu in snapshot["events"]]
     return Played(log, shown)
-
-
-def changed(machine: Setup, **rules: Any) -> Setup:
-    """Return the same machine under other rules."""
-    return dataclasses.replace(machine, rules=dataclasses.replace(machine.rules, **rules))
