@@ -171,7 +171,7 @@ class NPUConfig(Config):
     """Bytes of an activation or weight (our choice)."""
     accumulator_bytes: int = 4
     """Bytes of a partial sum (our choice)."""
-    weight_loading: str = "exposed"
+    weight_loading: str = "back_to_back"
     """When a tile's weights move into the array. ``"exposed"``: before its rows do. ``"prefetched"``: behind the tile before
     it, except on a cold start. ``"back_to_back"``: likewise, and the rows of a layer's tiles follow each other without a gap;
     weights of a loop stay on the chip where they fit."""

@@ -187,7 +187,7 @@ def test_everything_runs_as_plain_python(tmp_path):
 def test_algorithm_1_by_hand():
     # 300 = 2 * 128 + 44: 3 x 3 tiles of max(2*128 + 128 + 300 - 2, ceil((128*128 + 300*128) * 2 / 511.43)) = max(682, 215);
     # then 3 x 1 tiles of the same. Vector work: ceil(1000 * 3 / 128) = 24, five times.
-    npu = NPUConfig.preset("prema")
+    npu = NPUConfig(weight_loading="exposed")
     layers = (Gemm(300, 300, 300), Gemm(300, 300, 20), Loop("loop", 5, (Vector(1000, 3),)))
     assert predict_cycles(Network("n", 300 * 300, layers), 1, npu) == 9 * 682 + 3 * 682 + 5 * 24
     # 3000 rows are chunks of 2048 and 952.

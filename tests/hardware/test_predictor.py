@@ -23,7 +23,7 @@ def test_given_the_true_length_every_network_and_batch_is_predicted_within_five_
 def test_the_profiled_length_costs_translation_more_than_the_timing_model_does(found):
     rows = {(row["model"], row["batch"]): row for row in errors(found)}
     for model in ("RNN-MT1", "RNN-MT2", "RNN-ASR"):
-        assert rows[model, 4]["true_length"] < 0.01 < rows[model, 4]["guessed_length"] < 0.15
+        assert rows[model, 4]["true_length"] < 0.02 < rows[model, 4]["guessed_length"] < 0.15
 
 
 def test_counting_macs_predicts_badly_however_it_is_scaled(found):
