@@ -35,8 +35,9 @@ TINY = NPUConfig(
     accumulator_bytes=4,
     weight_loading="back_to_back",
 )
-MODELS_OF = {"prema": MODEL_NAMES, "tpu_v1": MODEL_NAMES, "edge": ("CNN-AN", "CNN-MN", "RNN-SA", "RNN-MT1")}
-"""Networks whose programs are compared, all batches and lengths; on an array of 32 x 32 the others take minutes to compile."""
+FEW = ("CNN-AN", "CNN-MN", "RNN-SA")
+MODELS_OF = {"prema": MODEL_NAMES, "tpu_v1": FEW, "edge": FEW}
+"""Networks whose programs are compared, at all batches and lengths: the whole library on the default NPU, a few on the others."""
 CHAIN = [Gemm(2, 2, 4, name="a"), Gemm(2, 4, 2, name="b")]
 # Operations: a0 and a1 (two tiles of N), then b0 and b1 (two tiles of K, partial sums of 2x2 in between).
 
@@ -191,7 +192,7 @@ def test_programs_of_the_library_are_never_slower_where_weights_load_earlier(pre
     npu, workload = NPUConfig.preset(preset), WorkloadConfig(models=MODELS_OF[preset])
     modes = [dataclasses.replace(npu, weight_loading=mode) for mode in WEIGHT_LOADINGS]
     exposed, prefetched, back_to_back = (ProgramTable.of(mode, workload).library.totals for mode in modes)
-    assert len(back_to_back) > 1000
+    assert len(back_to_back) > (2000 if preset == "prema" else 200)
     assert np.all(back_to_back <= prefetched)
     assert np.all(prefetched <= exposed)
 
