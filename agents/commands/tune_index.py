@@ -51,17 +51,21 @@ class Space:
     high: np.ndarray
     scales: np.ndarray
     """What counts as one unit of each coordinate, for the search's first steps."""
-    generations: int = 20
-    population: int = 8
+    generations: int
+    population: int
+    """Candidates per generation."""
 
     @classmethod
-    def of(cls, selection: str, coordinates: dict[str, tuple[float, float, float, float]], **budget: int) -> Space:
+    def of(
+        cls, selection: str, coordinates: Mapping[str, tuple[float, float, float, float]], generations: int, population: int
+    ) -> Space:
         """Return the space of ``coordinates``: start, smallest, largest and scale by name."""
-        return cls(selection, tuple(coordinates), *np.array(list(coordinates.values())).T, **budget)
+        start, low, high, scales = np.array(list(coordinates.values())).T
+        return cls(selection, tuple(coordinates), start, low, high, scales, generations, population)
 
     def rule(self, name: str, point: np.ndarray, mechanism: str) -> Heuristic:
         """Return the rule at a point; ``log_X`` is the logarithm of the parameter X."""
-        parameters = {
+        parameters: dict[str, Any] = {
             key.removeprefix("log_"): float(np.exp(value)) if key.startswith("log_") else float(value)
             for key, value in zip(self.names, point, strict=True)
         }
@@ -82,7 +86,7 @@ _CAP = {
     "held_length_power": (0.3, -0.5, 3.0, 1.0),
     "lagging_weight": (0.1, 0.0, 5.0, 0.5),
 }
-INDEX = Space.of("INDEX", _PLAIN)
+INDEX = Space.of("INDEX", _PLAIN, generations=20, population=8)
 """Starts from INDEX-SIMPLE."""
 CAP_INDEX = Space.of("CAP-INDEX", _PLAIN | _CAP, generations=40, population=12)
 """Starts from where the slot network starts with ``held`` (:mod:`agents.network.slotnet`), a, c and d from INDEX."""

@@ -109,9 +109,9 @@ def test_with_nothing_learned_but_what_holds_back_above_the_cap_it_is_the_capped
     capped = Heuristic("CAP", "CAP-INDEX", "CHECKPOINT", **index.parameters)
     policy = LearnedPolicy("n", SHAPES[0], SHAPES[0].initial(index_prior(index), 0, held=True))
     results = evaluate([policy, capped, index], 40, 0, split="valid", decision_every=4)
-    for measure in ("antt", "fairness"):
-        assert results.mean("n", measure) == pytest.approx(results.mean("CAP", measure), rel=1e-3)
-        assert results.mean("n", measure) != pytest.approx(results.mean("INDEX", measure), rel=1e-2)
+    for measure in ("antt", "fairness"):  # but for episodes that begin with a completion at ln of 1, 0 in the observation
+        assert results.mean("n", measure) == pytest.approx(results.mean("CAP", measure), rel=5e-3)
+        assert results.mean("n", measure) != pytest.approx(results.mean("INDEX", measure), rel=2e-2)
 
 
 def test_inputs_that_tell_what_would_cost_fairness_worked_out_by_hand() -> None:

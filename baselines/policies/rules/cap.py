@@ -9,7 +9,8 @@ of a task's progress per priority, should it run to its end from now on:
            + lagging_weight * (lowest + near - r)+
 
 A task above the cap would raise the largest for good if it completed now. It is held back until it has waited long enough, and of
-those that are held the shortest runs first; a task near the lowest is brought forward.
+those that are held the shortest runs first; a task near the lowest is brought forward. (The network can't tell a first task that
+finished at an NTT of 1 and priority 1 from none: its observation is 0 for both. This rule can.)
 """
 
 from __future__ import annotations

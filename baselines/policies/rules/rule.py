@@ -22,6 +22,7 @@ import numpy as np
 
 from baselines.policies.compiled import record_at, seen_at, specialised
 from prema_gym._jit import JitEntry, jit_borrowing
+from prema_gym.config import MECHANISMS
 from prema_gym.envs.observation import predicted_remaining
 from prema_gym.errors import PolicyError, unknown_name
 from prema_gym.types import EMPTY, NONE, RUNNING
@@ -131,8 +132,8 @@ class SwitchingRule(Rule):
     """Jitted ``switch(seen, chosen, params) -> action``; ``chosen`` is a slot that isn't running."""
     evicts: bool = True
     """Whether it is asked at all while a task runs."""
-    mechanisms: tuple[str, ...] = ()
-    """The mechanisms that it may play, a part of :data:`prema_gym.config.MECHANISMS`."""
+    mechanisms: tuple[str, ...] = MECHANISMS
+    """Those that it may play; all unless it says otherwise, and none where it does not evict."""
 
     @cached_property
     def entry(self) -> JitEntry:

@@ -52,7 +52,7 @@ def commit(seen, chosen, params):
     return encode(chosen, DRAIN if running_is_let_run(seen, chosen) else CHECKPOINT, seen.rules.mechanisms)
 
 
-NONE = SwitchingRule("NONE", "never evicts: chooses on an idle NPU only", never, evicts=False)
+NONE = SwitchingRule("NONE", "never evicts: chooses on an idle NPU only", never, evicts=False, mechanisms=())
 BY_CHECKPOINT = SwitchingRule("CHECKPOINT", "saves the running task's context", by_checkpoint, mechanisms=("CHECKPOINT",))
 BY_KILL = SwitchingRule("KILL", "drops the running task's progress", by_kill, mechanisms=("KILL",))
 BY_DRAIN = SwitchingRule("DRAIN", "commits the running task to complete, then switches", by_drain, mechanisms=("DRAIN",))
