@@ -48,7 +48,7 @@ def schedule(policy, arrivals=ARRIVALS, lengths=LENGTHS, priorities=PRIORITIES, 
         {"arrival_cycles": arrival, "model": f"free-{length}", "batch": 1, "priority": priority}
         for arrival, length, priority in zip(arrivals, lengths, priorities, strict=True)
     ]
-    env = gym.make("Prema-v0", quantum_cycles=quantum, strict=True, disable_env_checker=True).unwrapped
+    env = gym.make("Prema-v0", quantum_cycles=quantum, decision_every=1, strict=True, disable_env_checker=True).unwrapped
     env.reset(options={"trace": trace})
     isolated = np.array([task["isolated_cycles"] for task in env.tasks()])
     assert tuple(isolated) == tuple(lengths)
