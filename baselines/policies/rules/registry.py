@@ -7,10 +7,9 @@ from baselines.policies.rules.attained import LAS, MLFQ, WFQ
 from baselines.policies.rules.cap import CAP_INDEX
 from baselines.policies.rules.deadline import EDF, LLF
 from baselines.policies.rules.density import WSPT, WSRPT
-from baselines.policies.rules.index import INDEX
+from baselines.policies.rules.index import HRRN, INDEX
 from baselines.policies.rules.length import SJF, SRPT
 from baselines.policies.rules.priority import HPF
-from baselines.policies.rules.response import HRRN
 from baselines.policies.rules.rule import Rule, SelectionRule, SwitchingRule
 from baselines.policies.rules.switching import BY_CHECKPOINT, BY_DRAIN, BY_KILL, COMMIT, DYNAMIC, NONE
 from baselines.policies.rules.token import PREMA, TOKEN
