@@ -1,11 +1,17 @@
-"""Actions: 0 keeps; 1 + 3 * slot + mechanism gives the NPU to a slot. The mask says which are legal."""
+"""Actions: 0 keeps; 1 + 3 * slot + mechanism gives the asked NPU to a slot. The mask says which are legal.
+
+An action is decoded once into a *move*, (slot, mechanism), with slot NONE for keep; everything behind the environment's door knows
+moves only.
+"""
 
 from __future__ import annotations
 
 from prema_gym._jit import jit_borrowing
-from prema_gym.types import CHECKPOINT, KEEP, READY
+from prema_gym.types import CHECKPOINT, NONE, READY
 
 NUM_MECHANISMS = 3
+KEEP = 0
+"""The action that keeps what runs, or where it is legal on an idle NPU, keeps it idle."""
 
 
 def num_actions(slots: int) -> int:
@@ -25,54 +31,73 @@ def encode(slot, mechanism):
 
 @jit_borrowing
 def decode(action):
-    """Return (slot, mechanism) of ``action``; slot is KEEP for action 0."""
-    if action == 0:
-        return KEEP, CHECKPOINT
+    """Return the move (slot, mechanism) of ``action``; slot is NONE for KEEP."""
+    if action == KEEP:
+        return NONE, CHECKPOINT
     return (action - 1) // NUM_MECHANISMS, (action - 1) % NUM_MECHANISMS
+
+
+@jit_borrowing
+def is_action(action, slots):
+    """Whether ``action`` is one of those for ``slots`` slots."""
+    return 0 <= action < count_actions(slots)
+
+
+@jit_borrowing
+def _may_keep(status):
+    return status.running_slot >= 0 or status.may_keep
+
+
+@jit_borrowing
+def _columns(status, mechanisms):
+    """Return the open columns, bit m for mechanism m: on an idle NPU CHECKPOINT's alone, which dispatches."""
+    return mechanisms if status.running_slot >= 0 else 1 << CHECKPOINT
 
 
 @jit_borrowing
 def fill_mask(status, slots, mechanisms, asking, out):
     """Fill ``out`` (A,) int8 with 1 where an action is legal; with nothing asked any more, only keep is.
 
-    ``mechanisms`` has bit m set where mechanism m may evict. On an idle NPU only the CHECKPOINT column is open: it dispatches.
+    ``mechanisms`` has bit m set where mechanism m may evict.
     """
     out[:] = 0
     if not asking:
-        out[0] = 1
+        out[KEEP] = 1
         return
-    running = status.running_slot >= 0
-    columns = mechanisms if running else 1 << CHECKPOINT
-    if running:
-        out[0] = 1
-    for i in range(slots.shape[0]):
-        if slots[i].state == READY:
+    out[KEEP] = _may_keep(status)
+    columns = _columns(status, mechanisms)
+    for slot in range(slots.shape[0]):
+        if slots[slot].state == READY:
             for mechanism in range(NUM_MECHANISMS):
-                out[encode(i, mechanism)] = (columns >> mechanism) & 1
+                out[encode(slot, mechanism)] = (columns >> mechanism) & 1
+
+
+@jit_borrowing
+def is_legal_move(status, slots, mechanisms, slot, mechanism):
+    """Whether a move is legal; agrees with :func:`fill_mask` element by element."""
+    if slot == NONE:
+        return _may_keep(status)
+    if slots[slot].state != READY:
+        return False
+    return (_columns(status, mechanisms) >> mechanism) & 1 == 1
 
 
 @jit_borrowing
 def is_legal(status, slots, mechanisms, action):
-    """Return whether ``action`` is legal; agrees with :func:`fill_mask` element by element."""
-    if action < 0 or action >= count_actions(slots.shape[0]):
+    """Whether ``action`` is one, and legal."""
+    if not is_action(action, slots.shape[0]):
         return False
     slot, mechanism = decode(action)
-    running = status.running_slot >= 0
-    if slot == KEEP:
-        return running
-    if slots[slot].state != READY:
-        return False
-    columns = mechanisms if running else 1 << CHECKPOINT
-    return (columns >> mechanism) & 1 == 1
+    return is_legal_move(status, slots, mechanisms, slot, mechanism)
 
 
 @jit_borrowing
 def replacement(status, slots):
-    """Return what is played in place of an illegal action: keep, or on an idle NPU the earliest ready task."""
+    """Return the move that is played in place of an illegal action: keep, or on an idle NPU the earliest ready task."""
     if status.running_slot >= 0:
-        return 0
-    best = KEEP
-    for i in range(slots.shape[0]):
-        if slots[i].state == READY and (best == KEEP or slots[i].task < slots[best].task):
-            best = i
-    return 0 if best == KEEP else encode(best, CHECKPOINT)
+        return NONE, CHECKPOINT
+    best = NONE
+    for slot in range(slots.shape[0]):
+        if slots[slot].state == READY and (best == NONE or slots[slot].task < slots[best].task):
+            best = slot
+    return best, CHECKPOINT

@@ -42,7 +42,7 @@ class Core:
 
     def _show_read_only(self) -> None:
         """Prepare once what every view shows of the simulator's own memory."""
-        self._npu, self._table = read_only(self.simulator.state.status), read_only(self.simulator.state.slots)
+        self._npu, self._table = read_only(self.simulator.state.status), read_only(self.simulator.state.table)
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key not in ("_npu", "_table")}

@@ -178,12 +178,16 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         return self._mask.astype(np.bool_)
 
     def events(self) -> list[dict[str, Any]]:
-        """Return the event log of the episode: dicts with ``cycle``, ``event``, ``slot`` and ``task``, in order."""
+        """Return the event log of the episode: dicts with ``cycle``, ``event``, ``npu``, ``slot`` and ``task``, in order.
+
+        An arrival has no NPU: -1.
+        """
         self._drain_log()
         return [
             {
                 "cycle": int(entry["cycle"]),
                 "event": EVENT_NAMES[entry["event"]],
+                "npu": int(entry["npu"]),
                 "slot": int(entry["slot"]),
                 "task": int(entry["task"]),
             }

@@ -16,7 +16,7 @@ from prema_gym.envs.observation import F
 from prema_gym.envs.view import View
 from prema_gym.errors import PolicyError
 from prema_gym.metrics import ANTT, STP, UNFINISHED, WEIGHTED_ANTT
-from prema_gym.types import EMPTY, KEEP
+from prema_gym.types import EMPTY, NONE
 
 CONFIG = EnvConfig(workload={"num_tasks": 5, "window": 0.3, "models": ("CNN-AN", "CNN-MN", "RNN-SA", "RNN-ASR")})
 MAY_NEVER_FINISH = {"P-RRB-KILL"}
@@ -124,7 +124,7 @@ def renamed(actions: np.ndarray, order: np.ndarray) -> np.ndarray:
     moved = []
     for row, action in enumerate(actions):
         slot, mechanism = decode(int(action))
-        moved.append(0 if slot == KEEP else encode(int(place[row, slot]), mechanism))
+        moved.append(0 if slot == NONE else encode(int(place[row, slot]), mechanism))
     return np.array(moved)
 
 
@@ -219,4 +219,4 @@ def test_empty_slots_are_never_chosen(views):
         for name in ("PREMA", "SRPT", "P-RRB", "INDEX-SIMPLE"):
             actions = make_policy(name).act(view, truth)
             slots = [(row, decode(int(action))[0]) for row, action in enumerate(actions)]
-            assert all(view.table[row, slot]["state"] != EMPTY for row, slot in slots if slot != KEEP)
+            assert all(view.table[row, slot]["state"] != EMPTY for row, slot in slots if slot != NONE)

@@ -1,8 +1,8 @@
 """Golden episodes of one NPU: what the machine did when they were last reviewed, as digests and a few readable event logs.
 
-``python tests/golden_episodes.py`` writes them anew into ``tests/golden``; do so only where a change of the machine is meant, and
-say in the commit what changed. Programs, worlds and actions are made by whole-number arithmetic, so nothing depends on a mathematics
-library, on the compiler of networks or on the environment's defaults.
+``make golden`` writes them anew into ``tests/golden``; do so only where a change of the machine is meant, and say in the commit
+what changed. Programs, worlds and actions are made by whole-number arithmetic, so nothing depends on a mathematics library, on the
+compiler of networks or on the environment's defaults.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from prema_gym.envs.step import DISABLED, reset_rows, step_rows
 from prema_gym.envs.view import View
 from prema_gym.types import ASKING, EVENT_NAMES
 
-FOLDER = Path(__file__).parent / "golden"
+FOLDER = Path(__file__).parents[1] / "golden"
 DIGESTS, LOGS = FOLDER / "episodes.json", FOLDER / "episodes.log"
 
 POLICIES = ("NP-FCFS", "P-RRB-KILL", "P-SJF-DRAIN", "P-HPF", "PREMA")
@@ -106,9 +106,12 @@ class Played(NamedTuple):
     core: Core
 
 
-def play(world: World, player: str) -> Played:
-    """Play ``ROWS`` episodes of ``world``."""
+def play(world: World, player: str, *, by_events: bool = False) -> Played:
+    """Play ``ROWS`` episodes of ``world``, on request with the driver that is meant for several NPUs."""
     core = Core(world.arguments, ROWS, log_entries=LOG_ENTRIES)
+    if by_events:
+        core.simulator.state = core.simulator.state._replace(several=1)
+        core.simulator._bind()
     for row in range(ROWS):
         core.simulator.seed(row, world.seed + 1000 * row)
     words, state = core.simulator.words, core.simulator.state
@@ -147,13 +150,13 @@ def log_lines(core: Core, row: int) -> list[str]:
     return [f"{cycle} {EVENT_NAMES[event]} {slot} {task}" for cycle, event, slot, task in zip(*columns, strict=True)]
 
 
-def compute() -> tuple[dict[str, list[str]], str]:
+def compute(*, by_events: bool = False) -> tuple[dict[str, list[str]], str]:
     """Return the digests, by player one for each world, and the text of the logs."""
     digests: dict[str, list[str]] = {player: [] for player in PLAYERS}
     shown = []
     for number, world in enumerate(worlds()):
         for player in PLAYERS:
-            played = play(world, player)
+            played = play(world, player, by_events=by_events)
             digests[player].append(played.digest)
             shown += [
                 "\n".join([f"# world {number}, {player}, row {row}: cycle event slot task", *log_lines(played.core, row)])

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import json
 
-import golden_episodes
 import pytest
 from numba import config
+from tools import golden_episodes
 
 pytestmark = pytest.mark.skipif(bool(config.DISABLE_JIT), reason="6 000 episodes take too long uncompiled")
 
 
 def test_one_npu_plays_its_golden_episodes_to_the_bit() -> None:
     digests, logs = golden_episodes.compute()
+    assert logs == golden_episodes.LOGS.read_text()
+    assert digests == json.loads(golden_episodes.DIGESTS.read_text())
+
+
+def test_the_driver_of_several_npus_plays_them_to_the_bit_on_one() -> None:
+    digests, logs = golden_episodes.compute(by_events=True)
     assert logs == golden_episodes.LOGS.read_text()
     assert digests == json.loads(golden_episodes.DIGESTS.read_text())
 
