@@ -40,7 +40,7 @@ class InPython:
 
 def row_of(view: View, i: int) -> View:
     part = slice(i, i + 1)
-    return View(view.config, view.npu[part], view.table[part], view.mask[part], view.observation[part])
+    return View(view.config, view.npu[part], view.table[part], view.mask[part], view.observation[part], view.npus[part])
 
 
 def views_on_the_way(steps: int = 60, rows: int = 24, seed: int = 5) -> list[tuple[View, np.ndarray]]:
@@ -53,7 +53,10 @@ def views_on_the_way(steps: int = 60, rows: int = 24, seed: int = 5) -> list[tup
         state = env.unwrapped._core.simulator.state
         truth = np.take_along_axis(state.tasks["isolated_cycles"], np.maximum(view.table["task"], 0), axis=1)
         found.append(
-            (View(view.config, view.npu.copy(), view.table.copy(), view.mask.copy(), view.observation.copy()), truth.copy())
+            (
+                View(view.config, view.npu.copy(), view.table.copy(), view.mask.copy(), view.observation.copy(), view.npus),
+                truth.copy(),
+            )
         )
         env.step(policy.act(view))
     return found
@@ -114,7 +117,7 @@ def permuted(view: View, truth: np.ndarray, order: np.ndarray) -> tuple[View, np
     columns = np.take_along_axis(columns.reshape(-1, count, 3), order[..., None], axis=1).reshape(columns.shape)
     mask = np.concatenate([view.mask[:, :1], columns], axis=1)
     observation = np.concatenate([features, view.observation[:, count * F :]], axis=1)
-    moved = View(view.config, status, np.ascontiguousarray(slots), mask, observation)
+    moved = View(view.config, status, np.ascontiguousarray(slots), mask, observation, view.npus)
     return moved, np.take_along_axis(truth, order, axis=1)
 
 
