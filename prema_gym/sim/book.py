@@ -63,6 +63,7 @@ _ARRAYS: dict[str, tuple[np.dtype, int]] = {
     "engines": (ENGINE, 2),
     "tasks": (TASK, 2),
     "times": (TIMES, 3),
+    "shares": (np.dtype(np.int64), 3),
     "status": (STATUS, 1),
     "npus": (NPU, 2),
     "table": (SLOT, 2),
@@ -96,6 +97,7 @@ _runs, _blocks, _segments = _borrowed("runs"), _borrowed("blocks"), _borrowed("s
 _programs, _rules = _borrowed("programs"), _borrowed("rules")
 _draw, _mixes, _priorities, _totals = _borrowed("draw"), _borrowed("mixes"), _borrowed("priorities"), _borrowed("totals")
 _machine, _engines, _tasks, _times = _borrowed("machine"), _borrowed("engines"), _borrowed("tasks"), _borrowed("times")
+_shares = _borrowed("shares")
 _status, _npus, _table = _borrowed("status"), _borrowed("npus"), _borrowed("table")
 _reward, _log = _borrowed("reward"), _borrowed("log")
 
@@ -141,6 +143,7 @@ else:
             _engines(words),
             _tasks(words),
             _times(words),
+            _shares(words),
             _status(words),
             _npus(words),
             _table(words),

@@ -52,6 +52,7 @@ def _state(config: EnvConfig, rows: int, log_entries: int) -> State:
         engines=np.zeros((rows, len(npus)), ENGINE),
         tasks=np.zeros((rows, slots), TASK),
         times=np.zeros((rows, slots, len(config.configurations) if several else 0), TIMES),
+        shares=np.zeros((rows, slots, len(npus) if several else 0), np.int64),
         status=np.zeros(rows, STATUS),
         npus=np.zeros((rows, len(npus)), NPU),
         table=np.zeros((rows, slots), SLOT),

@@ -26,8 +26,25 @@ from prema_gym.types import (
 @jit_borrowing
 def make_progress(row, n, cycles):
     """Let the task on NPU ``n`` execute for ``cycles``."""
-    row.table[row.npus[n].running_slot].executed_cycles += cycles
+    slot = row.npus[n].running_slot
+    row.table[slot].executed_cycles += cycles
     row.engines[n].useful_cycles += cycles
+    if row.shares.shape[1] > 0:
+        row.shares[slot, n] += cycles
+
+
+@jit_borrowing
+def _waste_progress(row, n, slot):
+    """Count the progress of the task on NPU ``n`` as wasted, by every NPU that has had a share in it."""
+    executed = row.table[slot].executed_cycles
+    if row.shares.shape[1] == 0:
+        row.engines[n].wasted_cycles += executed
+        row.engines[n].useful_cycles -= executed
+    for m in range(row.shares.shape[1]):
+        row.engines[m].wasted_cycles += row.shares[slot, m]
+        row.engines[m].useful_cycles -= row.shares[slot, m]
+        row.shares[slot, m] = 0
+    row.table[slot].executed_cycles = 0  # a running task has no saved context that could be left
 
 
 @jit_borrowing
@@ -135,12 +152,9 @@ def end_save(row, n, cycle):
 @jit_borrowing
 def kill(row, n, cycle):
     """Stop the running task at once: progress and context are lost, the token stays. Return its slot."""
-    engine = row.engines[n]
     slot = row.npus[n].running_slot
     entry = row.table[slot]
-    engine.wasted_cycles += entry.executed_cycles
-    engine.useful_cycles -= entry.executed_cycles
-    entry.executed_cycles = 0  # a running task has no saved context that could be left
+    _waste_progress(row, n, slot)
     entry.configuration = NONE
     _evict(row, n, entry, cycle)
     log(row, cycle, EVENT_KILL, n, slot, entry.task)

@@ -79,6 +79,8 @@ def arrive(row):
     entry.priority = task.priority
     entry.state = READY
     entry.length_estimated = task.length_estimated
+    for n in range(row.shares.shape[1]):
+        row.shares[slot, n] = 0
     row.machine.next_task += 1
     row.machine.ready += 1
     row.status.last_arrival_cycles = task.arrival_cycles

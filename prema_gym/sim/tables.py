@@ -35,6 +35,8 @@ class State(NamedTuple):
     """(N, n) TASK, hidden."""
     times: np.ndarray
     """(N, n, C) TIMES, hidden; C = 0 where a row is one NPU: TASK says it all."""
+    shares: np.ndarray
+    """(N, T, M) int64, hidden: which NPU has executed how many cycles of a task's progress; M = 0 where a row is one NPU."""
     status: np.ndarray
     """(N,) STATUS, visible."""
     npus: np.ndarray
@@ -61,6 +63,7 @@ class Row(NamedTuple):
     engines: np.ndarray
     tasks: np.ndarray
     times: np.ndarray
+    shares: np.ndarray
     status: np.void
     npus: np.ndarray
     table: np.ndarray
@@ -77,6 +80,7 @@ def row_of(state, i):
         state.engines[i],
         state.tasks[i],
         state.times[i],
+        state.shares[i],
         state.status[i],
         state.npus[i],
         state.table[i],

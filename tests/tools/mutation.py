@@ -44,7 +44,7 @@ PLANTED = (
     ("a dropped refill", "switch", f"{RESTORE} + entry.refill_cycles", RESTORE),
     ("the token earns the whole wait", "table", "entry.token += rate * waited", "entry.token += rate * entry.waited_cycles"),
     ("overhead off by one", "switch", "overhead_cycles += cycles", "overhead_cycles += cycles + 1"),
-    ("killed progress stays useful", "switch", "    engine.useful_cycles -= entry.executed_cycles\n", ""),
+    ("killed progress stays useful", "switch", "        row.engines[n].useful_cycles -= executed\n", ""),
     ("evicted before its first commit", "switch", "dispatch_position_cycles + 1)", "dispatch_position_cycles)"),
     ("a quantum at a switch's end expires", "straight", "quantum_due_cycles <= end:", "quantum_due_cycles < end:"),
     ("a decision too few asked by the quantum", "straight", "row.machine.quanta >= every", "row.machine.quanta > every"),
