@@ -282,7 +282,7 @@ def test_like_npus_with_their_tasks_dealt_out_are_as_many_machines_of_one(npus: 
 def test_rows_of_several_npus_play_as_single_environments_do(mode: str) -> None:
     arguments = {**environment(2).config.to_dict(), "workload": {"models": models(), "batches": [1], "num_tasks": 4}}
     envs: Any = gymnasium.make_vec(
-        "prema_gym:Prema-v0", 3, vectorization_mode="vector_entry_point", vector_kwargs={"autoreset_mode": mode}, **arguments
+        "prema_gym:Prema-v0", 3, vectorization_mode="vector_entry_point", autoreset_mode=mode, **arguments
     )
     singles = [gymnasium.make("prema_gym:Prema-v0", disable_env_checker=True, **arguments).unwrapped for _ in range(3)]
     observations, info = envs.reset(seed=4)
