@@ -7,7 +7,7 @@ whenever another is busy, and pass 2 is about the tasks that pass 1 has freed. A
 
 from __future__ import annotations
 
-from prema_gym._jit import jit_borrowing
+from prema_gym._jit import jit_apart, jit_borrowing
 from prema_gym.sim.phases import start_move
 from prema_gym.sim.table import choosable, count_choosable, log
 from prema_gym.types import (
@@ -95,7 +95,7 @@ def _first_choosable(row, n, freed_only):
     return slot
 
 
-@jit_borrowing
+@jit_apart
 def is_asked(row, tables, n):
     """Whether NPU ``n`` is asked now; it is shown its decision then. A single legal move is made at once, at no latency."""
     if not _is_in_pass(row, n):
@@ -136,7 +136,7 @@ def _see_entry(row, n, entry, freed_only):
     return entry.state == READY
 
 
-@jit_borrowing
+@jit_apart
 def see_from(row, n, freed_only, may_keep):
     """Show table and status as NPU ``n`` sees them."""
     npu, status = row.npus[n], row.status

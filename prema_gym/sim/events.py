@@ -6,7 +6,7 @@ switching has a cause. It updates tokens and asks NPU by NPU (sim/asking.py).
 
 from __future__ import annotations
 
-from prema_gym._jit import jit_borrowing
+from prema_gym._jit import jit_apart, jit_borrowing
 from prema_gym.sim.asking import is_asked, see_from
 from prema_gym.sim.phases import elapse, freed_by_another, happens, play_phases, start_move
 from prema_gym.sim.switch import remaining_cycles
@@ -24,7 +24,7 @@ from prema_gym.types import (
 )
 
 
-@jit_borrowing
+@jit_apart
 def decide(row, tables, slot, mechanism):
     """Carry out the asked NPU's decision: ``slot`` (NONE keeps) by ``mechanism``. It must be legal."""
     row.machine.decisions += 1
@@ -174,7 +174,7 @@ def _end(row, outcome):
     return outcome
 
 
-@jit_borrowing
+@jit_apart
 def advance(row, tables):
     """Play events until a decision is asked or the episode ends; return the outcome (ASKING, TERMINATED, TRUNCATED).
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from prema_gym._jit import jit_borrowing
+from prema_gym._jit import jit_apart, jit_borrowing
 from prema_gym.sim.switch import (
     begin_commit,
     begin_drain,
@@ -151,7 +151,7 @@ def _end_run_out(row, tables, n):
     _restore(row, tables, n)
 
 
-@jit_borrowing
+@jit_apart
 def play_phases(row, tables, n):
     """End the phase of NPU ``n`` that is over at this cycle, and those that begin and end at it."""
     engine, now = row.engines[n], row.status.clock_cycles
@@ -171,7 +171,7 @@ def play_phases(row, tables, n):
             _end_switch(row, tables, n)
 
 
-@jit_borrowing
+@jit_apart
 def start_move(row, tables, n, slot, mechanism, latency):
     """Carry out a move of NPU ``n`` that costs ``latency`` cycles to decide: ``slot`` (NONE keeps) by ``mechanism``.
 
