@@ -152,6 +152,11 @@ def jit_borrowing(function: Compiled) -> Compiled:
     return _compiled(function, _nrt=False, forceinline=True)
 
 
+def jit_apart(function: Compiled) -> Compiled:
+    """Compile ``function`` as :func:`jit_borrowing` does, but once, and let callers call it: for long functions that many call."""
+    return _compiled(function, _nrt=False)
+
+
 def jit_nogil(function: Compiled) -> Compiled:
     """Compile ``function`` as :func:`jit_borrowing` does, and let other threads run while it does: for calls that take long."""
     return _compiled(function, _nrt=False, nogil=True)

@@ -17,6 +17,8 @@ PRIORITIES = (1, 3, 9)
 """Low, medium and high priority (paper, section VI)."""
 MODEL_NAMES = ("CNN-AN", "CNN-GN", "CNN-VN", "CNN-MN", "RNN-SA", "RNN-MT1", "RNN-MT2", "RNN-ASR")
 """The eight networks of the paper's benchmark (paper, section VI)."""
+MOST_NPUS = 64
+"""NPUs that a row may have."""
 MECHANISMS = ("CHECKPOINT", "KILL", "DRAIN")
 """Preemption mechanisms in the order of the action columns."""
 WEIGHT_LOADINGS = ("exposed", "prefetched", "back_to_back")
@@ -314,6 +316,9 @@ class EnvConfig(Config):
     """Everything ``gym.make("Prema-v0", ...)`` takes; nested configurations may be given as names or mappings."""
 
     npu: NPUConfig = NPUConfig()
+    """The NPU; with ``npus`` the first of them."""
+    npus: tuple[NPUConfig, ...] | None = None
+    """The NPUs of a row, behind one context table: ``["prema", "prema", "edge"]``. None is one, ``npu``."""
     workload: WorkloadConfig = WorkloadConfig()
     reward: str | Mapping[str, float] = "weighted_antt"
     """A reward term's name, or a mapping from names to weights."""
@@ -327,12 +332,14 @@ class EnvConfig(Config):
     """0.25 ms at 700 MHz (paper, section VI)."""
     scheduler_latency_cycles: int = 0
     """NPU time that each asked decision costs."""
+    allow_idle: bool = False
+    """True lets an idle NPU stay so whenever another is busy, though tasks wait."""
     strict: bool = False
     """True raises on an illegal action in place of replacing it."""
 
     def __post_init__(self) -> None:
         name = type(self).__name__
-        object.__setattr__(self, "npu", NPUConfig.coerce(self.npu))
+        self._check_npus()
         object.__setattr__(self, "workload", WorkloadConfig.coerce(self.workload))
         mechanisms = self.mechanisms
         if isinstance(mechanisms, str):
@@ -370,6 +377,36 @@ class EnvConfig(Config):
             name, "scheduler_latency_cycles", latency, _is_int(latency) and 0 <= latency < 1 << 32, "a whole number of at least 0"
         )
         _check(name, "strict", self.strict, isinstance(self.strict, bool), "True or False")
+        _check(name, "allow_idle", self.allow_idle, isinstance(self.allow_idle, bool), "True or False")
+
+    def _check_npus(self) -> None:
+        """Make configurations of ``npu`` and ``npus``, and see that they agree."""
+        given, one = self.npus, NPUConfig.coerce(self.npu)
+        if given is None:
+            object.__setattr__(self, "npu", one)
+            return
+        ok = isinstance(given, (list, tuple)) and 1 <= len(given) <= MOST_NPUS
+        _check(type(self).__name__, "npus", given, ok, f"None, or a list of 1 to {MOST_NPUS} NPU configurations")
+        npus = tuple(NPUConfig.coerce(npu) for npu in given)
+        clocks = sorted({npu.clock_hz for npu in npus})
+        if len(clocks) > 1:
+            raise ConfigError(
+                f"EnvConfig.npus: clock_hz of {clocks}: all NPUs must share one clock, in which all times are counted."
+            )
+        if one not in (NPUConfig(), npus[0]):
+            raise ConfigError("EnvConfig: npu and npus are both given, and npu is not the first of npus; give one of them.")
+        object.__setattr__(self, "npu", npus[0])
+        object.__setattr__(self, "npus", npus if len(npus) > 1 else None)
+
+    @property
+    def all_npus(self) -> tuple[NPUConfig, ...]:
+        """The M NPUs of a row."""
+        return (self.npu,) if self.npus is None else self.npus
+
+    @property
+    def configurations(self) -> tuple[NPUConfig, ...]:
+        """The C distinct configurations among them, in order of first appearance."""
+        return tuple(dict.fromkeys(self.all_npus))
 
     @property
     def num_slots(self) -> int:

@@ -2,7 +2,7 @@
 
 NTT_i = turnaround / isolated time; ANTT is its mean, STP the sum of 1/NTT (Eyerman & Eeckhout, IEEE Micro 2008). Fairness is the
 smallest over the largest priority-weighted progress PP_i = (1/NTT_i) / (p_i / sum p) (paper, section III). A task violates an SLA
-target of N when NTT > N. An unfinished task counts with its NTT so far.
+target of N when NTT > N. An unfinished task counts with its NTT so far. On unlike NPUs the isolated time is the fastest NPU's.
 """
 
 from __future__ import annotations
@@ -66,8 +66,11 @@ def age(task, now):
 
 
 @jit_borrowing
-def episode_metrics(machine, tasks, now, out):
-    """Fill ``out`` (NUM_METRICS,) float64 with the metrics of an episode that ended at cycle ``now``."""
+def episode_metrics(machine, engines, tasks, now, out):
+    """Fill ``out`` (NUM_METRICS,) float64 with the metrics of an episode that ended at cycle ``now``.
+
+    ``engines`` (M,) ENGINE; shares are of the time of all NPUs.
+    """
     n = machine.tasks
     out[:] = 0.0
     least, most = np.inf, 0.0
@@ -92,10 +95,15 @@ def episode_metrics(machine, tasks, now, out):
             out[UNFINISHED] += 1.0
     out[FAIRNESS] = least / most
     out[PREEMPTIONS] = machine.preemptions
-    elapsed_total = max(now, 1)
-    out[USEFUL_SHARE] = machine.useful_cycles / elapsed_total
-    out[WASTED_SHARE] = machine.wasted_cycles / elapsed_total
-    out[OVERHEAD_SHARE] = machine.overhead_cycles / elapsed_total
+    useful, wasted, overhead = 0, 0, 0
+    for k in range(engines.shape[0]):
+        useful += engines[k].useful_cycles
+        wasted += engines[k].wasted_cycles
+        overhead += engines[k].overhead_cycles
+    elapsed_total = max(now, 1) * engines.shape[0]
+    out[USEFUL_SHARE] = useful / elapsed_total
+    out[WASTED_SHARE] = wasted / elapsed_total
+    out[OVERHEAD_SHARE] = overhead / elapsed_total
 
 
 def metrics_dict(values: np.ndarray) -> dict[str, object]:

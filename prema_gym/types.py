@@ -1,7 +1,8 @@
 """The vocabulary: record types of everything that compiled code shares, with shape, unit and sentinel at every field.
 
 Units are in the names: ``_cycles``, ``_bytes``. A field that names a record (``program``, ``task``, ``block``, ``running_slot``,
-``first_run``) holds its row in that table; -1 means none.
+``first_run``) holds its row in that table; -1 means none. Sizes are N rows, M NPUs and T slots in each, n tasks of an episode, C
+distinct configurations of NPUs.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ NONE = -1
 NEVER = np.iinfo(np.int64).max
 """Sentinel of a cycle that never comes."""
 
-# --- Compiled programs (hardware/program.py builds them, sim/kernel.py reads them) -------------------------------------------
+# --- Compiled programs (hardware/program.py builds them, sim/programs.py reads them) -------------------------------------------
 #
 # program -> segments -> block -> runs. A run is a stretch of operations that commit at equal distances with equal costs. A block is
 # a stretch of runs (a layer, or one step of a loop), shared by every program that contains it. A segment plays a block ``repeats``
@@ -64,48 +65,77 @@ PROGRAM = np.dtype(
     ]
 )
 
-# --- The simulated machine (sim/kernel.py owns these) ------------------------------------------------------------------------
+# --- The simulated machine (sim/ owns these) ---------------------------------------------------------------------------------
 #
-# What a scheduler may see (STATUS, SLOT) and what it may not (MACHINE, TASK) are separate arrays: code that must not know the
-# truth is not handed it.
+# What a scheduler may see (STATUS, NPU, SLOT) and what it may not (MACHINE, ENGINE, TASK, TIMES) are separate arrays: code that
+# must not know the truth is not handed it.
 
-EMPTY, READY, RUNNING = 0, 1, 2
-"""States of a slot: free; arrived and waiting; on the NPU (or being switched to)."""
+EMPTY, READY, RUNNING, ELSEWHERE, BOUND, SAVING, BARRED = range(7)
+"""States of a slot, as the asked NPU sees them (one NPU knows the first three alone).
 
-KEEP = -1
+EMPTY: free. READY: waits, and the asked NPU may take it. RUNNING: on the asked NPU. ELSEWHERE: on another NPU. BOUND: an NPU that
+is switching will run it. SAVING: evicted and waiting, its context not in memory yet. BARRED: waits, but not for the asked NPU (it
+has progress on another configuration, or this pass does not offer it).
+"""
+
 CHECKPOINT, KILL, DRAIN = 0, 1, 2
-"""Mechanisms, in the order of the action columns; KEEP stands for no slot."""
+"""Mechanisms, in the order of the action columns."""
 
-CAUSE_COMPLETION, CAUSE_ARRIVAL, CAUSE_QUANTUM = 1, 2, 4
-"""Bits of the cause of an invocation: everything that happened at its cycle, or during the switch that it follows."""
+CAUSE_COMPLETION, CAUSE_ARRIVAL, CAUSE_QUANTUM, CAUSE_READY = 1, 2, 4, 8
+"""Bits of the cause of an invocation: everything that happened at its cycle, or during a switch that ended at it."""
 
 ASKING, TERMINATED, TRUNCATED = 0, 1, 2
 """Outcome of advancing a row: a decision is asked, every task has completed, or the horizon has passed."""
 
+NOT_SWITCHING, IN_LATENCY, IN_COMMIT, IN_RUN_OUT, IN_SAVE, IN_RESTORE = range(6)
+"""Phases of a switch.
+
+IN_LATENCY: the decision's latency. IN_COMMIT: the running task goes on to its next preemption point. IN_RUN_OUT: it goes on until
+it completes. IN_SAVE: its context is saved. IN_RESTORE: the chosen task's context is restored and the pipeline refills.
+"""
+
 STATUS = np.dtype(
     [
         ("clock_cycles", np.int64),  # now
-        ("dispatch_cycles", np.int64),  # when the running task was chosen (under DRAIN: when the NPU came free)
-        ("last_switch_cycles", np.int64),  # when the last dispatched task began to run
+        ("dispatch_cycles", np.int64),  # of the asked NPU, as in NPU
+        ("last_switch_cycles", np.int64),  # of the asked NPU, as in NPU
         ("last_arrival_cycles", np.int64),
         ("min_log_pp", np.float64),  # over finished tasks: log of 1 / (NTT * priority); 0 where none has finished
         ("max_log_pp", np.float64),
-        ("running_slot", np.int32),  # NONE while idle
-        ("last_slot", np.int32),  # last dispatched slot, NONE before the first
+        ("npu", np.int32),  # which NPU is asked
+        ("configuration", np.int32),  # of the asked NPU
+        ("running_slot", np.int32),  # of the asked NPU, as in NPU
+        ("last_slot", np.int32),  # of the asked NPU, as in NPU
         ("cause", np.int32),  # CAUSE_* bits of the latest invocation
         ("ready", np.int32),  # tasks in state READY
         ("finished", np.int32),
+        ("may_keep", np.bool_),  # whether the asked NPU, idle, may stay so
     ],
     align=True,
 )
-"""NPU status, one per row; visible to policies."""
+"""What the scheduler is told with a decision: the row's state and the asked NPU's, one per row; visible to policies."""
+
+NPU = np.dtype(
+    [
+        ("dispatch_cycles", np.int64),  # when the running task was chosen (under DRAIN: when the NPU came free)
+        ("last_switch_cycles", np.int64),  # when the last dispatched task began to run
+        ("running_slot", np.int32),  # NONE while nothing is on the NPU
+        ("bound_slot", np.int32),  # the chosen task that waits until the NPU is free for it; NONE where there is none
+        ("last_slot", np.int32),  # last dispatched slot, NONE before the first
+        ("configuration", np.int32),  # index of its hardware configuration
+        ("switching", np.bool_),  # whether a switch or a stall is under way: it takes no decision
+    ],
+    align=True,
+)
+"""An NPU of a row; visible to policies."""
 
 SLOT = np.dtype(
     [
         ("arrival_cycles", np.int64),
-        ("predicted_cycles", np.int64),  # predicted total: Algorithm 1 at the predicted output length
+        ("predicted_cycles", np.int64),  # total by Algorithm 1, on the configuration of its progress, else on the asked NPU
+        ("fastest_predicted_cycles", np.int64),  # the same on the NPU where it is smallest: the token's rate goes by it
         ("executed_cycles", np.int64),  # progress kept so far
-        ("waited_cycles", np.int64),  # in state READY so far
+        ("waited_cycles", np.int64),  # waiting so far
         ("accounted_cycles", np.int64),  # up to when the wait is in waited_cycles
         ("last_dispatch_cycles", np.int64),  # NONE before the first
         ("token", np.float64),  # Algorithm 2
@@ -117,8 +147,11 @@ SLOT = np.dtype(
         ("program", np.int32),  # row of the program table
         ("task", np.int32),  # row of TASK: the order of arrival
         ("priority", np.int32),
-        ("state", np.int8),  # EMPTY, READY, RUNNING
+        ("npu", np.int32),  # the NPU that runs it, is bound to run it or saves its context; NONE where there is none
+        ("configuration", np.int32),  # on which it has progress or runs; NONE where there is none
+        ("state", np.int8),  # EMPTY, READY, RUNNING, ...
         ("length_estimated", np.bool_),
+        ("freed", np.bool_),  # whether it became choosable while the NPUs were being asked
     ],
     align=True,
 )
@@ -126,21 +159,9 @@ SLOT = np.dtype(
 
 MACHINE = np.dtype(
     [
-        ("run_start_cycles", np.int64),  # up to when the running task's progress is in executed_cycles
-        ("dispatch_position_cycles", np.int64),  # executed_cycles at its dispatch: it must commit beyond it
         ("quantum_due_cycles", np.int64),
         ("horizon_cycles", np.int64),
-        ("step_start_cycles", np.int64),  # clock of the decision being carried out: the reward's interval starts here
-        ("useful_cycles", np.int64),
-        ("wasted_cycles", np.int64),  # executed, then killed
-        ("overhead_cycles", np.int64),  # save, restore, refill, scheduler latency
-        ("idle_cycles", np.int64),
         ("priority_sum", np.int64),  # over the tasks of the episode
-        ("settled_progress", np.float64),  # sum of 1/NTT over the tasks that completed in steps already paid for
-        ("settled_least", np.float64),  # smallest (1/NTT) / priority of them; infinity where there is none
-        ("settled_most", np.float64),  # largest of them; 0 where there is none
-        ("progress", np.float64),  # potential behind the reward term "stp" when the latest step ended
-        ("fairness", np.float64),  # potential behind "fairness_shaped"
         ("episode_seed", np.uint64),  # 0 where a trace was injected
         ("seed", np.uint64),  # of reset()
         ("episode", np.int64),  # episodes begun since that seed
@@ -149,7 +170,11 @@ MACHINE = np.dtype(
         ("quanta", np.int32),  # expired since the last decision
         ("next_task", np.int32),  # the first that has not arrived
         ("tasks", np.int32),  # n of this episode
-        ("window_cause", np.int32),  # CAUSE_* bits of what happened during the switch just made
+        ("ready", np.int32),  # tasks that wait and whose context, if any, is saved
+        ("asking_pass", np.int32),  # 1 or 2 while the NPUs are being asked, else 0
+        ("next_npu", np.int32),  # the next one to ask in this pass
+        ("happened", np.int32),  # CAUSE_* bits of this cycle, or of the switch just made
+        ("freed", np.int32),  # contexts saved and tasks killed by switches at this cycle
         ("outcome", np.int32),  # ASKING, TERMINATED, TRUNCATED
         ("events", np.int32),  # filled entries of the log
     ],
@@ -157,13 +182,49 @@ MACHINE = np.dtype(
 )
 """What drives a row and no policy may see."""
 
+ENGINE = np.dtype(
+    [
+        ("phase_end_cycles", np.int64),
+        ("dispatch_position_cycles", np.int64),  # executed_cycles of the running task at its dispatch: it must commit beyond it
+        ("total_cycles", np.int64),  # true total of the running task on this NPU
+        ("chosen_cycles", np.int64),  # when the decision being carried out was made
+        ("save_bytes", np.int64),  # context at the awaited commit
+        ("restore_bytes", np.int64),
+        ("refill_cycles", np.int64),
+        ("useful_cycles", np.int64),
+        ("wasted_cycles", np.int64),  # executed, then killed
+        ("overhead_cycles", np.int64),  # save, restore, refill, scheduler latency
+        ("idle_cycles", np.int64),
+        ("phase", np.int32),  # NOT_SWITCHING, IN_LATENCY, ...
+        ("mechanism", np.int32),  # of the decision being carried out
+        ("evicted_slot", np.int32),  # whose context is being saved
+        ("window_cause", np.int32),  # CAUSE_* bits of what has happened during the present switch
+        ("freed", np.int32),  # tasks that its own switch freed at this cycle
+        ("live", np.bool_),  # whether it would answer to an expired quantum
+    ],
+    align=True,
+)
+"""What drives an NPU and no policy may see."""
+
+REWARD = np.dtype(
+    [
+        ("settled_progress", np.float64),  # sum of 1/NTT over the tasks that completed in steps already paid for
+        ("settled_least", np.float64),  # smallest (1/NTT) / priority of them; infinity where there is none
+        ("settled_most", np.float64),  # largest of them; 0 where there is none
+        ("progress", np.float64),  # potential behind the reward term "stp" when the latest step ended
+        ("fairness", np.float64),  # potential behind "fairness_shaped"
+    ],
+    align=True,
+)
+"""What envs/reward.py remembers of a row from step to step."""
+
 TASK = np.dtype(
     [
         ("arrival_cycles", np.int64),
         ("completion_cycles", np.int64),  # NONE while unfinished
-        ("isolated_cycles", np.int64),  # true total
-        ("predicted_cycles", np.int64),
-        ("program", np.int32),
+        ("isolated_cycles", np.int64),  # true total, on the NPU where it is smallest
+        ("predicted_cycles", np.int64),  # likewise
+        ("program", np.int32),  # on the first configuration
         ("output_length", np.int32),  # 1 where the network has none
         ("priority", np.int32),
         ("length_estimated", np.bool_),
@@ -171,6 +232,9 @@ TASK = np.dtype(
     align=True,
 )
 """A task of the episode, in order of arrival: the truth."""
+
+TIMES = np.dtype([("isolated_cycles", np.int64), ("predicted_cycles", np.int64), ("program", np.int32)], align=True)
+"""A task on one configuration: the truth."""
 
 EVENT_NAMES = ("arrival", "completion", "quantum", "dispatch", "run", "commit", "saved", "kill", "drain", "stall")
 """What the log records.
@@ -192,8 +256,8 @@ kill: progress dropped. drain: the running task is committed to complete. stall:
     EVENT_STALL,
 ) = range(len(EVENT_NAMES))
 
-EVENT = np.dtype([("cycle", np.int64), ("event", np.int32), ("slot", np.int32), ("task", np.int32)], align=True)
-"""An entry of the event log."""
+EVENT = np.dtype([("cycle", np.int64), ("event", np.int32), ("npu", np.int32), ("slot", np.int32), ("task", np.int32)], align=True)
+"""An entry of the event log; ``npu`` is NONE for an arrival."""
 
 RULES = np.dtype(
     [
@@ -201,13 +265,14 @@ RULES = np.dtype(
         ("scheduler_latency_cycles", np.int64),
         ("decision_every", np.int64),  # quanta; 0: the quantum asks no decision
         ("clock_hz", np.int64),
-        ("dram_bytes_per_second", np.int64),
-        ("dram_latency_cycles", np.int64),
+        ("dram_bytes_per_second", np.int64),  # of the configuration
+        ("dram_latency_cycles", np.int64),  # of the configuration
         ("mechanisms", np.int64),  # bit m: mechanism m may evict
+        ("allow_idle", np.bool_),  # an idle NPU may stay so while another is busy
     ],
     align=True,
 )
-"""The rules that a kernel plays by: one record per simulator."""
+"""The rules that a kernel plays by: one record per distinct configuration of NPUs, alike but for the memory."""
 
 MIX = np.dtype(
     [
@@ -224,7 +289,15 @@ MIX = np.dtype(
 )
 """How to draw one model at one batch: lengths and program rows."""
 
-DRAW = np.dtype([("window", np.float64), ("predictor_error", np.float64), ("num_tasks", np.int64)], align=True)
+DRAW = np.dtype(
+    [
+        ("window", np.float64),
+        ("predictor_error", np.float64),
+        ("num_tasks", np.int64),
+        ("program_stride", np.int64),  # program rows from one configuration to the next
+    ],
+    align=True,
+)
 """How to draw an episode."""
 
 # --- What a step returns (envs/step.py fills it) -----------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from baselines import evaluate
-from prema_gym.envs.actions import KEEP_ACTION
+from prema_gym.envs.actions import KEEP
 from prema_gym.envs.observation import SLOT_FEATURES, F
 from prema_gym.envs.view import View
 
@@ -31,7 +31,7 @@ class LinearScore:
         slots = view.config.num_slots
         features = view.observation[:, : slots * F].reshape(view.rows, slots, F)
         best = np.where(view.present, features @ self.weights, -np.inf).argmax(axis=1)
-        return np.where(best == view.npu["running_slot"], KEEP_ACTION, view.give(best))
+        return np.where(best == view.npu["running_slot"], KEEP, view.give(best))
 
     def to_dict(self) -> dict[str, float]:
         """Return the weights by feature, largest size first."""

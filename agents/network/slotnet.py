@@ -30,7 +30,7 @@ from functools import cached_property
 import numpy as np
 
 from prema_gym._jit import jit_borrowing, jit_nogil
-from prema_gym.envs.actions import KEEP_ACTION, NUM_MECHANISMS
+from prema_gym.envs.actions import KEEP, NUM_MECHANISMS
 from prema_gym.envs.observation import GLOBAL_FEATURES, LOG_SCALE, SLOT_FEATURES, F, G
 
 ADVANTAGE_SCALE = 4.0
@@ -324,15 +324,15 @@ def fill_logits(observation, mask, sizes, weights, scratch, out):
     """Fill ``out`` (A,) with the logits of legal actions, -inf where one is closed or the network lacks its column."""
     count = (observation.shape[0] - G) // F
     columns = (mask.shape[0] - 1) // count
-    m, busy = sizes[2], mask[KEEP_ACTION] > 0
+    m, busy = sizes[2], mask[KEEP] > 0
     at = slot_logits(observation, count, sizes, weights, scratch)
     out[:] = -np.inf
     if busy:
-        out[KEEP_ACTION] = 0.0
+        out[KEEP] = 0.0
     for i in range(count):
         first = 1 + columns * i
         if busy and observation[i * F + RUNNING] > 0.0:
-            out[KEEP_ACTION] = scratch[at + i * m] + weights[_KEEP]
+            out[KEEP] = scratch[at + i * m] + weights[_KEEP]
         if not busy and mask[first]:
             out[first] = scratch[at + i * m]
         column = 0

@@ -157,7 +157,7 @@ def evaluation_rate(threads: int, episodes: int) -> tuple[float, float]:
 def memory_per_row() -> int:
     """Return the bytes that one more row of 8 slots takes: state, observation, mask and outcome."""
     core = Core({}, 16)
-    arrays = [*core.simulator.state, core.observations, core.masks, core.outcomes]
+    arrays = [*core.simulator.state.arrays, core.observations, core.masks, core.outcomes]
     return sum(array.nbytes for array in arrays) // 16
 
 

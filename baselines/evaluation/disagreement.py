@@ -17,7 +17,7 @@ from prema_gym.envs.actions import decode, replacement
 from prema_gym.envs.prema_env import PremaEnv
 from prema_gym.envs.view import View
 from prema_gym.errors import PolicyError, UsageError
-from prema_gym.types import KEEP
+from prema_gym.types import NONE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,10 +26,9 @@ if TYPE_CHECKING:
 def _chosen(view: View, action: int) -> dict[str, Any]:
     """Return what row 0 knows of the task that ``action``, or what replaces it, lets run."""
     bits = mechanism_bits(view.config.mechanisms)
-    legal = action if view.mask[0, action] else replacement(view.npu[0], view.table[0], bits)
-    slot, _ = decode(legal, bits)
+    slot, _ = decode(action, bits) if view.mask[0, action] else replacement(view.npu[0], view.table[0])
     running = int(view.npu["running_slot"][0])
-    task = running if slot == KEEP else slot
+    task = running if slot == NONE else slot
     entry, ms = view.table[0, task], view.config.npu.ms
     predicted = max(int(entry["predicted_cycles"]), 1)
     return {

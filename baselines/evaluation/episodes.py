@@ -13,15 +13,15 @@ from baselines.policies.compiled import Chooser, Compiled, addresses, ask
 from baselines.policies.policy import Policy
 from prema_gym._jit import jit_borrowing, jit_nogil
 from prema_gym.config import EnvConfig
-from prema_gym.envs.actions import is_legal, replacement
 from prema_gym.envs.core import Core
-from prema_gym.envs.step import DISABLED, carry_out, reset_rows, start_episode, step_rows
+from prema_gym.envs.step import DISABLED, legal_move, reset_rows, start_episode, step_rows
 from prema_gym.envs.view import read_only
 from prema_gym.errors import PolicyError
 from prema_gym.metrics import NUM_METRICS, age, episode_metrics
 from prema_gym.sim.book import open_book
-from prema_gym.sim.kernel import row_of
+from prema_gym.sim.kernel import make_move
 from prema_gym.sim.simulator import Simulator
+from prema_gym.sim.tables import row_of
 from prema_gym.types import ASKING, EMPTY, NONE
 from prema_gym.workloads.seeding import split_index
 
@@ -84,7 +84,7 @@ class Played:
 def _true_totals(row, out):
     """Fill ``out`` (T,) int64 with the true totals of the present tasks."""
     for i in range(out.shape[0]):
-        slot = row.slots[i]
+        slot = row.table[i]
         out[i] = 0 if slot.state == EMPTY else row.tasks[slot.task].isolated_cycles
 
 
@@ -92,7 +92,7 @@ def _true_totals(row, out):
 def record_episode(row, episode, tasks):
     """Fill ``episode`` (EPISODE) and ``tasks`` (n,) PLAYED_TASK with the episode that has ended in ``row``."""
     now = row.status.clock_cycles
-    episode_metrics(row.machine, row.tasks, now, episode.metrics)
+    episode_metrics(row.machine, row.engines, row.tasks, now, episode.metrics)
     episode.decisions = row.machine.decisions
     episode.seed = row.machine.episode_seed
     for i in range(row.machine.tasks):
@@ -118,11 +118,9 @@ def _play_chunk(words, entry, asked, truth, split, seed, first, last, episodes, 
         while row.machine.outcome == ASKING:
             if truth.shape[0] > 0:
                 _true_totals(row, truth)
-            action = ask(entry, asked, 0)
-            if not is_legal(row.status, row.slots, tables.rules[0].mechanisms, action):
-                action = replacement(row.status, row.slots, tables.rules[0].mechanisms)
-                illegal += 1
-            carry_out(row, tables, action)
+            slot, mechanism, legal = legal_move(row, tables, ask(entry, asked, 0))
+            illegal += not legal
+            make_move(row, tables, slot, mechanism)
         record_episode(row, episodes[k], tasks[k])
         episodes[k].illegal_actions = illegal
 
@@ -140,7 +138,7 @@ class EpisodePlayer:
         """Fill ``played`` with episodes ``first`` to ``last - 1`` of ``seed``; other threads run meanwhile."""
         state, rules = self._simulator.state, self._simulator.tables.rules
         truth = self._truth if clairvoyant else self._truth[:0]
-        asked = addresses(state.status, state.slots, rules, truth if clairvoyant else None, policy.params)
+        asked = addresses(state.status, state.table, rules, truth if clairvoyant else None, policy.params)
         _play_chunk(
             self._simulator.words, policy.entry.address, asked, truth, split_index(split),
             np.uint64(seed % (1 << 64)), first, last, played.episodes, played.tasks,
@@ -188,8 +186,8 @@ def _play_compiled(
 def _truth(core: Core) -> np.ndarray:
     """Return the (N, T) int64 true totals of the present tasks."""
     state = core.simulator.state
-    totals = np.take_along_axis(state.tasks["isolated_cycles"], np.maximum(state.slots["task"], 0), axis=1)
-    return read_only(np.where(state.slots["state"] == EMPTY, 0, totals))
+    totals = np.take_along_axis(state.tasks["isolated_cycles"], np.maximum(state.table["task"], 0), axis=1)
+    return read_only(np.where(state.table["state"] == EMPTY, 0, totals))
 
 
 def _answers(policy: Policy, core: Core) -> np.ndarray:

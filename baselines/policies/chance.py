@@ -9,7 +9,7 @@ import numpy as np
 from baselines.policies.compiled import Chooser, CompiledPolicy, policy_entry
 from prema_gym._jit import jit_borrowing
 from prema_gym.config import MECHANISMS, EnvConfig
-from prema_gym.envs.actions import KEEP_ACTION, count_actions, is_legal
+from prema_gym.envs.actions import KEEP, count_actions, is_legal
 from prema_gym.workloads.seeding import mix64
 
 _PARAMS = np.dtype([("seed", np.uint64)])
@@ -31,7 +31,7 @@ def _any_legal(seen, params):
             if wanted == 0:
                 return action
             wanted -= 1
-    return KEEP_ACTION
+    return KEEP
 
 
 _ENTRY = policy_entry("RANDOM", _any_legal, _PARAMS)

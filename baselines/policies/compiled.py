@@ -43,7 +43,7 @@ class Seen(NamedTuple):
     table: Any
     """(T,) SLOT: the context table."""
     rules: Any
-    """RULES record: quantum, allowed mechanisms, clock and DMA rates."""
+    """RULES record: quantum, allowed mechanisms, clock and DMA rates; of the asked NPU."""
     truth: Any
     """(T,) int64 true isolated cycles of the present tasks for a clairvoyant policy; (0,) for all others."""
 
@@ -54,10 +54,15 @@ _rules_at = borrowed(RULES, 1)
 _cycles = borrowed(np.int64, 1)
 
 
+RULES_BYTES = RULES.itemsize
+
+
 def _seen_at(npu, table, slots, rules, truth):
     """Return what lies at the addresses as :class:`Seen`; ``truth`` is 0 where there is none."""
     known = slots if truth != 0 else 0
-    return Seen(_npu(npu, (1,))[0], _table(table, (1, slots))[0], _rules_at(rules, (1,))[0], _cycles(truth, (known,)))
+    status = _npu(npu, (1,))[0]
+    own_rules = _rules_at(rules + status.configuration * RULES_BYTES, (1,))[0]
+    return Seen(status, _table(table, (1, slots))[0], own_rules, _cycles(truth, (known,)))
 
 
 seen_at: Callable[..., Seen] = _seen_at if numba_config.DISABLE_JIT else jit_inline(_seen_at)
@@ -174,7 +179,7 @@ _RULES_BY_CONFIG: dict[int, tuple[EnvConfig, np.ndarray]] = {}
 
 
 def _rules_of(config: EnvConfig) -> np.ndarray:
-    """Return the (1,) RULES of ``config``, made once: a view is asked at every decision."""
+    """Return the (C,) RULES of ``config``, made once: a view is asked at every decision."""
     known = _RULES_BY_CONFIG.get(id(config))
     if known is None:
         if len(_RULES_BY_CONFIG) >= 64:

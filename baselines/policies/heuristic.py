@@ -11,7 +11,7 @@ from baselines.policies.compiled import Chooser, CompiledPolicy, call, seen_at, 
 from baselines.policies.rules.registry import SELECTION_RULES, SWITCHING_RULES
 from baselines.policies.rules.rule import SelectionRule, SwitchingRule, parameters_of
 from prema_gym.config import EnvConfig
-from prema_gym.envs.actions import KEEP_ACTION, dispatch, is_legal
+from prema_gym.envs.actions import KEEP, dispatch, is_legal
 from prema_gym.errors import PolicyError, unknown_name
 from prema_gym.sim.borrow import borrowed
 
@@ -33,14 +33,14 @@ def _by_two_rules(npu, table, slots, rules, truth, params, slot):
     seen, given = seen_at(npu, table, slots, rules, truth), _params(params, (1,))[0]
     running = seen.npu.running_slot
     if running >= 0 and (not given.evicts or seen.npu.ready == 0):
-        return KEEP_ACTION
+        return KEEP
     chosen = call(given.select, npu, table, slots, rules, truth, given.selection_params, 0)
     if running < 0:
-        return dispatch(chosen, seen.rules.mechanisms) if chosen >= 0 else KEEP_ACTION
+        return dispatch(chosen, seen.rules.mechanisms) if chosen >= 0 else KEEP
     if chosen == running:
-        return KEEP_ACTION
+        return KEEP
     action = call(given.switch, npu, table, slots, rules, truth, given.switching_params, chosen)
-    return action if is_legal(seen.npu, seen.table, seen.rules.mechanisms, action) else KEEP_ACTION
+    return action if is_legal(seen.npu, seen.table, seen.rules.mechanisms, action) else KEEP
 
 
 _ENTRY = specialised(_by_two_rules, "heuristic", ())

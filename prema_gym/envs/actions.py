@@ -1,17 +1,21 @@
-"""Actions: 0 keeps; 1 + M * slot + column gives the NPU to a slot by one of the environment's M mechanisms.
+"""Actions: 0 keeps; 1 + M * slot + column gives the asked NPU to a slot by one of the environment's M mechanisms.
 
 A column is a mechanism that the environment allows, in the order CHECKPOINT, KILL, DRAIN: with ``mechanisms=["CHECKPOINT"]`` there
 is one column, and by default there are three. Throughout, ``mechanisms`` has bit m set where mechanism m is allowed. On an idle NPU
 a slot's first column dispatches it, and the others are illegal. The mask says which actions are legal.
+
+An action is decoded once into a *move*, (slot, mechanism), with slot NONE for keep; everything behind the environment's door knows
+moves only.
 """
 
 from __future__ import annotations
 
 from prema_gym._jit import jit_borrowing
-from prema_gym.types import CHECKPOINT, KEEP, READY
+from prema_gym.types import CHECKPOINT, NONE, READY
 
 NUM_MECHANISMS = 3
-KEEP_ACTION = 0
+KEEP = 0
+"""The action that keeps what runs, or where it is legal on an idle NPU, keeps it idle."""
 NO_ACTION = -1
 """What :func:`encode` returns for a mechanism that the environment doesn't allow; never legal."""
 
@@ -32,6 +36,12 @@ def count_actions(slots, mechanisms):
 
 
 @jit_borrowing
+def is_action(action, slots, mechanisms):
+    """Whether ``action`` is one of those for ``slots`` slots."""
+    return 0 <= action < count_actions(slots, mechanisms)
+
+
+@jit_borrowing
 def dispatch(slot, mechanisms):
     """Return the action that gives an idle NPU to ``slot``: its first column."""
     return 1 + count_columns(mechanisms) * slot
@@ -47,9 +57,9 @@ def encode(slot, mechanism, mechanisms):
 
 @jit_borrowing
 def decode(action, mechanisms):
-    """Return (slot, mechanism) of an ``action`` in range; slot is KEEP for action 0."""
-    if action == KEEP_ACTION:
-        return KEEP, CHECKPOINT
+    """Return the move (slot, mechanism) of an ``action`` in range; slot is NONE for KEEP."""
+    if action == KEEP:
+        return NONE, CHECKPOINT
     columns = count_columns(mechanisms)
     column = (action - 1) % columns
     mechanism = 0
@@ -60,18 +70,23 @@ def decode(action, mechanisms):
 
 
 @jit_borrowing
+def _may_keep(status):
+    return status.running_slot >= 0 or status.may_keep
+
+
+@jit_borrowing
 def fill_mask(status, slots, mechanisms, asking, out):
     """Fill ``out`` (A,) int8 with 1 where an action is legal; with nothing asked any more, only keep is."""
     out[:] = 0
     if not asking:
-        out[KEEP_ACTION] = 1
+        out[KEEP] = 1
         return
+    out[KEEP] = _may_keep(status)
     running = status.running_slot >= 0
-    out[KEEP_ACTION] = running
     columns = count_columns(mechanisms)
-    for i in range(slots.shape[0]):
-        if slots[i].state == READY:
-            first = 1 + columns * i
+    for slot in range(slots.shape[0]):
+        if slots[slot].state == READY:
+            first = 1 + columns * slot
             out[first] = 1
             for column in range(1, columns):
                 out[first + column] = running
@@ -79,24 +94,23 @@ def fill_mask(status, slots, mechanisms, asking, out):
 
 @jit_borrowing
 def is_legal(status, slots, mechanisms, action):
-    """Return whether ``action`` is legal; agrees with :func:`fill_mask` element by element."""
-    running = status.running_slot >= 0
-    if action == KEEP_ACTION:
-        return running
+    """Whether ``action`` is one, and legal; agrees with :func:`fill_mask` element by element."""
+    if action == KEEP:
+        return _may_keep(status)
     columns = count_columns(mechanisms)
     if action < 0 or action > columns * slots.shape[0]:
         return False
     slot, column = (action - 1) // columns, (action - 1) % columns
-    return slots[slot].state == READY and (running or column == 0)
+    return slots[slot].state == READY and (status.running_slot >= 0 or column == 0)
 
 
 @jit_borrowing
-def replacement(status, slots, mechanisms):
-    """Return what is played in place of an illegal action: keep, or on an idle NPU the earliest ready task."""
+def replacement(status, slots):
+    """Return the move that is played in place of an illegal action: keep, or on an idle NPU the earliest ready task."""
     if status.running_slot >= 0:
-        return KEEP_ACTION
-    best = KEEP
-    for i in range(slots.shape[0]):
-        if slots[i].state == READY and (best == KEEP or slots[i].task < slots[best].task):
-            best = i
-    return KEEP_ACTION if best == KEEP else dispatch(best, mechanisms)
+        return NONE, CHECKPOINT
+    best = NONE
+    for slot in range(slots.shape[0]):
+        if slots[slot].state == READY and (best == NONE or slots[slot].task < slots[best].task):
+            best = slot
+    return best, CHECKPOINT

@@ -42,10 +42,11 @@ class Core:
 
     def _show_read_only(self) -> None:
         """Prepare once what every view shows of the simulator's own memory."""
-        self._npu, self._table = read_only(self.simulator.state.status), read_only(self.simulator.state.slots)
+        state = self.simulator.state
+        self._npu, self._table, self._npus = read_only(state.status), read_only(state.table), read_only(state.npus)
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in ("_npu", "_table")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_npu", "_table", "_npus")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -53,7 +54,7 @@ class Core:
 
     def view(self) -> View:
         """Return what policies may know of all rows, read-only."""
-        return View(self.config, self._npu, self._table, read_only(self.masks), read_only(self.observations))
+        return View(self.config, self._npu, self._table, read_only(self.masks), read_only(self.observations), self._npus)
 
     def load_trace(self, row: int, trace: object) -> None:
         """Check ``trace``, put it into ``row`` and play to its first decision."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from prema_gym._jit import jit_borrowing
 from prema_gym.config import NPUConfig
-from prema_gym.sim.kernel import context_cycles
+from prema_gym.sim.programs import context_cycles
 from prema_gym.types import CAUSE_ARRIVAL, CAUSE_COMPLETION, CAUSE_QUANTUM, EMPTY, RUNNING
 
 

@@ -1,4 +1,4 @@
-"""``Prema-v0``: the environment of one NPU."""
+"""``Prema-v0``: the environment of a row of NPUs, of one unless told otherwise."""
 
 from __future__ import annotations
 
@@ -33,6 +33,9 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
     arrive over time (Choi & Rhu, "PREMA", HPCA 2020). Whenever a task arrives or completes, and with ``decision_every=1``
     whenever a 0.25 ms quantum expires while tasks wait, the agent may give the NPU to another task, and chooses how the running one
     is evicted.
+
+    With ``npus=["prema", "prema", "edge"]`` several NPUs share the tasks. They are asked one by one: an action is for the NPU that
+    ``info["npu"]`` names, and decisions at one moment follow each other in steps that take no time.
 
     ## Action Space
     ``Discrete(1 + M * T)`` for T slots and M allowed mechanisms, by default all three. Action 0 keeps the running task. Action
@@ -72,8 +75,9 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
     arrival. ``info["metrics"]`` then holds the episode's metrics.
 
     ## Arguments
-    ``npu``, ``workload`` (a preset's name, a mapping of fields, or the dataclass), ``reward``, ``mechanisms``, ``slots``,
-    ``decision_every``, ``quantum_cycles``, ``scheduler_latency_cycles``, ``strict``: see :class:`prema_gym.config.EnvConfig`.
+    ``npu``, ``workload`` (a preset's name, a mapping of fields, or the dataclass), ``npus`` (a list of NPUs), ``reward``,
+    ``mechanisms``, ``slots``, ``decision_every``, ``quantum_cycles``, ``scheduler_latency_cycles``, ``allow_idle``, ``strict``: see
+    :class:`prema_gym.config.EnvConfig`.
     ``render_mode``: None, ``"ansi"``, ``"rgb_array"`` or ``"human"`` (a live view in the terminal). An impossible value raises
     :class:`prema_gym.errors.ConfigError`.
 
@@ -106,6 +110,7 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         self._illegal, self._elapsed = core.outcomes["illegal_action"], core.outcomes["elapsed_cycles"]
         self._ms_per_cycle = 1e3 / core.config.npu.clock_hz
         self._logged = core.simulator.state.machine["events"]
+        self._asked_npu = core.simulator.state.status["npu"]
         self._history: list[np.ndarray] = []
         self._screen: Screen | None = None
         self._playing = False
@@ -180,12 +185,16 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         return self._mask.astype(np.bool_)
 
     def events(self) -> list[dict[str, Any]]:
-        """Return the event log of the episode: dicts with ``cycle``, ``event``, ``slot`` and ``task``, in order."""
+        """Return the event log of the episode: dicts with ``cycle``, ``event``, ``npu``, ``slot`` and ``task``, in order.
+
+        An arrival has no NPU: -1.
+        """
         self._drain_log()
         return [
             {
                 "cycle": int(entry["cycle"]),
                 "event": EVENT_NAMES[entry["event"]],
+                "npu": int(entry["npu"]),
                 "slot": int(entry["slot"]),
                 "task": int(entry["task"]),
             }
@@ -230,6 +239,7 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
             "reward_terms": dict(zip(REWARD_TERMS, self._terms.tolist(), strict=True)),
             "elapsed_ms": float(self._elapsed[0]) * self._ms_per_cycle,
             "illegal_action": bool(self._illegal[0]),
+            "npu": int(self._asked_npu[0]),
         }
 
     def _drain_log(self) -> None:

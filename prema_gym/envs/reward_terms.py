@@ -19,7 +19,7 @@ class Step(NamedTuple):
     """What happened between a decision and the next one, or the end of the episode. Terms only read it; they may use the truth."""
 
     machine: np.void
-    """MACHINE of the row; ``machine.progress`` and ``machine.fairness`` are still those of the step before."""
+    """MACHINE of the row."""
     tasks: np.ndarray
     """(n,) TASK; the first ``machine.next_task`` have arrived."""
     start_cycles: int
@@ -38,6 +38,10 @@ class Step(NamedTuple):
     """Sum over the arrived tasks of isolated time over age, each at most 1, as it is now."""
     fairness: float
     """Smallest over largest progress per priority of the arrived tasks, as it is now."""
+    progress_before: float
+    """``progress`` as it was when the step before ended; 0 before the first."""
+    fairness_before: float
+    """``fairness`` likewise."""
 
 
 @jit_borrowing
@@ -61,7 +65,7 @@ def sla(step):
 @jit_borrowing
 def stp(step):
     """Growth of the system throughput; an arrival adds 1."""
-    return step.progress - step.machine.progress
+    return step.progress - step.progress_before
 
 
 @jit_borrowing
@@ -73,7 +77,7 @@ def fairness(step):
 @jit_borrowing
 def fairness_shaped(step):
     """Growth of the fairness among the tasks that have arrived."""
-    return step.fairness - step.machine.fairness
+    return step.fairness - step.fairness_before
 
 
 @jit_borrowing

@@ -1,6 +1,7 @@
 """One step of every row, in compiled code: decode, decide, advance, reward, metrics, autoreset, mask, observe.
 
-Single environment, vector environment and evaluation all run these functions; the single one is the case of one row.
+Single environment, vector environment and evaluation all run these functions; the single one is the case of one row. Rows of one
+NPU and of several are the same code: the type of the book chooses the machine's driver (sim/kernel.py).
 """
 
 from __future__ import annotations
@@ -8,12 +9,13 @@ from __future__ import annotations
 import numpy as np
 
 from prema_gym._jit import jit_borrowing, jit_nogil
-from prema_gym.envs.actions import count_actions, decode, fill_mask, is_legal, replacement
+from prema_gym.envs.actions import decode, fill_mask, is_action, is_legal, replacement
 from prema_gym.envs.observation import observe
-from prema_gym.envs.step_reward import NUM_TERMS, fill_terms
+from prema_gym.envs.step_reward import NUM_TERMS, clear_reward, fill_terms
 from prema_gym.metrics import NUM_METRICS, episode_metrics
 from prema_gym.sim.book import open_book
-from prema_gym.sim.kernel import advance, begin, decide, row_of
+from prema_gym.sim.kernel import begin, make_move
+from prema_gym.sim.tables import row_of
 from prema_gym.types import ASKING, TERMINATED, TRUNCATED, outcome_dtype
 from prema_gym.workloads.seeding import hash64
 from prema_gym.workloads.trace import draw_trace
@@ -27,10 +29,16 @@ _NOTHING_WRONG = -1
 
 
 @jit_borrowing
+def _observe(row, tables, observation):
+    """Fill a row's (D,) observation, by the rules of the asked NPU's configuration."""
+    observe(row.status, row.table, tables.rules[row.status.configuration], observation)
+
+
+@jit_borrowing
 def _show(row, tables, observation, mask):
     """Fill a row's (D,) observation and (A,) mask."""
-    fill_mask(row.status, row.slots, tables.rules[0].mechanisms, row.machine.outcome == ASKING, mask)
-    observe(row.status, row.slots, tables.rules[0], observation)
+    fill_mask(row.status, row.table, tables.rules[0].mechanisms, row.machine.outcome == ASKING, mask)
+    _observe(row, tables, observation)
 
 
 @jit_borrowing
@@ -39,8 +47,12 @@ def start_episode(row, tables, draws, split):
     machine = row.machine
     machine.episode_seed = hash64(split, machine.seed, 0, machine.episode)
     machine.episode += 1
-    draw_trace(row.tasks, draws.draw[0], draws.mixes, draws.priorities, tables.programs, draws.totals, machine.episode_seed)
-    begin(row, tables, draws.draw[0].num_tasks)
+    drawn = draws.draw[0]
+    draw_trace(
+        row.tasks, row.times, drawn, draws.mixes, draws.priorities, tables.programs, draws.totals, machine.episode_seed
+    )  # fmt: skip
+    clear_reward(row.reward)
+    begin(row, tables, drawn.num_tasks)
 
 
 @jit_borrowing
@@ -55,48 +67,49 @@ def _clear_outcome(outcome):
 
 
 @jit_borrowing
-def carry_out(row, tables, action):
-    """Carry out a legal action, play on to the next decision or the end; return the outcome (ASKING, TERMINATED, TRUNCATED)."""
-    slot, mechanism = decode(action, tables.rules[0].mechanisms)
-    decide(row, tables, slot, mechanism)
-    return advance(row, tables)
+def legal_move(row, tables, action):
+    """Return the move (slot, mechanism) of ``action`` and True, or where that is illegal, what replaces it and False."""
+    mechanisms = tables.rules[0].mechanisms
+    if is_legal(row.status, row.table, mechanisms, action):
+        slot, mechanism = decode(action, mechanisms)
+        return slot, mechanism, True
+    slot, mechanism = replacement(row.status, row.table)
+    return slot, mechanism, False
 
 
 @jit_borrowing
 def play(row, tables, outcome, weights, action):
     """Carry out ``action`` in a row that asks for one and fill ``outcome``; an illegal action is replaced and flagged."""
-    illegal = not is_legal(row.status, row.slots, tables.rules[0].mechanisms, action)
-    if illegal:
-        action = replacement(row.status, row.slots, tables.rules[0].mechanisms)
-    ended = carry_out(row, tables, action)
+    slot, mechanism, legal = legal_move(row, tables, action)
+    start = row.status.clock_cycles
+    ended = make_move(row, tables, slot, mechanism)
     now = row.status.clock_cycles
-    fill_terms(row.machine, row.tasks, now, outcome.terms)
+    fill_terms(row.reward, row.machine, row.tasks, start, now, outcome.terms)
     reward = 0.0
     for k in range(NUM_TERMS):
         reward += weights[k] * outcome.terms[k]
     outcome.reward = reward
-    outcome.elapsed_cycles = now - row.machine.step_start_cycles
-    outcome.illegal_action = illegal
+    outcome.elapsed_cycles = now - start
+    outcome.illegal_action = not legal
     outcome.terminated = ended == TERMINATED
     outcome.truncated = ended == TRUNCATED
     if ended == ASKING:
         outcome.metrics[:] = np.nan
     else:
-        episode_metrics(row.machine, row.tasks, now, outcome.metrics)
+        episode_metrics(row.machine, row.engines, row.tasks, now, outcome.metrics)
 
 
 @jit_borrowing
 def find_bad_action(words, actions, strict, mode):
     """Return the first row whose action is out of range, or under ``strict`` illegal; -1 where there is none."""
     tables, _, state = open_book(words)
-    limit = count_actions(state.slots.shape[1], tables.rules[0].mechanisms)
     for i in range(actions.shape[0]):
         row = row_of(state, i)
         if row.machine.outcome != ASKING and mode == NEXT_STEP:
             continue
-        if actions[i] < 0 or actions[i] >= limit:
+        if not is_action(actions[i], row.table.shape[0], tables.rules[0].mechanisms):
             return i
-        if strict and not is_legal(row.status, row.slots, tables.rules[0].mechanisms, actions[i]):
+        if strict and not is_legal(row.status, row.table, tables.rules[0].mechanisms, actions[i]):
             return i
     return _NOTHING_WRONG
 
@@ -125,7 +138,7 @@ def step_rows(words, first, last, actions, weights, mode, split, outcomes, obser
             if row.machine.outcome != ASKING:
                 ended += 1
                 if mode == SAME_STEP:
-                    observe(row.status, row.slots, tables.rules[0], final_observations[i])
+                    _observe(row, tables, final_observations[i])
                     start_episode(row, tables, draws, split)
         _show(row, tables, observations[i], masks[i])
     return ended
@@ -159,6 +172,7 @@ def begin_row(words, i, count, outcomes, observations, masks):
     row = row_of(state, i)
     row.machine.episode_seed = 0
     row.machine.episode += 1
+    clear_reward(row.reward)
     begin(row, tables, count)
     _clear_outcome(outcomes[i])
     _show(row, tables, observations[i], masks[i])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from prema_gym._jit import jit_borrowing
 from prema_gym.envs.reward import REWARD_TERMS, compiled_together
 from prema_gym.envs.reward_terms import Step
@@ -30,22 +32,31 @@ def _excess(task, before, after):
 
 
 @jit_borrowing
-def _settle(machine, progress, per_priority):
-    """Add a task that completed in this step to the sums that stand for it in later steps."""
-    machine.settled_progress += progress
-    machine.settled_least = min(machine.settled_least, per_priority)
-    machine.settled_most = max(machine.settled_most, per_priority)
+def clear_reward(memory):
+    """Forget the episode before: ``memory`` is a row's REWARD. Potentials are 0, so that the terms sum to the metrics."""
+    memory.settled_progress = 0.0
+    memory.settled_least = np.inf
+    memory.settled_most = 0.0
+    memory.progress = 0.0
+    memory.fairness = 0.0
 
 
 @jit_borrowing
-def sums_of_step(machine, tasks, now):
-    """Return the sums over tasks in a :class:`Step`, from the decision just carried out to cycle ``now``.
+def _settle(memory, progress, per_priority):
+    """Add a task that completed in this step to the sums that stand for it in later steps."""
+    memory.settled_progress += progress
+    memory.settled_least = min(memory.settled_least, per_priority)
+    memory.settled_most = max(memory.settled_most, per_priority)
 
-    Tasks that completed are settled in ``machine``, so this is called once per step.
+
+@jit_borrowing
+def sums_of_step(memory, machine, tasks, start, now):
+    """Return the sums over tasks in a :class:`Step`, from the decision at cycle ``start`` to cycle ``now``.
+
+    Tasks that completed are settled in ``memory`` (REWARD), so this is called once per step.
     """
-    start = machine.step_start_cycles
     time, weighted_time, targets, excess = 0.0, 0.0, 0, 0.0
-    total, least, most = machine.settled_progress, machine.settled_least, machine.settled_most
+    total, least, most = memory.settled_progress, memory.settled_least, memory.settled_most
     for i in range(machine.next_task):
         task = tasks[i]
         completion = task.completion_cycles
@@ -64,19 +75,20 @@ def sums_of_step(machine, tasks, now):
         least = min(least, per_priority)
         most = max(most, per_priority)
         if completion != NONE:
-            _settle(machine, progress, per_priority)
+            _settle(memory, progress, per_priority)
     return time, weighted_time, targets, excess, total, least / most
 
 
 @jit_borrowing
-def fill_terms(machine, tasks, now, out):
-    """Fill ``out`` (terms,) float64 with the terms from the decision just carried out to cycle ``now``.
+def fill_terms(memory, machine, tasks, start, now, out):
+    """Fill ``out`` (terms,) float64 with the terms from the decision at cycle ``start`` to cycle ``now``.
 
-    Once per step: what has been paid for is kept in ``machine``. Before the first decision its progress and fairness are 0, so that
-    the terms sum to the metrics.
+    Once per step: what has been paid for is kept in ``memory`` (REWARD).
     """
-    time, weighted_time, targets, excess, progress, fair = sums_of_step(machine, tasks, now)
-    start = machine.step_start_cycles
-    _fill_in_turn(Step(machine, tasks, start, now, time, weighted_time, targets, excess, progress, fair), out)
-    machine.progress = progress
-    machine.fairness = fair
+    time, weighted_time, targets, excess, progress, fair = sums_of_step(memory, machine, tasks, start, now)
+    before, fair_before = memory.progress, memory.fairness
+    _fill_in_turn(
+        Step(machine, tasks, start, now, time, weighted_time, targets, excess, progress, fair, before, fair_before), out
+    )  # fmt: skip
+    memory.progress = progress
+    memory.fairness = fair

@@ -54,9 +54,9 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     Row i behaves as the single environment with seed ``seed + i``. ``autoreset_mode`` is NEXT_STEP (the step after an episode's end
     ignores the row's action, starts its next episode and pays 0), SAME_STEP (the step itself does; ``info["final_obs"]`` and
     ``info["final_info"]`` keep the end) or DISABLED (``reset(options={"reset_mask": mask})`` restarts chosen rows).
-    ``info["action_mask"]`` is (n, A) int8. Steps in which an episode ended carry ``info["metrics"]``: float64 arrays, NaN in the
-    other rows. Every array returned is the caller's to keep. ``threads`` may step large batches on several cores: a thread is used
-    for every 1 024 rows, and results don't depend on it.
+    ``info["action_mask"]`` is (n, A) int8, ``info["npu"]`` (n,) int32 which NPU of each row is asked. Steps in which an episode
+    ended carry ``info["metrics"]``: float64 arrays, NaN in the other rows. Every array returned is the caller's to keep.
+    ``threads`` may step large batches on several cores: a thread is used for every 1 024 rows, and results don't depend on it.
     """
 
     metadata: dict[str, Any] = {  # noqa: RUF012  # Gymnasium declares it so
@@ -214,6 +214,7 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "reward_terms": {name: terms[:, index] for index, name in enumerate(REWARD_TERMS)},
             "elapsed_ms": self._ms_per_cycle * (outcomes["elapsed_cycles"]),
             "illegal_action": outcomes["illegal_action"],
+            "npu": self._core.simulator.state.status["npu"].copy(),
         }
 
     def _add_end(self, info: dict[str, Any], final_observations: np.ndarray) -> None:

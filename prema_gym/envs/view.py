@@ -29,13 +29,15 @@ class View:
 
     config: EnvConfig
     npu: np.ndarray
-    """(N,) STATUS: clock, running slot, cause of the invocation, dispatch, finished tasks' log PP."""
+    """(N,) STATUS: clock, cause of the invocation, finished tasks' log PP; the asked NPU, its running slot and dispatch."""
     table: np.ndarray
     """(N, T) SLOT: the context table; ``view.table["priority"]`` is (N, T)."""
     mask: np.ndarray
     """(N, A) int8: 1 where an action is legal."""
     observation: np.ndarray
     """(N, D) float32."""
+    npus: np.ndarray
+    """(N, M) NPU: every NPU of the row."""
 
     @property
     def rows(self) -> int:
@@ -60,12 +62,12 @@ class View:
 
     @property
     def ready(self) -> np.ndarray:
-        """(N, T) bool: tasks that wait."""
+        """(N, T) bool: tasks that wait and that the asked NPU may take."""
         return self.table["state"] == READY
 
     @property
     def running(self) -> np.ndarray:
-        """(N, T) bool: the task on the NPU."""
+        """(N, T) bool: the task on the asked NPU."""
         return self.table["state"] == RUNNING
 
     @property

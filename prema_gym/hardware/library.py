@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 
 TABLES = {"runs": RUN, "blocks": BLOCK, "segments": SEGMENT, "programs": PROGRAM, "totals": np.dtype(np.int64)}
 """The tables by name, with the type of their records."""
+
+_POINTERS = {
+    "blocks": (("first_run", "runs"),),
+    "segments": (("block", "blocks"),),
+    "programs": (("first_segment", "segments"), ("first_total", "totals")),
+}
+"""Fields that hold rows of another table, and which."""
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +89,22 @@ class ProgramLibrary:
             moved["first_run"] = self._tables["runs"].extend(runs)
             row = self._block_rows[key] = self._tables["blocks"].extend(moved)
         return row
+
+    @classmethod
+    def joined(cls, libraries: Sequence[Self]) -> Self:
+        """Return one library of all programs of ``libraries``, in order; a single one is returned as it is."""
+        if len(libraries) == 1:
+            return libraries[0]
+        whole = cls()
+        for library in libraries:
+            start = {name: table.size for name, table in whole._tables.items()}
+            for name, table in library._tables.items():
+                rows = table.rows.copy()
+                for field, into in _POINTERS.get(name, ()):
+                    rows[field] += start[into]
+                whole._tables[name].extend(rows)
+        whole._index_blocks()
+        return whole
 
     @property
     def arrays(self) -> dict[str, np.ndarray]:

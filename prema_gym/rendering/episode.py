@@ -11,7 +11,7 @@ import gymnasium as gym
 from prema_gym.config import EnvConfig
 from prema_gym.errors import UsageError
 from prema_gym.rendering.timeline import Context, Lookup, Timeline
-from prema_gym.sim.kernel import next_commit
+from prema_gym.sim.programs import next_commit
 from prema_gym.sim.simulator import Simulator
 from prema_gym.types import NONE
 

@@ -9,13 +9,13 @@ import gymnasium as gym
 import numpy as np
 
 from prema_gym.config import MECHANISMS, mechanism_bits
-from prema_gym.envs.actions import decode
+from prema_gym.envs.actions import KEEP, decode
 from prema_gym.envs.prema_env import PremaEnv
 from prema_gym.envs.view import View, read_only
 from prema_gym.errors import PolicyError
 from prema_gym.rendering.live.scene import cause_name
 from prema_gym.rendering.recording import Recording
-from prema_gym.types import EMPTY, KEEP, NONE, READY
+from prema_gym.types import EMPTY, NONE, READY
 
 
 class Acts(Protocol):
@@ -35,7 +35,7 @@ def note_decision(view: View, action: int) -> dict[str, Any]:
     slot, mechanism = decode(action, mechanism_bits(view.config.mechanisms))
     running = int(npu["running_slot"])
     now = int(npu["clock_cycles"])
-    move = "KEEP" if slot == KEEP else "DISPATCH" if running < 0 else MECHANISMS[mechanism]
+    move = "KEEP" if action == KEEP else "DISPATCH" if running < 0 else MECHANISMS[mechanism]
     present = table[table["state"] != EMPTY]
     return {
         "cycle": now,
@@ -46,7 +46,7 @@ def note_decision(view: View, action: int) -> dict[str, Any]:
         "tokens": {int(entry["task"]): float(entry["token"]) for entry in np.sort(present, order="task")},
         "action": action,
         "move": move,
-        "chosen": NONE if slot == KEEP else int(table[slot]["task"]),
+        "chosen": NONE if slot == NONE else int(table[slot]["task"]),
     }
 
 

@@ -1,20 +1,39 @@
 """The address book: hands all arrays of a simulator to compiled code as one small int64 vector.
 
 Passing thirty arrays to a compiled function costs more than a step of the kernel; passing their addresses costs 0.2 microseconds.
-The simulator owns the arrays and the book, so the addresses live as long as they are used.
+The simulator owns the arrays and the book, so the addresses live as long as they are used. A book of rows of several NPUs has an
+axis more than one of single NPUs: what takes a book is compiled once for each kind, with the driver that it needs.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-from numba import config
+from numba import config, types
+from numba.extending import intrinsic
 
 from prema_gym._jit import jit_inline
-from prema_gym.sim.borrow import borrowed
-from prema_gym.sim.kernel import State, Tables
-from prema_gym.types import BLOCK, DRAW, EVENT, MACHINE, MIX, PROGRAM, RULES, RUN, SEGMENT, SLOT, STATUS, TASK
+from prema_gym.sim.borrow import borrowed_from_book
+from prema_gym.sim.tables import State, Tables
+from prema_gym.types import (
+    BLOCK,
+    DRAW,
+    ENGINE,
+    EVENT,
+    MACHINE,
+    MIX,
+    NPU,
+    PROGRAM,
+    REWARD,
+    RULES,
+    RUN,
+    SEGMENT,
+    SLOT,
+    STATUS,
+    TASK,
+    TIMES,
+)
 
 
 class Draws(NamedTuple):
@@ -30,85 +49,106 @@ class Draws(NamedTuple):
     """(...,) int64 true total cycles, by program and output length."""
 
 
-_ORDER: list[tuple[str, int]] = [
-    ("runs", 1),
-    ("blocks", 1),
-    ("segments", 1),
-    ("programs", 1),
-    ("rules", 1),
-    ("draw", 1),
-    ("mixes", 2),
-    ("priorities", 1),
-    ("totals", 1),
-    ("machine", 1),
-    ("tasks", 2),
-    ("status", 1),
-    ("slots", 2),
-    ("log", 2),
-]
-_WORDS = 3
+_ARRAYS: dict[str, tuple[np.dtype, int]] = {
+    "runs": (RUN, 1),
+    "blocks": (BLOCK, 1),
+    "segments": (SEGMENT, 1),
+    "programs": (PROGRAM, 1),
+    "rules": (RULES, 1),
+    "draw": (DRAW, 1),
+    "mixes": (MIX, 2),
+    "priorities": (np.dtype(np.int64), 1),
+    "totals": (np.dtype(np.int64), 1),
+    "machine": (MACHINE, 1),
+    "engines": (ENGINE, 2),
+    "tasks": (TASK, 2),
+    "times": (TIMES, 3),
+    "shares": (np.dtype(np.int64), 3),
+    "status": (STATUS, 1),
+    "npus": (NPU, 2),
+    "table": (SLOT, 2),
+    "reward": (REWARD, 1),
+    "log": (EVENT, 2),
+}
+"""Type of the elements and number of axes of every array, in the order of the book."""
+_ENTRIES = {name: index for index, name in enumerate(_ARRAYS)}
+_WORDS = 4
+"""Words of an entry: the address, and up to three extents."""
 _OPEN: dict[int, tuple[Tables, Draws, State]] = {}
 
 
-_runs = borrowed(RUN, 1)
-_blocks = borrowed(BLOCK, 1)
-_segments = borrowed(SEGMENT, 1)
-_programs = borrowed(PROGRAM, 1)
-_rules = borrowed(RULES, 1)
-_draw = borrowed(DRAW, 1)
-_mixes = borrowed(MIX, 2)
-_numbers = borrowed(np.int64, 1)
-_machine = borrowed(MACHINE, 1)
-_tasks = borrowed(TASK, 2)
-_status = borrowed(STATUS, 1)
-_slots = borrowed(SLOT, 2)
-_log = borrowed(EVENT, 2)
+def _borrowed(name: str) -> Any:
+    """Return a function ``borrow(words)`` for compiled code: the array called ``name`` in the book."""
+    return borrowed_from_book(*_ARRAYS[name], _WORDS * _ENTRIES[name])
+
+
+@intrinsic
+def _several(typingctx: Any, words: Any) -> Any:
+    """Return None for a book of single NPUs, 1 for one of several: known when compiling."""
+    result = types.none if words.ndim == 1 else types.intp
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return context.get_dummy_value() if words.ndim == 1 else context.get_constant(types.intp, 1)
+
+    return result(words), codegen
+
+
+_runs, _blocks, _segments = _borrowed("runs"), _borrowed("blocks"), _borrowed("segments")
+_programs, _rules = _borrowed("programs"), _borrowed("rules")
+_draw, _mixes, _priorities, _totals = _borrowed("draw"), _borrowed("mixes"), _borrowed("priorities"), _borrowed("totals")
+_machine, _engines, _tasks, _times = _borrowed("machine"), _borrowed("engines"), _borrowed("tasks"), _borrowed("times")
+_shares = _borrowed("shares")
+_status, _npus, _table = _borrowed("status"), _borrowed("npus"), _borrowed("table")
+_reward, _log = _borrowed("reward"), _borrowed("log")
 
 
 def write_book(tables: Tables, draws: Draws, state: State) -> np.ndarray:
-    """Return the (3 * arrays,) int64 book: address and two extents of every array. All must be C-contiguous."""
+    """Return the book as int64: address and extents of every array; (W,) for rows of one NPU, (1, W) for rows of several.
+
+    All arrays must be C-contiguous.
+    """
     named = {**tables._asdict(), **draws._asdict(), **state._asdict()}
-    words = np.zeros(_WORDS * len(_ORDER), np.int64)
-    for index, (name, ndim) in enumerate(_ORDER):
+    words = np.zeros((len(_ARRAYS), _WORDS), np.int64)
+    for name, (dtype, ndim) in _ARRAYS.items():
         array = named[name]
-        assert array.ndim == ndim, name
+        assert (array.dtype, array.ndim) == (dtype, ndim), name
         assert array.flags.c_contiguous, name
-        words[_WORDS * index] = array.ctypes.data
-        words[_WORDS * index + 1 : _WORDS * index + 1 + ndim] = array.shape
+        words[_ENTRIES[name], 0] = array.ctypes.data
+        words[_ENTRIES[name], 1 : 1 + ndim] = array.shape
     if config.DISABLE_JIT:
-        _OPEN[int(words[_WORDS * 9])] = (tables, draws, state)
-    return words
+        _OPEN[_key(words)] = (tables, draws, state)
+    return words.reshape(-1) if state.several is None else words.reshape(1, -1)
+
+
+def _key(words: np.ndarray) -> int:
+    """Return the address of the machine's records, which no two simulators share."""
+    return int(words.reshape(-1)[_WORDS * _ENTRIES["machine"]])
 
 
 if config.DISABLE_JIT:
 
     def open_book(words: np.ndarray) -> tuple[Tables, Draws, State]:
         """Return the arrays behind ``words`` (interpreted mode: they are looked up by address)."""
-        return _OPEN[int(words[_WORDS * 9])]
+        return _OPEN[_key(words)]
 
 else:
 
     @jit_inline
     def open_book(words):  # type: ignore[misc]
         """Return (Tables, Draws, State) over the arrays behind ``words``."""
-        tables = Tables(
-            _runs(words[0], (words[1],)),
-            _blocks(words[3], (words[4],)),
-            _segments(words[6], (words[7],)),
-            _programs(words[9], (words[10],)),
-            _rules(words[12], (words[13],)),
-        )
-        draws = Draws(
-            _draw(words[15], (words[16],)),
-            _mixes(words[18], (words[19], words[20])),
-            _numbers(words[21], (words[22],)),
-            _numbers(words[24], (words[25],)),
-        )
+        tables = Tables(_runs(words), _blocks(words), _segments(words), _programs(words), _rules(words))
+        draws = Draws(_draw(words), _mixes(words), _priorities(words), _totals(words))
         state = State(
-            _machine(words[27], (words[28],)),
-            _tasks(words[30], (words[31], words[32])),
-            _status(words[33], (words[34],)),
-            _slots(words[36], (words[37], words[38])),
-            _log(words[39], (words[40], words[41])),
+            _machine(words),
+            _engines(words),
+            _tasks(words),
+            _times(words),
+            _shares(words),
+            _status(words),
+            _npus(words),
+            _table(words),
+            _reward(words),
+            _log(words),
+            _several(words),
         )
         return tables, draws, state

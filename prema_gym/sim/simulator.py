@@ -10,52 +10,78 @@ import numpy as np
 from prema_gym.config import EnvConfig, mechanism_bits
 from prema_gym.errors import TraceError
 from prema_gym.sim.book import Draws, write_book
-from prema_gym.sim.kernel import State, Tables
-from prema_gym.types import DRAW, EVENT, MACHINE, NONE, RULES, SLOT, STATUS, TASK, TERMINATED
+from prema_gym.sim.tables import State, Tables
+from prema_gym.types import (
+    DRAW,
+    ENGINE,
+    EVENT,
+    MACHINE,
+    NONE,
+    NPU,
+    REWARD,
+    RULES,
+    SLOT,
+    STATUS,
+    TASK,
+    TERMINATED,
+    TIMES,
+)
 from prema_gym.workloads.programs import ProgramTable
 from prema_gym.workloads.trace import TraceTask
 
 
 def rules_record(config: EnvConfig) -> np.ndarray:
-    """Return the (1,) RULES that an NPU of ``config`` plays by."""
-    rules = np.zeros(1, RULES)
+    """Return the (C,) RULES that the NPUs of ``config`` play by, one for each distinct configuration."""
+    rules = np.zeros(len(config.configurations), RULES)
     rules["quantum_cycles"] = config.quantum_cycles
     rules["scheduler_latency_cycles"] = config.scheduler_latency_cycles
     rules["decision_every"] = config.decision_every or 0
-    rules["clock_hz"] = config.npu.clock_hz
-    rules["dram_bytes_per_second"] = config.npu.dram_bytes_per_second
-    rules["dram_latency_cycles"] = config.npu.dram_latency_cycles
     rules["mechanisms"] = mechanism_bits(config.mechanisms)
+    rules["allow_idle"] = config.allow_idle
+    for record, npu in zip(rules, config.configurations, strict=True):
+        for name in ("clock_hz", "dram_bytes_per_second", "dram_latency_cycles"):
+            record[name] = getattr(npu, name)
     return rules
 
 
-def _state(rows: int, slots: int, tasks: int, log_entries: int) -> State:
+def _state(config: EnvConfig, rows: int, log_entries: int) -> State:
+    slots, npus = config.num_slots, config.all_npus
+    several = len(npus) > 1
     state = State(
         machine=np.zeros(rows, MACHINE),
-        tasks=np.zeros((rows, tasks), TASK),
+        engines=np.zeros((rows, len(npus)), ENGINE),
+        tasks=np.zeros((rows, slots), TASK),
+        times=np.zeros((rows, slots, len(config.configurations) if several else 0), TIMES),
+        shares=np.zeros((rows, slots, len(npus) if several else 0), np.int64),
         status=np.zeros(rows, STATUS),
-        slots=np.zeros((rows, slots), SLOT),
+        npus=np.zeros((rows, len(npus)), NPU),
+        table=np.zeros((rows, slots), SLOT),
+        reward=np.zeros(rows, REWARD),
         log=np.zeros((rows, log_entries), EVENT),
+        several=1 if several else None,
     )
     state.machine["outcome"] = TERMINATED
     state.status["running_slot"] = NONE
+    state.npus["running_slot"] = NONE
+    state.npus["configuration"] = [config.configurations.index(npu) for npu in npus]
     return state
 
 
 class Simulator:
-    """N rows, each an NPU with T slots playing episodes of one workload. ``words`` is what compiled entry points take."""
+    """N rows, each M NPUs with T slots playing episodes of one workload. ``words`` is what compiled entry points take."""
 
     def __init__(self, config: EnvConfig, rows: int = 1, log_entries: int = 0) -> None:
         self.config = config
         self.rows = rows
         self.slots = config.num_slots
-        self.programs = ProgramTable.of(config.npu, config.workload)
-        self.state = _state(rows, self.slots, self.slots, log_entries)
+        self.programs = ProgramTable.of(config.configurations, config.workload)
+        self.state = _state(config, rows, log_entries)
         self._rules = rules_record(config)
         self._draw = np.zeros(1, DRAW)
         self._draw["window"] = config.workload.window
         self._draw["predictor_error"] = config.workload.predictor_error
         self._draw["num_tasks"] = config.workload.num_tasks
+        self._draw["program_stride"] = self.programs.stride
         self._priorities = np.array(config.workload.priorities, np.int64)
         self._bind()
 
@@ -83,15 +109,27 @@ class Simulator:
         tasks = self.state.tasks[row]
         tasks[:] = np.zeros((), TASK)
         for index, (task, (program, output_length)) in enumerate(zip(trace, chosen, strict=True)):
-            record = self.tables.programs[program]
+            on = self._times(program, output_length)
             tasks[index]["arrival_cycles"] = task.arrival_cycles
             tasks[index]["completion_cycles"] = NONE
-            tasks[index]["isolated_cycles"] = self.draws.totals[record["first_total"] + output_length - 1]
-            tasks[index]["predicted_cycles"] = record["predicted_cycles"]
+            tasks[index]["isolated_cycles"] = on["isolated_cycles"].min()
+            tasks[index]["predicted_cycles"] = on["predicted_cycles"].min()
             tasks[index]["program"] = program
             tasks[index]["output_length"] = output_length
             tasks[index]["priority"] = task.priority
-            tasks[index]["length_estimated"] = record["length_estimated"]
+            tasks[index]["length_estimated"] = self.tables.programs[program]["length_estimated"]
+            if self.state.several is not None:
+                self.state.times[row, index] = on
+
+    def _times(self, program: int, output_length: int) -> np.ndarray:
+        """Return the (C,) TIMES of a task; ``program`` is its row on the first configuration."""
+        times = np.zeros(len(self.config.configurations), TIMES)
+        for configuration, record in enumerate(times):
+            record["program"] = self.programs.row_on(program, configuration)
+            entry = self.tables.programs[record["program"]]
+            record["isolated_cycles"] = self.draws.totals[entry["first_total"] + output_length - 1]
+            record["predicted_cycles"] = entry["predicted_cycles"]
+        return times
 
     def describe_tasks(self, row: int) -> list[dict[str, Any]]:
         """Return the tasks of ``row`` in order of arrival as plain dicts, model, batch and input length by name, truth included."""

@@ -1,10 +1,10 @@
-"""The program table of one NPU and workload: every program an episode can draw, and those that injected traces ask for."""
+"""The program table of a workload on a row's NPUs: every program an episode can draw, and those that injected traces ask for."""
 
 from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import ClassVar, NamedTuple
 
 import numpy as np
@@ -19,8 +19,8 @@ from prema_gym.workloads.models import MODELS, Model
 from prema_gym.workloads.predictor import predict_cycles
 from prema_gym.workloads.trace import TraceTask
 
-REGISTERED: dict[str, Program] = {}
-"""Synthetic programs by name (see :func:`register_program`)."""
+REGISTERED: dict[str, Program | Mapping[NPUConfig, Program]] = {}
+"""Synthetic programs by name (see :func:`register_program`): one for all NPUs, or one for each configuration."""
 
 log = logging.getLogger(__name__)
 
@@ -33,19 +33,35 @@ class Key(NamedTuple):
     input_length: int | None
 
 
-def register_program(name: str, program: Program) -> None:
+def register_program(name: str, program: Program | Mapping[str | NPUConfig, Program]) -> None:
     """Let traces and workloads name ``program`` as a model, at any batch. Registering a name again replaces it.
 
     A compiled program whose ``predicted_cycles`` was left alone is told to schedulers as Algorithm 1 predicts it, not as it is. It
-    plays as it was compiled, whatever the environment's NPU.
+    plays as it was compiled, whatever the environment's NPU; a mapping from NPU configurations (or names of presets) to programs
+    tells what it is on each.
     """
     if name in MODELS:
         raise ConfigError(f"register_program({name!r}): the name belongs to a network of MODELS; choose another.")
-    if not isinstance(program, Program):
+    programs = list(program.values()) if isinstance(program, Mapping) else [program]
+    if not programs or not all(isinstance(entry, Program) for entry in programs):
         raise ConfigError(
-            f"register_program({name!r}, {program!r}): must be a Program, as compile_model or Program.from_points return."
+            f"register_program({name!r}, {program!r}): must be a Program, as compile_model or Program.from_points return, "
+            "or a mapping from NPU configurations to programs."
         )
-    REGISTERED[name] = _predicted(program)
+    if isinstance(program, Mapping):
+        REGISTERED[name] = {NPUConfig.coerce(npu): _predicted(entry) for npu, entry in program.items()}
+    else:
+        REGISTERED[name] = _predicted(program)
+
+
+def _registered(name: str, npu: NPUConfig) -> Program:
+    """Return the program registered as ``name`` for ``npu``; raises :class:`ConfigError` where there is none for it."""
+    found = REGISTERED[name]
+    if isinstance(found, Program):
+        return found
+    if npu not in found:
+        raise ConfigError(f"model {name!r} is registered for {len(found)} NPU configurations, and {npu} is none of them.")
+    return found[npu]
 
 
 def _predicted(program: Program) -> Program:
@@ -89,24 +105,28 @@ def _mix(model: str, first_program: int) -> np.ndarray:
 
 
 class ProgramTable:
-    """Program rows by :class:`Key`; it only grows, so a row number stays valid."""
+    """Program rows by :class:`Key`; it only grows, so a row number stays valid.
+
+    On C distinct configurations the rows of what episodes draw lie C times behind each other, ``stride`` rows apart; the C rows of
+    a program that was added later follow each other. :meth:`row` names that of the first configuration, :meth:`row_on` any.
+    """
 
     _tables: ClassVar[dict[tuple[object, ...], ProgramTable]] = {}
 
     @classmethod
-    def of(cls, npu: NPUConfig, workload: WorkloadConfig) -> ProgramTable:
-        """Return the table of ``npu`` and ``workload``, shared by all simulators of this process."""
+    def of(cls, configurations: tuple[NPUConfig, ...], workload: WorkloadConfig) -> ProgramTable:
+        """Return the table of ``workload`` on distinct ``configurations``, shared by all simulators of this process."""
         for model in workload.models:
             if model not in MODELS and model not in REGISTERED:
                 raise ConfigError(f"WorkloadConfig.models: {unknown_name('model', model, known_models())}")
         programs = tuple(id(REGISTERED.get(model)) for model in workload.models)
-        key = (npu, workload.models, workload.batches, workload.hoist_inputs, programs)
+        key = (configurations, workload.models, workload.batches, workload.hoist_inputs, programs)
         if key not in cls._tables:
-            cls._tables[key] = cls(npu, workload)
+            cls._tables[key] = cls(configurations, workload)
         return cls._tables[key]
 
-    def __init__(self, npu: NPUConfig, workload: WorkloadConfig) -> None:
-        self.npu = npu
+    def __init__(self, configurations: tuple[NPUConfig, ...], workload: WorkloadConfig) -> None:
+        self.configurations = configurations
         self.hoist_inputs = workload.hoist_inputs
         self.keys: list[Key] = []
         self._rows: dict[Key, int] = {}
@@ -115,8 +135,9 @@ class ProgramTable:
         self._alive = [REGISTERED[model] for model in workload.models if model in REGISTERED]
         self.mixes = np.zeros((len(workload.models), len(workload.batches)), MIX)
         wanted = list(self._keys(workload))
-        self.library = self._load(workload, wanted)
-        for key in wanted:
+        self.stride = len(wanted)
+        self.library = ProgramLibrary.joined([self._load(npu, workload, wanted) for npu in configurations])
+        for key in wanted * len(configurations):
             self._note(key)
 
     @property
@@ -134,22 +155,22 @@ class ProgramTable:
                 row += len(lengths)
                 yield from (Key(model, batch, length) for length in lengths)
 
-    def _load(self, workload: WorkloadConfig, wanted: list[Key]) -> ProgramLibrary:
+    def _load(self, npu: NPUConfig, workload: WorkloadConfig, wanted: list[Key]) -> ProgramLibrary:
         def build() -> ProgramLibrary:
             log.info("compiling %d programs (once for this NPU and workload)", len(wanted))
             library = ProgramLibrary()
             for key in wanted:
-                library.add(self._compile(key))
+                library.add(self._compile(key, npu))
             return library
 
         if any(model not in MODEL_NAMES for model in workload.models):
             return build()
-        return cached_library(repr((self.npu, workload.models, workload.batches, self.hoist_inputs)), build)
+        return cached_library(repr((npu, workload.models, workload.batches, self.hoist_inputs)), build)
 
-    def _compile(self, key: Key) -> Program:
+    def _compile(self, key: Key, npu: NPUConfig) -> Program:
         if key.model in REGISTERED:
-            return REGISTERED[key.model]
-        return compile_program(MODELS[key.model], key.batch, self.npu, key.input_length, hoist_inputs=self.hoist_inputs)
+            return _registered(key.model, npu)
+        return compile_program(MODELS[key.model], key.batch, npu, key.input_length, hoist_inputs=self.hoist_inputs)
 
     def _note(self, key: Key) -> int:
         row = len(self.keys)
@@ -158,18 +179,29 @@ class ProgramTable:
         return row
 
     def row(self, key: Key) -> int:
-        """Return the row of ``key``, compiling it if it is new."""
+        """Return the row of ``key`` on the first configuration, compiling it if it is new."""
         if key.model in REGISTERED:
             program = REGISTERED[key.model]
             if id(program) not in self._extra:
+                self._extra[id(program)] = self._add(key)
                 self._alive.append(program)
-                self._extra[id(program)] = self._note(key)
-                self.library.add(program)
             return self._extra[id(program)]
         if key not in self._rows:
-            self.library.add(self._compile(key))
-            self._note(key)
+            self._add(key)
         return self._rows[key]
+
+    def _add(self, key: Key) -> int:
+        """Append the programs of ``key`` on all configurations; return the row of the first."""
+        programs = [self._compile(key, npu) for npu in self.configurations]
+        first = len(self.keys)
+        for program in programs:
+            self.library.add(program)
+            self._note(key)
+        return first
+
+    def row_on(self, row: int, configuration: int) -> int:
+        """Return the row on the given configuration of the program whose row on the first is ``row``."""
+        return row + configuration * (self.stride if row < self.stride else 1)
 
     def choose(self, index: int, task: TraceTask) -> tuple[int, int]:
         """Return (program row, output length) of entry ``index`` of a trace; raises :class:`TraceError` for bad lengths."""

@@ -58,20 +58,52 @@ def draw_task(task, mixes, priorities, programs, totals, error, seed, base):
     task.predicted_cycles = record.predicted_cycles
     task.length_estimated = record.length_estimated
     if error > 0.0:
-        factor = np.exp(error * normal(seed, base + _ERROR))
-        task.predicted_cycles = max(np.int64(np.rint(record.predicted_cycles * factor)), 1)
+        task.predicted_cycles = _mispredicted(record.predicted_cycles, error, seed, base)
 
 
 @jit_borrowing
-def draw_trace(tasks, draw, mixes, priorities, programs, totals, seed):
-    """Fill ``tasks`` (n,) TASK with the episode of ``seed`` (uint64) in order of arrival.
+def _mispredicted(predicted, error, seed, base):
+    """Return a prediction with the task's error: one factor, whatever the configuration."""
+    factor = np.exp(error * normal(seed, base + _ERROR))
+    return max(np.int64(np.rint(predicted * factor)), 1)
 
-    Tasks are independent and alike, so sorting the arrival times alone is a fair draw. The first arrives at 0.
+
+@jit_borrowing
+def take_fastest(task, times):
+    """Let ``task`` (TASK) have the shortest isolated and predicted times of ``times`` (C,) TIMES; nothing changes at C = 0."""
+    for c in range(times.shape[0]):
+        shorter = c == 0 or times[c].isolated_cycles < task.isolated_cycles
+        task.isolated_cycles = times[c].isolated_cycles if shorter else task.isolated_cycles
+        quicker = c == 0 or times[c].predicted_cycles < task.predicted_cycles
+        task.predicted_cycles = times[c].predicted_cycles if quicker else task.predicted_cycles
+
+
+@jit_borrowing
+def _draw_times(task, times, draw, programs, totals, seed, base):
+    """Fill ``times`` (C,) TIMES with the drawn ``task`` on every configuration."""
+    for c in range(times.shape[0]):
+        program = task.program + c * draw.program_stride
+        record = programs[program]
+        times[c].program = program
+        times[c].isolated_cycles = totals[record.first_total + min(task.output_length, record.totals) - 1]
+        times[c].predicted_cycles = record.predicted_cycles
+        if draw.predictor_error > 0.0:
+            times[c].predicted_cycles = _mispredicted(record.predicted_cycles, draw.predictor_error, seed, base)
+
+
+@jit_borrowing
+def draw_trace(tasks, times, draw, mixes, priorities, programs, totals, seed):
+    """Fill ``tasks`` (n,) TASK and ``times`` (n, C) TIMES with the episode of ``seed`` (uint64) in order of arrival.
+
+    Tasks are independent and alike, so sorting the arrival times alone is a fair draw. The first arrives at 0. C is 0 for one NPU.
     """
     count = draw.num_tasks
     isolated = 0
     for i in range(count):
-        draw_task(tasks[i], mixes, priorities, programs, totals, draw.predictor_error, seed, i * DRAWS_PER_TASK)
+        base = i * DRAWS_PER_TASK
+        draw_task(tasks[i], mixes, priorities, programs, totals, draw.predictor_error, seed, base)
+        _draw_times(tasks[i], times[i], draw, programs, totals, seed, base)
+        take_fastest(tasks[i], times[i])
         isolated += tasks[i].isolated_cycles
     for i in range(count):
         arrival = np.int64(uniform(seed, i * DRAWS_PER_TASK + _ARRIVAL) * draw.window * isolated)

@@ -13,7 +13,7 @@ import prema_gym  # noqa: F401  # registers Prema-v0
 from prema_gym import ConfigError
 from prema_gym.config import MECHANISMS, mechanism_bits
 from prema_gym.envs.actions import NO_ACTION, count_actions, decode, dispatch, encode
-from prema_gym.types import CHECKPOINT, DRAIN, KEEP, KILL
+from prema_gym.types import CHECKPOINT, DRAIN, KILL, NONE
 
 SUBSETS = [subset for count in (1, 2, 3) for subset in itertools.combinations(MECHANISMS, count)]
 TRACE = [{"arrival_cycles": cycle, "model": "CNN-AN", "batch": 1, "priority": 1} for cycle in (0, 10)]
@@ -31,7 +31,7 @@ def test_with_all_mechanisms_an_action_is_one_plus_three_times_the_slot_plus_the
     everything = mechanism_bits(MECHANISMS)
     assert count_actions(2, everything) == 7
     assert [encode(1, mechanism, everything) for mechanism in (CHECKPOINT, KILL, DRAIN)] == [4, 5, 6]
-    assert [decode(action, everything) for action in range(4)] == [(KEEP, CHECKPOINT), (0, CHECKPOINT), (0, KILL), (0, DRAIN)]
+    assert [decode(action, everything) for action in range(4)] == [(NONE, CHECKPOINT), (0, CHECKPOINT), (0, KILL), (0, DRAIN)]
 
 
 def test_with_two_mechanisms_the_columns_are_those_two_in_order():

@@ -16,7 +16,7 @@ from prema_gym.envs.observation import F
 from prema_gym.envs.view import View
 from prema_gym.errors import PolicyError
 from prema_gym.metrics import ANTT, STP, UNFINISHED, WEIGHTED_ANTT
-from prema_gym.types import EMPTY, KEEP
+from prema_gym.types import EMPTY, NONE
 
 ALL_MECHANISMS = mechanism_bits(MECHANISMS)
 CONFIG = EnvConfig(workload={"num_tasks": 5, "window": 0.3, "models": ("CNN-AN", "CNN-MN", "RNN-SA", "RNN-ASR")})
@@ -41,7 +41,7 @@ class InPython:
 
 def row_of(view: View, i: int) -> View:
     part = slice(i, i + 1)
-    return View(view.config, view.npu[part], view.table[part], view.mask[part], view.observation[part])
+    return View(view.config, view.npu[part], view.table[part], view.mask[part], view.observation[part], view.npus[part])
 
 
 def views_on_the_way(steps: int = 60, rows: int = 24, seed: int = 5) -> list[tuple[View, np.ndarray]]:
@@ -54,7 +54,10 @@ def views_on_the_way(steps: int = 60, rows: int = 24, seed: int = 5) -> list[tup
         state = env.unwrapped._core.simulator.state
         truth = np.take_along_axis(state.tasks["isolated_cycles"], np.maximum(view.table["task"], 0), axis=1)
         found.append(
-            (View(view.config, view.npu.copy(), view.table.copy(), view.mask.copy(), view.observation.copy()), truth.copy())
+            (
+                View(view.config, view.npu.copy(), view.table.copy(), view.mask.copy(), view.observation.copy(), view.npus),
+                truth.copy(),
+            )
         )
         env.step(policy.act(view))
     return found
@@ -115,7 +118,7 @@ def permuted(view: View, truth: np.ndarray, order: np.ndarray) -> tuple[View, np
     columns = np.take_along_axis(columns.reshape(-1, count, 3), order[..., None], axis=1).reshape(columns.shape)
     mask = np.concatenate([view.mask[:, :1], columns], axis=1)
     observation = np.concatenate([features, view.observation[:, count * F :]], axis=1)
-    moved = View(view.config, status, np.ascontiguousarray(slots), mask, observation)
+    moved = View(view.config, status, np.ascontiguousarray(slots), mask, observation, view.npus)
     return moved, np.take_along_axis(truth, order, axis=1)
 
 
@@ -125,7 +128,7 @@ def renamed(actions: np.ndarray, order: np.ndarray) -> np.ndarray:
     moved = []
     for row, action in enumerate(actions):
         slot, mechanism = decode(int(action), ALL_MECHANISMS)
-        moved.append(0 if slot == KEEP else encode(int(place[row, slot]), mechanism, ALL_MECHANISMS))
+        moved.append(0 if slot == NONE else encode(int(place[row, slot]), mechanism, ALL_MECHANISMS))
     return np.array(moved)
 
 
@@ -220,4 +223,4 @@ def test_empty_slots_are_never_chosen(views):
         for name in ("PREMA", "SRPT", "P-RRB", "INDEX-SIMPLE"):
             actions = make_policy(name).act(view, truth)
             slots = [(row, decode(int(action), ALL_MECHANISMS)[0]) for row, action in enumerate(actions)]
-            assert all(view.table[row, slot]["state"] != EMPTY for row, slot in slots if slot != KEEP)
+            assert all(view.table[row, slot]["state"] != EMPTY for row, slot in slots if slot != NONE)

@@ -21,7 +21,7 @@ from baselines.policies.heuristic import Heuristic
 from prema_gym import Program, register_program
 from prema_gym.config import mechanism_bits
 from prema_gym.envs.actions import decode
-from prema_gym.types import CHECKPOINT, DRAIN, EMPTY, KEEP, KILL
+from prema_gym.types import CHECKPOINT, DRAIN, EMPTY, KILL, NONE
 
 NAMES = "ABCDE"
 ARRIVALS, LENGTHS, PRIORITIES = (0, 50, 60, 200, 210), (400, 100, 40, 200, 30), (1, 3, 1, 9, 9)
@@ -61,7 +61,7 @@ def schedule(policy, arrivals=ARRIVALS, lengths=LENGTHS, priorities=PRIORITIES, 
         truth = np.where(view.present, isolated[np.maximum(view.table["task"], 0)], 0)
         action = int((policy.act(view, truth) if policy.clairvoyant else policy.act(view))[0])
         slot, mechanism = decode(action, mechanism_bits(view.config.mechanisms))
-        move = "keep" if slot == KEEP else NAMES[slots[slot]["task"]] + HOW[mechanism]
+        move = "keep" if slot == NONE else NAMES[slots[slot]["task"]] + HOW[mechanism]
         decisions.append((now, move))
         *_, terminated, truncated, _ = env.step(action)
         ended = terminated or truncated

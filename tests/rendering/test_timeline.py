@@ -145,8 +145,8 @@ def test_slices_conserve_the_machines_accounts(arguments, tasks, seed, steps):
 
 def check_conservation(env: Any) -> None:
     recording, core = Recording.of(env), env.unwrapped._core
-    machine, timeline = core.simulator.state.machine[0], recording.timeline
-    assert timeline.accounts() == {name: int(machine[f"{name}_cycles"]) for name in ACCOUNTS}
+    engine, timeline = core.simulator.state.engines[0, 0], recording.timeline
+    assert timeline.accounts() == {name: int(engine[f"{name}_cycles"]) for name in ACCOUNTS}
     assert sum(timeline.accounts().values()) == recording.end_cycles
     check_track(timeline.npu, 0, recording.end_cycles)
     for index, entry in enumerate(recording.tasks):
@@ -155,7 +155,7 @@ def check_conservation(env: Any) -> None:
             check_track(timeline.tasks[index], entry["arrival_cycles"], recording.end_cycles if done == NONE else done)
         if done != NONE:
             assert timeline.cycles(EXECUTE, task=index) == entry["isolated_cycles"]
-    for slot in core.simulator.state.slots[0]:
+    for slot in core.simulator.state.table[0]:
         if slot["task"] != NONE:
             waited = (
                 slot["waited_cycles"] + recording.end_cycles - slot["accounted_cycles"]

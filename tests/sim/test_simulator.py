@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 from typing import Any
 
@@ -11,9 +12,9 @@ import pytest
 
 from prema_gym import Program, register_program
 from prema_gym.config import EnvConfig
-from prema_gym.errors import TraceError
+from prema_gym.errors import ConfigError, TraceError
 from prema_gym.hardware.program import compile_model
-from prema_gym.sim.kernel import context_cycles, next_commit
+from prema_gym.sim.programs import context_cycles, next_commit
 from prema_gym.sim.simulator import Simulator
 from prema_gym.types import RULES
 from prema_gym.workloads.models import MODELS
@@ -97,6 +98,49 @@ def test_a_simulator_knows_its_size_and_starts_with_the_first_episode_of_a_seed(
     assert Simulator(config).state.log.shape == (1, 0)
 
 
+def test_a_model_may_be_another_program_on_each_configuration() -> None:
+    programs = {"prema": Program.from_points(70, [10]), "edge": Program.from_points(90, [10])}
+    register_program("either", programs)
+    workload = {"models": ["either"], "num_tasks": 2}
+    for npu, cycles in (("prema", 70), ("edge", 90)):
+        env = gymnasium.make("prema_gym:Prema-v0", npu=npu, workload=workload, disable_env_checker=True).unwrapped
+        env.reset(seed=1)
+        assert {task["isolated_cycles"] for task in env.tasks()} == {cycles}
+    with pytest.raises(ConfigError, match="'either' is registered for 2 NPU configurations, and NPUConfig"):
+        gymnasium.make("prema_gym:Prema-v0", npu="tpu_v1", workload=workload, disable_env_checker=True)
+    with pytest.raises(ConfigError, match="or a mapping from NPU configurations to programs"):
+        register_program("nothing", {})
+
+
+def test_programs_of_several_configurations_lie_in_one_table() -> None:
+    for name, cycles in (("one", 70), ("other", 50)):
+        register_program(
+            name, {"prema": Program.from_points(cycles, [10, 20]), "edge": Program.from_points(3 * cycles, [7, 9, 30])}
+        )
+    config = EnvConfig.coerce({"npus": ["prema", "edge", "prema"], "workload": {"models": ["one"], "num_tasks": 2}})
+    simulator = Simulator(config)
+    entry = TraceTask(arrival_cycles=0, model="one", batch=1, priority=1, input_length=None, output_length=None)
+    simulator.load_trace(0, [entry, dataclasses.replace(entry, model="other")])  # "other" comes into the table now
+    assert simulator.state.npus["configuration"].tolist() == [[0, 1, 0]]
+    assert simulator.state.times["isolated_cycles"].tolist() == [[[70, 210], [50, 150]]]
+    assert simulator.state.tasks["isolated_cycles"].tolist() == [[70, 50]]
+    for program, commits in zip(simulator.state.times["program"].ravel().tolist(), [(10, 20), (7, 9, 30)] * 2, strict=True):
+        assert next_commit(simulator.tables, program, 1)[0] == commits[0]
+        assert next_commit(simulator.tables, program, commits[-1])[0] == commits[-1]
+
+
+def test_a_drawn_task_is_the_same_request_on_every_configuration() -> None:
+    register_program("slower there", {"prema": Program.from_points(70, [10]), "edge": Program.from_points(90, [10])})
+    workload = {"models": ["slower there"], "num_tasks": 3, "predictor_error": 0.5}
+    env = gymnasium.make("prema_gym:Prema-v0", npus=["prema", "edge"], workload=workload, disable_env_checker=True).unwrapped
+    env.reset(seed=1)
+    times = env._core.simulator.state.times[0]
+    assert times["isolated_cycles"].tolist() == [[70, 90]] * 3
+    factors = times["predicted_cycles"] / times["isolated_cycles"]
+    assert np.abs(factors[:, 0] - factors[:, 1]).max() < 0.02  # one error for both; whole cycles
+    assert len(set(factors[:, 0])) == 3
+
+
 def test_a_trace_of_more_tasks_than_slots_is_refused() -> None:
     simulator = Simulator(_make().config)
     task = TraceTask(arrival_cycles=0, model="long", batch=1, priority=1, input_length=None, output_length=None)
@@ -145,8 +189,8 @@ def test_an_episode_depends_on_nothing_that_the_one_before_left() -> None:
     env, fresh = _make(), _make()
     env.reset(seed=1)
     state = env._core.simulator.state
-    for record in (state.machine, state.status, state.slots):
-        for name in record.dtype.names:
+    for record in (state.machine, state.engines, state.status, state.npus, state.table, state.reward):
+        for name in set(record.dtype.names) - ({"configuration"} if record is state.npus else set()):
             record[name] = 3
     (first, _), (fresh_first, _) = env.reset(seed=2), fresh.reset(seed=2)
     np.testing.assert_array_equal(first, fresh_first)

@@ -87,6 +87,5 @@ def play(trace: Sequence[dict[str, Any]], actions: Sequence[int], **arguments: A
 def accounts(env: gym.Env[Any, Any]) -> dict[str, int]:
     """Return useful, wasted, overhead, idle and elapsed cycles of row 0."""
     state = env.unwrapped._core.simulator.state  # type: ignore[attr-defined]
-    machine = state.machine[0]
-    named = {name: int(machine[f"{name}_cycles"]) for name in ("useful", "wasted", "overhead", "idle")}
+    named = {name: int(state.engines[0, 0][f"{name}_cycles"]) for name in ("useful", "wasted", "overhead", "idle")}
     return {**named, "elapsed": int(state.status[0]["clock_cycles"])}

@@ -17,8 +17,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from tools.mutants import ROOT, Mutant, mutants, path_of, start
 
+SIM = ("tables", "programs", "table", "switch", "straight", "kernel")
+"""Rooms of the simulator that one NPU plays in."""
 TARGETS = (
-    "prema_gym.sim.kernel",
+    *(f"prema_gym.sim.{room}" for room in SIM),
     "prema_gym.metrics",
     "prema_gym.envs.reward_terms",
     "prema_gym.envs.step_reward",
@@ -33,38 +35,40 @@ TESTS = (
 """What survivors of the episodes are shown to."""
 PRELOADED = ("numpy", "numba", "gymnasium", "scipy.special", "hypothesis", "pytest")
 """Imported once, before the processes fork."""
-KERNEL = "prema_gym.sim.kernel"
-
-RESTORE = "context_cycles(tables.rules[0], slot.restore_bytes)"
-ISOLATED = "row.tasks[slot.task].isolated_cycles:"
-WAITS = "    slot.accounted_cycles = cycle\n"
-EVICTED = "    slot.preemptions += 1\n"
+RESTORE = "context_cycles(tables.rules[npu.configuration], entry.restore_bytes)"
+WAITS = "    entry.accounted_cycles = cycle\n"
+EVICTED = "    entry.preemptions += 1\n"
 PLANTED = (
-    ("an arrival precedes what ends at its cycle", "arrival_cycles < cycle:", "arrival_cycles <= cycle:"),
-    ("a dropped restore", f"{RESTORE} + slot.refill_cycles", "slot.refill_cycles"),
-    ("a dropped refill", f"{RESTORE} + slot.refill_cycles", RESTORE),
-    ("the token earns the whole wait", "slot.token += rate * waited", "slot.token += rate * slot.waited_cycles"),
-    ("overhead off by one", "row.machine.overhead_cycles += latency", "row.machine.overhead_cycles += latency + 1"),
-    ("killed progress stays useful", "    row.machine.useful_cycles -= slot.executed_cycles\n", ""),
-    ("evicted before its first commit", "dispatch_position_cycles + 1)", "dispatch_position_cycles)"),
-    ("a quantum at a switch's end expires", "row.machine.quantum_due_cycles <= end:", "row.machine.quantum_due_cycles < end:"),
-    ("a decision too few asked by the quantum", "row.machine.quanta >= every", "row.machine.quanta > every"),
-    ("events at the horizon are lost", "cycle > row.machine.horizon_cycles:", "cycle >= row.machine.horizon_cycles:"),
-    ("a task saved at its completion", f"if commit >= {ISOLATED}", f"if commit > {ISOLATED}"),
-    ("a lap early in a loop", "lap = (offset - 1) // block.cycles", "lap = offset // block.cycles"),
-    ("a wait counted from the wrong cycle", WAITS + EVICTED, EVICTED),
-    ("the drained task's successor is dated at the decision", "            chosen = free\n", ""),
+    ("an arrival precedes what ends at its cycle", "straight", "arrival_cycles < cycle:", "arrival_cycles <= cycle:"),
+    ("a dropped restore", "switch", f"{RESTORE} + entry.refill_cycles", "entry.refill_cycles"),
+    ("a dropped refill", "switch", f"{RESTORE} + entry.refill_cycles", RESTORE),
+    ("the token earns the whole wait", "table", "entry.token += rate * waited", "entry.token += rate * entry.waited_cycles"),
+    ("overhead off by one", "switch", "overhead_cycles += cycles", "overhead_cycles += cycles + 1"),
+    ("killed progress stays useful", "switch", "        row.engines[n].useful_cycles -= executed\n", ""),
+    ("evicted before its first commit", "switch", "dispatch_position_cycles + 1)", "dispatch_position_cycles)"),
+    ("a quantum at a switch's end expires", "straight", "quantum_due_cycles <= end:", "quantum_due_cycles < end:"),
+    ("a decision too few asked by the quantum", "straight", "row.machine.quanta >= every", "row.machine.quanta > every"),
+    ("events at the horizon are lost", "straight", "cycle > row.machine.horizon_cycles:", "cycle >= row.machine.horizon_cycles:"),
+    ("a task saved at its completion", "switch", "if commit >= engine.total_cycles", "if commit > engine.total_cycles"),
+    ("a lap early in a loop", "programs", "lap = (offset - 1) // block.cycles", "lap = offset // block.cycles"),
+    ("a wait counted from the wrong cycle", "switch", WAITS + EVICTED, EVICTED),
+    (
+        "the drained task's successor is dated at the decision",
+        "straight",
+        "        if mechanism == DRAIN:\n            engine.chosen_cycles = free\n",
+        "",
+    ),
 )
-"""One-line faults in the kernel: name, line, what stands in its place."""
+"""One-line faults in the simulator: name, room, line, what stands in its place."""
 
 
 def planted() -> Iterator[Mutant]:
-    """Yield the kernel with each planted fault."""
-    source = path_of(KERNEL).read_text()
-    for name, before, after in PLANTED:
+    """Yield the simulator with each planted fault."""
+    for name, room, before, after in PLANTED:
+        source = path_of(f"prema_gym.sim.{room}").read_text()
         if source.count(before) != 1:
-            raise SystemExit(f"planted fault {name!r}: the kernel holds its line {source.count(before)} times, not once")
-        yield Mutant(KERNEL, name, source.replace(before, after))
+            raise SystemExit(f"planted fault {name!r}: sim/{room}.py holds its line {source.count(before)} times, not once")
+        yield Mutant(f"prema_gym.sim.{room}", name, source.replace(before, after))
 
 
 def survivors(changed: Iterable[Mutant], arguments: argparse.Namespace, tests: list[str], progress: Progress) -> list[Mutant]:
@@ -87,7 +91,7 @@ def survivors(changed: Iterable[Mutant], arguments: argparse.Namespace, tests: l
 
 def _refuse_false_alarms(arguments: argparse.Namespace, tests: list[str]) -> None:
     """Exit unless the simulator as it is passes what mutants are put to."""
-    child = start(Mutant(KERNEL, "unchanged", path_of(KERNEL).read_text()), arguments.episodes, arguments.seconds, tests)
+    child = start(Mutant(TARGETS[0], "unchanged", path_of(TARGETS[0]).read_text()), arguments.episodes, arguments.seconds, tests)
     if os.waitpid(child, 0)[1] != 0:
         raise SystemExit("the unchanged simulator differs from the reference or fails its tests: mend that first")
 

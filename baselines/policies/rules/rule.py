@@ -1,6 +1,7 @@
 """What a rule is: a compiled function of a common signature, with its words, source and parameters beside it.
 
-**Selection** says whom to run. Its ``key(seen, slot, shared, params)`` gives every present task a float, and the smallest key runs.
+**Selection** says whom to run. Its ``key(seen, slot, shared, params)`` gives every candidate a float, and the smallest key runs.
+Candidates are the tasks that the asked NPU may take and the one that it runs; on one NPU these are all that are present.
 Ties go to the running task, then to the earlier arrival, then to the lower slot. A rule may also have ``prepare(seen, params)``. It
 is called once per decision, before the keys, and returns what all keys get as ``shared``: a float (PREMA's threshold, for one) or a
 tuple of floats.
@@ -25,7 +26,7 @@ from prema_gym._jit import JitEntry, jit_borrowing
 from prema_gym.config import MECHANISMS
 from prema_gym.envs.observation import predicted_remaining
 from prema_gym.errors import PolicyError, unknown_name
-from prema_gym.types import EMPTY, NONE, RUNNING
+from prema_gym.types import NONE, READY, RUNNING
 
 
 @jit_borrowing
@@ -43,6 +44,12 @@ def remaining_cycles(seen, slot):
 
 
 @jit_borrowing
+def is_candidate(entry):
+    """Whether the asked NPU may run the task of this slot, or does."""
+    return entry.state == READY or entry.state == RUNNING
+
+
+@jit_borrowing
 def nothing_shared(seen, params):
     """Return 0: the ``prepare`` of rules whose keys need nothing that holds for the whole table."""
     return 0.0
@@ -57,13 +64,13 @@ def _precedes(slot, other):
 
 
 def _smallest_key(npu, table, slots, rules, truth, params, slot):
-    """Template of a selection rule's entry: return the present slot of the smallest key, NONE where no task is present."""
+    """Template of a selection rule's entry: return the candidate's slot of the smallest key, NONE where there is none."""
     seen = seen_at(npu, table, slots, rules, truth)
     given = _params(params, (1,))[0]  # type: ignore[name-defined]  # noqa: F821
     shared = _prepare(seen, given)  # type: ignore[name-defined]  # noqa: F821
     best, best_key = NONE, np.inf
     for i in range(slots):
-        if seen.table[i].state == EMPTY:
+        if not is_candidate(seen.table[i]):
             continue
         key = _key(seen, i, shared, given)  # type: ignore[name-defined]  # noqa: F821
         if best == NONE or key < best_key or (key == best_key and _precedes(seen.table[i], seen.table[best])):

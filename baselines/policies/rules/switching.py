@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from baselines.policies.rules.rule import SwitchingRule, remaining_cycles, total_cycles
 from prema_gym._jit import jit_borrowing
-from prema_gym.envs.actions import KEEP_ACTION, encode
+from prema_gym.envs.actions import KEEP, encode
 from prema_gym.types import CHECKPOINT, DRAIN, KILL
 
 
@@ -19,7 +19,7 @@ def running_is_let_run(seen, chosen):
 @jit_borrowing
 def never(seen, chosen, params):
     """Keep the running task."""
-    return KEEP_ACTION
+    return KEEP
 
 
 @jit_borrowing
@@ -43,7 +43,7 @@ def by_drain(seen, chosen, params):
 @jit_borrowing
 def dynamic(seen, chosen, params):
     """Algorithm 3: keep and ask again, or save the running task's context."""
-    return KEEP_ACTION if running_is_let_run(seen, chosen) else encode(chosen, CHECKPOINT, seen.rules.mechanisms)
+    return KEEP if running_is_let_run(seen, chosen) else encode(chosen, CHECKPOINT, seen.rules.mechanisms)
 
 
 @jit_borrowing

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from baselines.policies.rules.rule import SelectionRule, total_cycles
+from baselines.policies.rules.rule import SelectionRule, is_candidate, total_cycles
 from prema_gym._jit import jit_borrowing
-from prema_gym.types import EMPTY
 
 ALGORITHM_2 = "Choi & Rhu, HPCA 2020, Algorithm 2."
 LEVELS = (9, 3, 1)
@@ -21,10 +20,10 @@ def token_of(slot, params):
 
 @jit_borrowing
 def candidate_threshold(seen, params):
-    """Return the largest priority level that is not above the largest token of a present task; 0 where all are."""
+    """Return the largest priority level that is not above the largest token of a candidate; 0 where all are."""
     largest = 0.0
     for i in range(seen.table.shape[0]):
-        if seen.table[i].state != EMPTY:
+        if is_candidate(seen.table[i]):
             largest = max(largest, token_of(seen.table[i], params))
     for level in LEVELS:
         if level <= largest:

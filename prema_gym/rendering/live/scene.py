@@ -127,7 +127,7 @@ def scene_of(simulator: Simulator, timeline: Timeline) -> Scene:
     """Return what there is to see in row 0 of ``simulator``, whose past is ``timeline``."""
     machine, status = simulator.state.machine[0], simulator.state.status[0]
     now, npu = int(status["clock_cycles"]), simulator.config.npu
-    slots = {int(slot["task"]): slot for slot in simulator.state.slots[0] if slot["task"] != NONE}
+    slots = {int(slot["task"]): slot for slot in simulator.state.table[0] if slot["task"] != NONE}
     tasks = simulator.describe_tasks(0)[: int(machine["next_task"])]
     rows = [_row(npu, index, task, slots.get(index), now) for index, task in enumerate(tasks)]
     return Scene(

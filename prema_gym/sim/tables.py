@@ -1,0 +1,90 @@
+"""What the kernel works on: tables that never change while rows advance, and the state of N rows."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from prema_gym._jit import jit_inline
+
+
+class Tables(NamedTuple):
+    """What never changes while rows advance (dtypes in types.py)."""
+
+    runs: np.ndarray
+    """(R,) RUN."""
+    blocks: np.ndarray
+    """(B,) BLOCK."""
+    segments: np.ndarray
+    """(S,) SEGMENT."""
+    programs: np.ndarray
+    """(P,) PROGRAM."""
+    rules: np.ndarray
+    """(C,) RULES, one for each distinct configuration of the NPUs; what is the same for all is read from the first."""
+
+
+class State(NamedTuple):
+    """What changes: the arrays of N rows."""
+
+    machine: np.ndarray
+    """(N,) MACHINE, hidden."""
+    engines: np.ndarray
+    """(N, M) ENGINE, hidden."""
+    tasks: np.ndarray
+    """(N, n) TASK, hidden."""
+    times: np.ndarray
+    """(N, n, C) TIMES, hidden; C = 0 where a row is one NPU: TASK says it all."""
+    shares: np.ndarray
+    """(N, T, M) int64, hidden: which NPU has executed how many cycles of a task's progress; M = 0 where a row is one NPU."""
+    status: np.ndarray
+    """(N,) STATUS, visible."""
+    npus: np.ndarray
+    """(N, M) NPU, visible."""
+    table: np.ndarray
+    """(N, T) SLOT: the context table, visible."""
+    reward: np.ndarray
+    """(N,) REWARD, envs/reward.py's own."""
+    log: np.ndarray
+    """(N, L) EVENT; L = 0 records nothing."""
+    several: int | None
+    """None where a row is one NPU, else 1: its *type* tells the compiler which driver to build in."""
+
+    @property
+    def arrays(self) -> list[np.ndarray]:
+        """The arrays alone."""
+        return [array for array in self if isinstance(array, np.ndarray)]
+
+
+class Row(NamedTuple):
+    """One row of :class:`State`."""
+
+    machine: np.void
+    engines: np.ndarray
+    tasks: np.ndarray
+    times: np.ndarray
+    shares: np.ndarray
+    status: np.void
+    npus: np.ndarray
+    table: np.ndarray
+    reward: np.void
+    log: np.ndarray
+    several: int | None
+
+
+@jit_inline
+def row_of(state, i):
+    """Return row ``i`` of ``state``, without a copy."""
+    return Row(
+        state.machine[i],
+        state.engines[i],
+        state.tasks[i],
+        state.times[i],
+        state.shares[i],
+        state.status[i],
+        state.npus[i],
+        state.table[i],
+        state.reward[i],
+        state.log[i],
+        state.several,
+    )
