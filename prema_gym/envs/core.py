@@ -43,17 +43,26 @@ class Core:
     def _show_read_only(self) -> None:
         """Prepare once what every view shows of the simulator's own memory."""
         self._npu, self._table = read_only(self.simulator.state.status), read_only(self.simulator.state.slots)
+        self._shown = self._show()
+
+    def _show(self) -> tuple[np.ndarray, np.ndarray, View]:
+        view = View(self.config, self._npu, self._table, read_only(self.masks), read_only(self.observations))
+        return self.masks, self.observations, view
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in ("_npu", "_table")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_npu", "_table", "_shown")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._show_read_only()
 
     def view(self) -> View:
-        """Return what policies may know of all rows, read-only."""
-        return View(self.config, self._npu, self._table, read_only(self.masks), read_only(self.observations))
+        """Return what policies may know of all rows, read-only: the same view until ``masks`` or ``observations`` is replaced."""
+        masks, observations, view = self._shown
+        if masks is self.masks and observations is self.observations:
+            return view
+        self._shown = self._show()
+        return self._shown[2]
 
     def load_trace(self, row: int, trace: object) -> None:
         """Check ``trace``, put it into ``row`` and play to its first decision."""
