@@ -231,16 +231,16 @@ def _interpreted(function: Compiled) -> Compiled:
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
         with np.errstate(over="ignore"):
-            return function(*map(_with_attributes, arguments))
+            return function(*map(with_attributes, arguments))
 
     return call
 
 
-def _with_attributes(value: Any) -> Any:
+def with_attributes(value: Any) -> Any:
     """Return ``value`` with its record arrays, and those of a named tuple, viewed as ``recarray``."""
     if isinstance(value, np.ndarray) and value.dtype.names and not isinstance(value, np.recarray):
         assert not any(hasattr(np.void, name) for name in value.dtype.names), f"a field of {value.dtype.names} hides an attribute"
         return value.view(np.recarray)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*map(_with_attributes, value))
+        return type(value)(*map(with_attributes, value))
     return value

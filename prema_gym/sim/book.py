@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import config
 
-from prema_gym._jit import jit_inline
+from prema_gym._jit import jit_inline, with_attributes
 from prema_gym.sim.borrow import borrowed
 from prema_gym.sim.kernel import State, Tables
 from prema_gym.types import BLOCK, DRAW, EVENT, MACHINE, MIX, PROGRAM, RULES, RUN, SEGMENT, SLOT, STATUS, TASK
@@ -76,7 +76,7 @@ def write_book(tables: Tables, draws: Draws, state: State) -> np.ndarray:
         words[_WORDS * index] = array.ctypes.data
         words[_WORDS * index + 1 : _WORDS * index + 1 + ndim] = array.shape
     if config.DISABLE_JIT:
-        _OPEN[int(words[_WORDS * 9])] = (tables, draws, state)
+        _OPEN[int(words[_WORDS * 9])] = (with_attributes(tables), with_attributes(draws), with_attributes(state))
     return words
 
 
