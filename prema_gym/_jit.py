@@ -209,7 +209,7 @@ class JitEntry:
             _ENTRIES.append(_interpreted(self._function))
             return len(_ENTRIES)
         signature = sigutils.normalize_signature(self._signature)
-        entry: Any = CFunc(self._function, signature, {}, {"error_model": "numpy", "_nrt": False})
+        entry: Any = CFunc(self._function, signature, {}, {"error_model": "numpy", "_nrt": False, "forceinline": True})
         if self._cache is not None:
             entry._cache = self._cache
         entry.compile()
