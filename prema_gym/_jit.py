@@ -214,7 +214,7 @@ class JitEntry:
             _ENTRIES.append(_interpreted(self._function))
             return len(_ENTRIES)
         signature = sigutils.normalize_signature(self._signature)
-        entry: Any = CFunc(self._function, signature, {}, {"error_model": "numpy", "_nrt": False})
+        entry: Any = CFunc(self._function, signature, {}, {"error_model": "numpy", "_nrt": False, "forceinline": True})
         if self._cache is not None:
             entry._cache = self._cache
         entry.compile()
@@ -236,16 +236,16 @@ def _interpreted(function: Compiled) -> Compiled:
     @functools.wraps(function)
     def call(*arguments: Any) -> Any:
         with np.errstate(over="ignore"):
-            return function(*map(_with_attributes, arguments))
+            return function(*map(with_attributes, arguments))
 
     return call
 
 
-def _with_attributes(value: Any) -> Any:
+def with_attributes(value: Any) -> Any:
     """Return ``value`` with its record arrays, and those of a named tuple, viewed as ``recarray``."""
     if isinstance(value, np.ndarray) and value.dtype.names and not isinstance(value, np.recarray):
         assert not any(hasattr(np.void, name) for name in value.dtype.names), f"a field of {value.dtype.names} hides an attribute"
         return value.view(np.recarray)
     if isinstance(value, tuple) and hasattr(value, "_fields"):
-        return type(value)(*map(_with_attributes, value))
+        return type(value)(*map(with_attributes, value))
     return value

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from baselines.policies.compiled import Chooser, Compiled, addresses, ask
+from baselines.policies.compiled import Chooser, Compiled, addresses, ask, is_asked
 from baselines.policies.policy import Policy
 from prema_gym._jit import jit_borrowing, jit_nogil
 from prema_gym.config import EnvConfig
@@ -22,7 +22,7 @@ from prema_gym.sim.book import open_book
 from prema_gym.sim.kernel import make_move
 from prema_gym.sim.simulator import Simulator
 from prema_gym.sim.tables import row_of
-from prema_gym.types import ASKING, EMPTY, NONE
+from prema_gym.types import ASKING, CHECKPOINT, EMPTY, NONE
 from prema_gym.workloads.seeding import split_index
 
 CHUNK = 32
@@ -106,7 +106,7 @@ def record_episode(row, episode, tasks):
 def _play_chunk(words, entry, asked, truth, split, seed, first, last, episodes, tasks):
     """Play episodes ``first`` to ``last - 1`` of ``seed`` in row 0 under a compiled policy, from trace to metrics.
 
-    ``entry`` is the policy's address, ``asked`` (6,) int64 what it is called with, ``truth`` (T,) int64 its true times, or (0,).
+    ``entry`` is the policy's address, ``asked`` (7,) int64 what it is called with, ``truth`` (T,) int64 its true times, or (0,).
     """
     tables, draws, state = open_book(words)
     row = row_of(state, 0)
@@ -116,10 +116,12 @@ def _play_chunk(words, entry, asked, truth, split, seed, first, last, episodes, 
         start_episode(row, tables, draws, split)
         illegal = 0
         while row.machine.outcome == ASKING:
-            if truth.shape[0] > 0:
-                _true_totals(row, truth)
-            slot, mechanism, legal = legal_move(row, tables, ask(entry, asked, 0))
-            illegal += not legal
+            slot, mechanism = NONE, CHECKPOINT
+            if is_asked(row.status, asked):
+                if truth.shape[0] > 0:
+                    _true_totals(row, truth)
+                slot, mechanism, legal = legal_move(row, tables, ask(entry, asked, 0))
+                illegal += not legal
             make_move(row, tables, slot, mechanism)
         record_episode(row, episodes[k], tasks[k])
         episodes[k].illegal_actions = illegal
@@ -138,7 +140,7 @@ class EpisodePlayer:
         """Fill ``played`` with episodes ``first`` to ``last - 1`` of ``seed``; other threads run meanwhile."""
         state, rules = self._simulator.state, self._simulator.tables.rules
         truth = self._truth if clairvoyant else self._truth[:0]
-        asked = addresses(state.status, state.table, rules, truth if clairvoyant else None, policy.params)
+        asked = addresses(state.status, state.table, rules, truth if clairvoyant else None, policy)
         _play_chunk(
             self._simulator.words, policy.entry.address, asked, truth, split_index(split),
             np.uint64(seed % (1 << 64)), first, last, played.episodes, played.tasks,

@@ -10,7 +10,7 @@ import hashlib
 import inspect
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FunctionType
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -25,6 +25,7 @@ from baselines.policies.needs import StatesNeeds
 from baselines.policies.policy import Policy
 from prema_gym._jit import JitEntry, jit_borrowing, jit_inline
 from prema_gym.config import EnvConfig
+from prema_gym.envs.actions import KEEP
 from prema_gym.envs.view import View
 from prema_gym.errors import PolicyError
 from prema_gym.sim.borrow import borrowed
@@ -129,7 +130,16 @@ def policy_entry(name: str, choose: Callable[..., Any], params: np.dtype) -> Jit
     return specialised(_answer, f"choose_{name}", (choose,), _choose=choose, **record_at(params))
 
 
-@dataclass(frozen=True)
+class Asked(NamedTuple):
+    """What a chooser was asked about, and the (7,) int64 words that :func:`ask` takes for it."""
+
+    npu: np.ndarray
+    table: np.ndarray
+    config: EnvConfig
+    words: np.ndarray
+
+
+@dataclass
 class Chooser:
     """A compiled policy, ready to be called by one thread."""
 
@@ -138,6 +148,10 @@ class Chooser:
     """(1,) record of named fields, handed to the policy as ``params``."""
     holds: tuple[Any, ...] = ()
     """Arrays whose addresses are in ``params``: kept as long as the chooser is."""
+    evicts: bool = True
+    """False for a policy that keeps whenever a task runs: it is then called on an idle NPU only."""
+    last: Asked | None = field(default=None, init=False, repr=False, compare=False)
+    """What was asked about last by :func:`act_compiled`: the next decision is mostly about the same arrays."""
 
 
 @runtime_checkable
@@ -149,20 +163,29 @@ class Compiled(Policy, Protocol):
         ...
 
 
-def addresses(npu: np.ndarray, table: np.ndarray, rules: np.ndarray, truth: np.ndarray | None, params: np.ndarray) -> np.ndarray:
-    """Return the (6,) int64 words that :func:`ask` takes. All arrays must be C-contiguous and outlive the words."""
+def addresses(npu: np.ndarray, table: np.ndarray, rules: np.ndarray, truth: np.ndarray | None, chooser: Chooser) -> np.ndarray:
+    """Return the (7,) int64 words that :func:`ask` takes. All arrays must be C-contiguous and outlive the words."""
     return np.array(
         [
             npu.ctypes.data, table.ctypes.data, table.shape[1], rules.ctypes.data,
-            0 if truth is None else truth.ctypes.data, params.ctypes.data,
+            0 if truth is None else truth.ctypes.data, chooser.params.ctypes.data, chooser.evicts,
         ],
         np.int64,
     )  # fmt: skip
 
 
+_TRUTH_WORD, _EVICTS_WORD = 4, 6
+
+
+@jit_borrowing
+def is_asked(npu, words):
+    """Return whether the policy is called at a decision of the STATUS ``npu``; where it isn't, it keeps."""
+    return npu.running_slot < 0 or words[_EVICTS_WORD] != 0
+
+
 @jit_borrowing
 def ask(entry, words, row):
-    """Return the action of the policy at ``entry`` in ``row`` of the arrays behind ``words``."""
+    """Return the action of the policy at ``entry`` in ``row`` of the arrays behind ``words``, by calling it."""
     npu = words[0] + row * _STATUS_BYTES
     table = words[1] + row * words[2] * _SLOT_BYTES
     truth = words[4] + row * words[2] * _CYCLE_BYTES if words[4] != 0 else 0
@@ -171,8 +194,9 @@ def ask(entry, words, row):
 
 @jit_borrowing
 def _ask_rows(entry, words, out):
+    npu = _npu(words[0], out.shape)
     for row in range(out.shape[0]):
-        out[row] = ask(entry, words, row)
+        out[row] = ask(entry, words, row) if is_asked(npu[row], words) else KEEP
 
 
 _RULES_BY_CONFIG: dict[int, tuple[EnvConfig, np.ndarray]] = {}
@@ -188,12 +212,26 @@ def _rules_of(config: EnvConfig) -> np.ndarray:
     return known[1]
 
 
+def _asked(chooser: Chooser, view: View) -> Asked:
+    """Return the words for ``view``, those of the last decision where they still hold; truth is not among them."""
+    last = chooser.last
+    if last is not None and last.npu is view.npu and last.table is view.table and last.config is view.config:
+        return last
+    npu, table = np.ascontiguousarray(view.npu), np.ascontiguousarray(view.table)
+    asked = Asked(npu, table, view.config, addresses(npu, table, _rules_of(view.config), None, chooser))
+    if npu is view.npu and table is view.table:  # copies would not show the next decision
+        chooser.last = asked
+    return asked
+
+
 def act_compiled(chooser: Chooser, view: View, truth: np.ndarray | None = None) -> np.ndarray:
     """Return the (N,) int64 actions of a compiled policy; ``truth`` is (N, T) int64 or None."""
-    npu, table = np.ascontiguousarray(view.npu), np.ascontiguousarray(view.table)
-    known = None if truth is None else np.ascontiguousarray(truth, np.int64)
-    words = addresses(npu, table, _rules_of(view.config), known, chooser.params)
-    out = np.empty(view.rows, np.int64)
+    asked = _asked(chooser, view)
+    words, out = asked.words, np.empty(view.rows, np.int64)
+    if truth is not None:
+        known = np.ascontiguousarray(truth, np.int64)
+        words = words.copy()
+        words[_TRUTH_WORD] = known.ctypes.data
     _ask_rows(chooser.entry.address, words, out)
     return out
 

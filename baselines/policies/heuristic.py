@@ -7,43 +7,11 @@ from functools import cached_property
 
 import numpy as np
 
-from baselines.policies.compiled import Chooser, CompiledPolicy, call, seen_at, specialised
+from baselines.policies.compiled import Chooser, CompiledPolicy
 from baselines.policies.rules.registry import SELECTION_RULES, SWITCHING_RULES
-from baselines.policies.rules.rule import SelectionRule, SwitchingRule, parameters_of
+from baselines.policies.rules.rule import HEURISTIC, SelectionRule, SwitchingRule, parameters_of
 from prema_gym.config import EnvConfig
-from prema_gym.envs.actions import KEEP, dispatch, is_legal
 from prema_gym.errors import PolicyError, unknown_name
-from prema_gym.sim.borrow import borrowed
-
-_PARAMS = np.dtype(
-    [
-        ("select", np.int64),  # address of the selection rule's entry
-        ("selection_params", np.int64),  # address of its record
-        ("switch", np.int64),
-        ("switching_params", np.int64),
-        ("evicts", np.bool_),  # whether anything is done while a task runs
-    ],
-    align=True,
-)
-_params = borrowed(_PARAMS, 1)
-
-
-def _by_two_rules(npu, table, slots, rules, truth, params, slot):
-    """Return the action of a heuristic. A mechanism that the environment forbids is not played: the heuristic keeps."""
-    seen, given = seen_at(npu, table, slots, rules, truth), _params(params, (1,))[0]
-    running = seen.npu.running_slot
-    if running >= 0 and (not given.evicts or seen.npu.ready == 0):
-        return KEEP
-    chosen = call(given.select, npu, table, slots, rules, truth, given.selection_params, 0)
-    if running < 0:
-        return dispatch(chosen, seen.rules.mechanisms) if chosen >= 0 else KEEP
-    if chosen == running:
-        return KEEP
-    action = call(given.switch, npu, table, slots, rules, truth, given.switching_params, chosen)
-    return action if is_legal(seen.npu, seen.table, seen.rules.mechanisms, action) else KEEP
-
-
-_ENTRY = specialised(_by_two_rules, "heuristic", ())
 
 
 class Heuristic(CompiledPolicy):
@@ -115,11 +83,10 @@ class Heuristic(CompiledPolicy):
     def _chooser(self) -> Chooser:
         selection, switching = self._selection_rule, self._switching_rule
         records = (selection.record(self.parameters), switching.record(self.parameters))
-        params = np.zeros(1, _PARAMS)
-        params["select"], params["switch"] = selection.entry.address, switching.entry.address
+        params = np.zeros(1, HEURISTIC)
+        params["switch"] = switching.entry.address
         params["selection_params"], params["switching_params"] = (record.ctypes.data for record in records)
-        params["evicts"] = switching.evicts
-        return Chooser(_ENTRY, params, records)
+        return Chooser(selection.entry, params, records, evicts=switching.evicts)
 
     def chooser(self, config: EnvConfig) -> Chooser:
         """Return the compiled policy: it has no work space, so all threads share it."""

@@ -44,17 +44,26 @@ class Core:
         """Prepare once what every view shows of the simulator's own memory."""
         state = self.simulator.state
         self._npu, self._table, self._npus = read_only(state.status), read_only(state.table), read_only(state.npus)
+        self._shown = self._show()
+
+    def _show(self) -> tuple[np.ndarray, np.ndarray, View]:
+        view = View(self.config, self._npu, self._table, read_only(self.masks), read_only(self.observations), self._npus)
+        return self.masks, self.observations, view
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in ("_npu", "_table", "_npus")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("_npu", "_table", "_npus", "_shown")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
         self._show_read_only()
 
     def view(self) -> View:
-        """Return what policies may know of all rows, read-only."""
-        return View(self.config, self._npu, self._table, read_only(self.masks), read_only(self.observations), self._npus)
+        """Return what policies may know of all rows, read-only: the same view until ``masks`` or ``observations`` is replaced."""
+        masks, observations, view = self._shown
+        if masks is self.masks and observations is self.observations:
+            return view
+        self._shown = self._show()
+        return self._shown[2]
 
     def load_trace(self, row: int, trace: object) -> None:
         """Check ``trace``, put it into ``row`` and play to its first decision."""

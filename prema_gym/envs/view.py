@@ -13,9 +13,12 @@ from prema_gym.types import EMPTY, READY, RUNNING
 
 
 def read_only(array: np.ndarray) -> np.ndarray:
-    """Return a view of ``array`` through which nothing can be written."""
-    view = array.view()
-    view.flags.writeable = False
+    """Return an array over the memory of ``array`` through which nothing can be written; a copy if it isn't C-contiguous.
+
+    It lies on a read-only buffer, so that NumPy refuses to make it writeable again.
+    """
+    plain = np.ascontiguousarray(array).reshape(-1).view(np.uint8)  # no buffer of records: describing their fields takes time
+    view: np.ndarray = np.frombuffer(plain.data.toreadonly(), array.dtype).reshape(array.shape)
     return view
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numba import config, types
 from numba.extending import intrinsic
 
-from prema_gym._jit import jit_inline
+from prema_gym._jit import jit_inline, with_attributes
 from prema_gym.sim.borrow import borrowed_from_book
 from prema_gym.sim.tables import State, Tables
 from prema_gym.types import (
@@ -116,7 +116,7 @@ def write_book(tables: Tables, draws: Draws, state: State) -> np.ndarray:
         words[_ENTRIES[name], 0] = array.ctypes.data
         words[_ENTRIES[name], 1 : 1 + ndim] = array.shape
     if config.DISABLE_JIT:
-        _OPEN[_key(words)] = (tables, draws, state)
+        _OPEN[_key(words)] = (with_attributes(tables), with_attributes(draws), with_attributes(state))
     return words.reshape(-1) if state.several is None else words.reshape(1, -1)
 
 

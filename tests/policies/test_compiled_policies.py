@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
-from baselines import evaluate
+from baselines import evaluate, make_policy
 from baselines.policies.compiled import Chooser, CompiledPolicy, policy_entry
 from baselines.policies.heuristic import Heuristic
 from baselines.policies.rules.registry import SELECTION_RULES, SWITCHING_RULES, register_rule
 from baselines.policies.rules.rule import SelectionRule, SwitchingRule
 from prema_gym._jit import jit_borrowing
 from prema_gym.envs.actions import encode
+from prema_gym.envs.prema_env import PremaEnv
+from prema_gym.envs.view import View
 from prema_gym.errors import PolicyError
 from prema_gym.types import CHECKPOINT, KILL, READY
 
@@ -58,12 +65,12 @@ def kill_the_young(seen, chosen, params):
 class Own(CompiledPolicy):
     """A policy that only plays what its compiled function says."""
 
-    def __init__(self, name, choose, answer=0):
-        self.name, self._answer = name, answer
-        self._entry = policy_entry(name, choose, PARAMS)
+    def __init__(self, name, choose, answer=0, evicts=True):
+        self.name = name
+        self._chooser = Chooser(policy_entry(name, choose, PARAMS), np.array([(answer,)], PARAMS), evicts=evicts)
 
     def chooser(self, config):
-        return Chooser(self._entry, np.array([(self._answer,)], PARAMS))
+        return self._chooser
 
 
 class InPython:
@@ -102,6 +109,45 @@ def test_a_compiled_policy_plays_what_it_answers():
 def test_illegal_answers_of_a_compiled_policy_are_replaced_and_counted(answer):
     played = both_ways(Own("OUT-OF-RANGE", always_the_same, answer))
     np.testing.assert_array_equal(played.episodes["illegal_actions"], played.episodes["decisions"])
+
+
+def test_a_policy_that_never_evicts_is_asked_on_an_idle_npu_only():
+    always, idle = (both_ways(Own("OUT-OF-RANGE", always_the_same, -5, evicts=evicts)) for evicts in (True, False))
+    np.testing.assert_array_equal(always.metrics, idle.metrics)  # while a task runs, an illegal answer is replaced by keeping
+    np.testing.assert_array_equal(
+        idle.episodes["illegal_actions"], 2
+    )  # for the first task, and between the two others; the last is alone
+
+
+def test_a_policy_answers_for_the_view_that_it_is_shown_whatever_it_was_shown_before():
+    policy, envs = make_policy("P-SJF"), [PremaEnv(), PremaEnv()]
+    for seed, env in enumerate(envs):
+        env.reset(seed=seed)
+    for _ in range(10):
+        for env in envs:
+            action = policy.act(env.view())
+            assert action == make_policy("P-SJF").act(env.view())
+            env.step(action[0])
+
+
+def test_a_policy_sees_what_has_changed_in_arrays_that_are_not_contiguous():
+    env = PremaEnv()
+    env.reset(seed=1)
+    shown = env.view()
+    npu, table = (np.repeat(array, 4, axis=0)[::2] for array in (shown.npu, shown.table))
+    strided = View(shown.config, npu, table, shown.mask, shown.observation)
+    policy = Own("LONGEST-FIRST", longest_first)
+    assert (policy.act(strided) == policy.act(shown)).all()
+    strided.npu["running_slot"] = 0
+    assert policy.act(strided).tolist() == [0, 0]
+
+
+def test_without_numba_policies_play_the_same_episodes():
+    models = {"workload": {"num_tasks": 3, "models": ("CNN-AN", "CNN-MN"), "window": 0.2}}
+    code = f"from baselines import evaluate; print(evaluate(['PREMA'], episodes=2, **{models}).played['PREMA'].metrics.tolist())"
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    printed = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
+    np.testing.assert_allclose(json.loads(printed), evaluate(["PREMA"], episodes=2, **models).played["PREMA"].metrics, rtol=1e-12)
 
 
 def test_rules_of_ones_own_are_put_together_like_all_others(own_rules):

@@ -39,10 +39,11 @@ def finish_everything(view, truth):
         lambda view, truth: view.mask.fill(1),
         lambda view, truth: view.observation.fill(0),
         lambda view, truth: view.table[0, 0].__setitem__("priority", 9),
+        lambda view, truth: setattr(view.mask.view().flags, "writeable", True),
     ],
 )
 def test_a_policy_that_writes_into_its_view_gets_an_error(write):
-    with pytest.raises(ValueError, match="read-only"):
+    with pytest.raises(ValueError, match=r"read-only|WRITEABLE"):
         evaluate([Writes(write)], episodes=2, **SMALL)
 
 
@@ -56,7 +57,23 @@ def test_views_of_both_environments_are_read_only(make):
     env = make()
     env.reset(seed=1)
     view = env.view()
-    assert not any(array.flags.writeable for array in (view.npu, view.table, view.mask, view.observation))
+    for array in (view.npu, view.table, view.mask, view.observation):
+        assert not array.flags.writeable
+        with pytest.raises(ValueError, match="WRITEABLE"):
+            array.flags.writeable = True
+
+
+@pytest.mark.parametrize("make", [PremaEnv, lambda: PremaVectorEnv(3)])
+def test_the_view_after_a_step_shows_the_new_decision(make):
+    env = make()
+    _, info = env.reset(seed=1)
+    env.view()
+    action = int(np.flatnonzero(np.atleast_2d(info["action_mask"])[0])[-1])
+    observation, *_, info = env.step(action if isinstance(env, PremaEnv) else env.view().mask.argmax(axis=1))
+    view = env.view()
+    np.testing.assert_array_equal(view.observation, np.atleast_2d(observation))
+    np.testing.assert_array_equal(view.mask, np.atleast_2d(info["action_mask"]))
+    np.testing.assert_array_equal(view.table["state"], env._core.simulator.state.slots["state"])
 
 
 def test_a_view_shows_the_copy_of_an_environment_that_it_was_asked_of():

@@ -21,12 +21,25 @@ from typing import Any
 
 import numpy as np
 
-from baselines.policies.compiled import record_at, seen_at, specialised
+from baselines.policies.compiled import call, record_at, seen_at, specialised
 from prema_gym._jit import JitEntry, jit_borrowing
 from prema_gym.config import MECHANISMS
+from prema_gym.envs.actions import KEEP, dispatch, is_legal
 from prema_gym.envs.observation import predicted_remaining
 from prema_gym.errors import PolicyError, unknown_name
+from prema_gym.sim.borrow import borrowed
 from prema_gym.types import NONE, READY, RUNNING
+
+HEURISTIC = np.dtype(
+    [
+        ("selection_params", np.int64),  # address of the selection rule's record
+        ("switch", np.int64),  # address of the switching rule's entry
+        ("switching_params", np.int64),
+    ],
+    align=True,
+)
+"""What the entry of a selection rule gets as its ``params``."""
+_heuristic = borrowed(HEURISTIC, 1)
 
 
 @jit_borrowing
@@ -64,9 +77,12 @@ def _precedes(slot, other):
 
 
 def _smallest_key(npu, table, slots, rules, truth, params, slot):
-    """Template of a selection rule's entry: return the candidate's slot of the smallest key, NONE where there is none."""
-    seen = seen_at(npu, table, slots, rules, truth)
-    given = _params(params, (1,))[0]  # type: ignore[name-defined]  # noqa: F821
+    """Template of a selection rule's entry: return a heuristic's action, which lets the candidate of the smallest key run.
+
+    A mechanism that the environment forbids is not played: the heuristic keeps.
+    """
+    seen, heuristic = seen_at(npu, table, slots, rules, truth), _heuristic(params, (1,))[0]
+    given = _params(heuristic.selection_params, (1,))[0]  # type: ignore[name-defined]  # noqa: F821
     shared = _prepare(seen, given)  # type: ignore[name-defined]  # noqa: F821
     best, best_key = NONE, np.inf
     for i in range(slots):
@@ -75,7 +91,13 @@ def _smallest_key(npu, table, slots, rules, truth, params, slot):
         key = _key(seen, i, shared, given)  # type: ignore[name-defined]  # noqa: F821
         if best == NONE or key < best_key or (key == best_key and _precedes(seen.table[i], seen.table[best])):
             best, best_key = i, key
-    return best
+    running = seen.npu.running_slot
+    if best == running:  # NONE, both of them, where there is no candidate
+        return KEEP
+    if running < 0:
+        return dispatch(best, seen.rules.mechanisms)
+    action = call(heuristic.switch, npu, table, slots, rules, truth, heuristic.switching_params, best)
+    return action if is_legal(seen.npu, seen.table, seen.rules.mechanisms, action) else KEEP
 
 
 def _switching_action(npu, table, slots, rules, truth, params, slot):
@@ -124,7 +146,7 @@ class SelectionRule(Rule):
 
     @cached_property
     def entry(self) -> JitEntry:
-        """The compiled rule: returns a slot."""
+        """The compiled rule: takes a HEURISTIC record and returns an action, so that most decisions are one call."""
         return specialised(
             _smallest_key, f"select_{self.name}", (self.key, self.prepare),
             _key=self.key, _prepare=self.prepare, **record_at(self.dtype),
