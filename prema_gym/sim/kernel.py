@@ -76,7 +76,7 @@ def _begin_npu(npu, engine):
     engine.mechanism = 0
     engine.evicted_slot = NONE
     engine.window_cause = 0
-    engine.freed = 0
+    engine.offered = False
     engine.live = False
 
 
@@ -109,7 +109,6 @@ def _begin_machine(machine, rules):
     machine.asking_pass = 0
     machine.next_npu = 0
     machine.happened = 0
-    machine.freed = 0
     machine.events = 0
 
 
