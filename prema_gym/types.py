@@ -187,6 +187,7 @@ ENGINE = np.dtype(
         ("dispatch_position_cycles", np.int64),  # executed_cycles of the running task at its dispatch: it must commit beyond it
         ("total_cycles", np.int64),  # true total of the running task on this NPU
         ("chosen_cycles", np.int64),  # when the decision being carried out was made
+        ("queued_latency_cycles", np.int64),  # of a decision that waits for the end of the stall before it
         ("save_bytes", np.int64),  # context at the awaited commit
         ("restore_bytes", np.int64),
         ("refill_cycles", np.int64),

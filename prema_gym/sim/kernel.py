@@ -65,6 +65,7 @@ def _begin_npu(npu, engine):
     engine.dispatch_position_cycles = 0
     engine.total_cycles = 0
     engine.chosen_cycles = 0
+    engine.queued_latency_cycles = 0
     engine.save_bytes = 0
     engine.restore_bytes = 0
     engine.refill_cycles = 0

@@ -123,8 +123,12 @@ def _end_switch(row, tables, n):
 
 @jit_borrowing
 def _end_latency(row, tables, n):
-    npu = row.npus[n]
-    if npu.bound_slot == NONE:
+    npu, engine = row.npus[n], row.engines[n]
+    if engine.queued_latency_cycles > 0:
+        begin_stall(row, n, row.status.clock_cycles)
+        _begin_phase(row, n, IN_LATENCY, engine.queued_latency_cycles)
+        engine.queued_latency_cycles = 0
+    elif npu.bound_slot == NONE:
         end_stall(row, n, row.status.clock_cycles)
         _end_switch(row, tables, n)
     elif npu.running_slot >= 0:
@@ -170,7 +174,6 @@ def start_move(row, tables, n, slot, mechanism, latency):
     An idle NPU that stalls after keeping may be given a task in the same invocation: that goes behind the stall.
     """
     npu, engine, now = row.npus[n], row.engines[n], row.status.clock_cycles
-    stalled = engine.phase_end_cycles - now if engine.phase != NOT_SWITCHING else 0
     engine.chosen_cycles = now
     engine.mechanism = mechanism
     if slot != NONE:
@@ -178,12 +181,15 @@ def start_move(row, tables, n, slot, mechanism, latency):
         row.table[slot].state = BOUND
         row.table[slot].npu = n
         row.machine.ready -= 1
+    if engine.phase != NOT_SWITCHING:
+        engine.queued_latency_cycles = latency
+        return
     if latency > 0:
         begin_stall(row, n, now)
-    if slot == NONE and latency == 0:
+    elif slot == NONE:
         return
     npu.switching = True
-    _begin_phase(row, n, IN_LATENCY, stalled + latency)
+    _begin_phase(row, n, IN_LATENCY, latency)
     play_phases(row, tables, n)
 
 
