@@ -1,38 +1,73 @@
-"""The reference machine: one NPU, its context table and the tasks of one episode, played event by event."""
+"""The reference machine: one or more NPUs, their context table and the tasks of one episode, played event by event."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
 
-from reference.parts import CHECKPOINT, DRAIN, KILL, MECHANISMS, Account, Event, Finished, Rules, Task
+from reference import switch
+from reference.npu import NPU
+from reference.parts import (
+    ARRIVAL,
+    COMPLETION,
+    DONE,
+    QUANTUM,
+    READY,
+    WAITING,
+    Account,
+    Event,
+    Finished,
+    Program,
+    Rules,
+    Task,
+)
 
-COMPLETION, ARRIVAL, QUANTUM = "completion", "arrival", "quantum"
+
+@dataclass(frozen=True)
+class Question:
+    """A decision that is asked, for one NPU."""
+
+    npu: NPU
+    asking_pass: int
+    """1 or 2."""
+    choosable: tuple[Task, ...]
+    """In order of arrival."""
+    may_keep: bool
+    columns: tuple[str, ...]
+    """Mechanisms that are legal for it; on an idle NPU the first column stands for a dispatch."""
+
+    @property
+    def moves(self) -> int:
+        return int(self.may_keep) + len(self.choosable) * len(self.columns)
 
 
 class Machine:
     """Plays to the first decision when made; :meth:`step` carries out an action and plays to the next, or to the end."""
 
-    def __init__(self, rules: Rules, slots: int, tasks: list[Task]) -> None:
+    def __init__(self, rules: Rules, tasks: list[Task]) -> None:
         self.rules = rules
         self.tasks = tasks
-        self.table: list[Task | None] = [None] * slots
-        self.running: Task | None = None
+        self.table: list[Task | None] = [None] * rules.slots
+        self.npus = [NPU(index, hardware) for index, hardware in enumerate(rules.npus)]
         self.clock = 0
-        self.horizon = tasks[-1].arrival + 20 * sum(task.isolated for task in tasks)
-        self.account = Account()
+        self.horizon = tasks[-1].arrival + 20 * sum(task.slowest for task in tasks)
         self.finished = Finished()
         self.log: list[Event] = []
         self.arrived = 0
         self.decisions = 0
         self.expired = 0
-        """Quanta since the last decision, arrival, completion or switch with events."""
+        """Quanta since the last decision or invocation with another cause."""
         self.quantum_due = 0
         self.causes: set[str] = set()
-        self.seen: set[str] = set()
-        """What happened since the last invocation."""
-        self.asking = self.terminated = self.truncated = False
-        self.dispatch_cycle = self.last_switch = self.last_arrival = 0
-        self.last_slot: int | None = None
+        """Of the latest invocation."""
+        self.last_arrival = 0
+        self.freed: list[Task] = []
+        """Tasks that became choosable by decisions of the invocation under way."""
+        self.asking = False
+        self.invocation: Iterator[Question] = iter(())
+        self.question: Question | None = None
+        self.terminated = self.truncated = False
         self._play()
 
     # --- What may be done -------------------------------------------------------------------------------------------------------
@@ -43,110 +78,204 @@ class Machine:
 
     @property
     def waiting(self) -> list[Task]:
-        """The ready tasks in order of arrival."""
-        return [task for task in self.tasks[: self.arrived] if task.ready]
+        """The tasks that wait and aren't bound, in order of arrival."""
+        return [task for task in self.tasks[: self.arrived] if task.state == WAITING]
 
     def mask(self) -> list[int]:
-        """Return 1 for each legal action: keep, then per slot the three mechanisms."""
-        if self.over:
-            return [1] + [0] * (3 * len(self.table))
-        allowed = (CHECKPOINT,) if self.running is None else self.rules.mechanisms
-        mask = [int(self.running is not None)]
+        """Return 1 for each legal action: keep, then per slot the mechanisms that have a column."""
+        question, columns = self.question, self.rules.action_columns
+        if question is None:
+            return [1] + [0] * (len(columns) * len(self.table))
+        mask = [int(question.may_keep)]
         for task in self.table:
-            mask += [int(task is not None and task.ready and mechanism in allowed) for mechanism in MECHANISMS]
+            mask += [int(task in question.choosable and column in question.columns) for column in columns]
         return mask
 
     def step(self, action: int) -> bool:
-        """Carry out ``action``, or what replaces it, and play on. Return whether it was legal."""
+        """Carry out ``action`` for the asked NPU, or what replaces it, and play on. Return whether it was legal."""
+        question = self.question
+        assert question is not None, "nothing is asked"
         legal = bool(self.mask()[action])
-        self.asking = False
         if legal and action > 0:
-            slot, mechanism = divmod(action - 1, 3)
+            slot, column = divmod(action - 1, len(self.rules.action_columns))
             chosen = self.table[slot]
             assert chosen is not None
-            self._decide(chosen, MECHANISMS[mechanism])
-        elif self.running is not None:
-            self._decide(None, CHECKPOINT)
+            self._start(question.npu, chosen, self.rules.action_columns[column], asked=True)
+        elif question.may_keep:
+            question.npu.begin(switch.keep(self, question.npu), self.clock)
         else:
-            self._decide(self.waiting[0], CHECKPOINT)
+            self._start(question.npu, question.choosable[0], question.columns[0], asked=True)
         self._play()
         return legal
 
-    # --- From decision to decision ----------------------------------------------------------------------------------------------
+    def shown_program(self, task: Task) -> Program:
+        """Return the program whose prediction a scheduler is shown: the task's own where it has progress, else the asked NPU's.
+
+        With nothing asked it is the one that is predicted to be fastest.
+        """
+        if task.position > 0:
+            return task.program
+        if self.question is not None:
+            return task.programs[self.question.npu.hardware.configuration]
+        return min(task.programs.values(), key=lambda program: program.predicted)
+
+    @property
+    def account(self) -> Account:
+        """Where the cycles of all NPUs went."""
+        accounts = [npu.account for npu in self.npus]
+        return Account(*(sum(column) for column in zip(*map(astuple, accounts), strict=True)))
+
+    def choosable(self, npu: NPU) -> list[Task]:
+        """Return what ``npu`` may take, in order of arrival."""
+        return [task for task in self.waiting if task.choosable_for(npu.hardware.configuration)]
+
+    # --- An invocation ----------------------------------------------------------------------------------------------------------
 
     def _play(self) -> None:
         """Play until a decision is asked or the episode is over."""
-        while not (self.asking or self.over):
-            if self.clock > self.horizon:
-                self.truncated = True
+        self.question = None
+        while not self.over:
+            self.question = next(self.invocation, None)
+            if self.question is not None:
                 return
-            if not self.seen:
-                self._next_events()
-            if not self.over:
-                self._invoke()
+            if self._next_invocation():
+                self.invocation = self._invoke()
 
-    def _next_events(self) -> None:
-        """Move to the next cycle at which something happens, and play what does."""
-        arrival = self.tasks[self.arrived].arrival if self.arrived < len(self.tasks) else math.inf
-        completion = self.clock + self.running.remaining if self.running else math.inf
-        quantum_live = self.running is not None and bool(self.waiting)
-        quantum = self.quantum_due if quantum_live else math.inf
-        cycle = min(arrival, completion, quantum)
-        if cycle > self.horizon:
-            self._pass(self.horizon)
-            self.truncated = True
-            return
-        self._pass(int(cycle))
-        if cycle == completion:
-            self._complete()
-        self._arrive()
-        if cycle == quantum and self.running is not None:
-            self.seen.add(QUANTUM)
-
-    def _invoke(self) -> None:
-        """Play the invocation that follows the events just seen: tokens, quantum, then the decision or the only move."""
-        self.causes, self.seen = self.seen, set()
+    def _invoke(self) -> Iterator[Question]:
+        """Play one invocation: tokens and the quantum, then each decision that is asked. Yields where there is a choice."""
+        present = [npu for npu in self.npus if not npu.switching]
+        self.causes = set().union(*(npu.seen for npu in present))
+        for npu in present:
+            npu.seen = set()
         for task in self.waiting:
             task.count_wait(self.clock)
         self.quantum_due = self.clock + self.rules.quantum
-        if len(self.finished.log_pp) == len(self.tasks):
+        if all(task.state == DONE for task in self.tasks):
             self.terminated = True
         elif self.clock >= self.horizon:
-            self.truncated = True
+            self.truncated = len(present) == len(self.npus)
         elif self._asks():
-            self._ask()
-        elif self.running is None and self.waiting:
-            self._hand_over(self.waiting[0], CHECKPOINT)
+            self.asking, self.freed = True, []
+            yield from self._ask_around(present)
+            self.asking = False
 
     def _asks(self) -> bool:
-        if self.decisions == 0:
-            return True
-        if self.running is None:
-            return len(self.waiting) >= 2
+        """Return whether the scheduler is asked at all: a quantum that is the only cause asks at each ``decision_every``-th."""
         if self.causes != {QUANTUM}:
             self.expired = 0
-            return bool(self.waiting)
+            return True
         self.expired += 1
-        return self.expired == self.rules.decision_every
-
-    def _ask(self) -> None:
-        self.asking = True
-        self.decisions += 1
+        if self.expired != self.rules.decision_every:
+            return False
         self.expired = 0
-        if QUANTUM in self.causes:
-            self._note_npu("quantum")
+        return True
 
-    # --- Events -----------------------------------------------------------------------------------------------------------------
+    def _ask_around(self, present: list[NPU]) -> Iterator[Question]:
+        """Ask the NPUs that don't switch, then once more the idle ones that were left without a task."""
+        idle = [npu for npu in present if npu.idle]
+        for npu in present:
+            yield from self._offer(npu, asking_pass=1)
+        for npu in idle:
+            if not npu.busy:
+                yield from self._offer(npu, asking_pass=2)
 
-    def _note(self, event: str, task: Task) -> None:
-        """Log what happens to a task."""
-        assert task.slot is not None
-        self.log.append(Event(self.clock, event, task.slot, task.index))
+    def _offer(self, npu: NPU, asking_pass: int) -> Iterator[Question]:
+        """Ask for ``npu`` where there is a choice; apply the only move where there is none."""
+        question = self._question(npu, asking_pass)
+        if not question.choosable:
+            return
+        first = self.decisions == 0 and len(self.npus) == 1
+        if question.moves == 1 and not first:
+            self._start(npu, question.choosable[0], question.columns[0], asked=False)
+            return
+        self.decisions += 1
+        if QUANTUM in self.causes and npu.running is not None:
+            self.note_npu("quantum", npu)
+        yield question
 
-    def _note_npu(self, event: str) -> None:
-        """Log what happens to the NPU, whatever it runs: the slot is the running one, or none."""
-        slot = -1 if self.running is None or self.running.slot is None else self.running.slot
-        self.log.append(Event(self.clock, event, slot, -1))
+    def _question(self, npu: NPU, asking_pass: int) -> Question:
+        choosable = self.choosable(npu)
+        if asking_pass == 2 and self.rules.allow_idle:
+            choosable = [task for task in choosable if task in self.freed]
+        columns = self.rules.action_columns[:1] if npu.running is None else self.rules.mechanisms
+        return Question(npu, asking_pass, tuple(choosable), self._may_keep(npu, choosable, asking_pass), columns)
+
+    def _may_keep(self, npu: NPU, choosable: list[Task], asking_pass: int) -> bool:
+        """A running NPU always may; an idle one where a later idle one could take a task; with ``allow_idle`` beside a busy one."""
+        others = [other for other in self.npus if other is not npu]
+        if npu.running is not None:
+            return True
+        if self.rules.allow_idle and any(other.busy for other in others):
+            return True
+        later = [other for other in others if other.idle and other.index > npu.index]
+        return asking_pass == 1 and any(task.choosable_for(other.hardware.configuration) for other in later for task in choosable)
+
+    def _start(self, npu: NPU, chosen: Task, mechanism: str, *, asked: bool) -> None:
+        """Bind ``chosen`` to ``npu`` and begin the switch."""
+        npu.bound = chosen
+        chosen.bind(npu.index)
+        npu.begin(switch.hand_over(self, npu, switch.Move(self.clock, chosen, mechanism, asked)), self.clock)
+
+    # --- From event to event ----------------------------------------------------------------------------------------------------
+
+    def _next_invocation(self) -> bool:
+        """Play events until an invocation is due; return False where the episode has ended before one."""
+        while not self.over:
+            cycle = self._next_cycle()
+            switching = any(npu.switching for npu in self.npus)
+            if cycle > self.horizon and not switching:
+                self._pass(max(self.horizon, self.clock))
+                self.truncated = True
+                return False
+            self._play_cycle(int(cycle))
+            if self.clock > self.horizon:
+                self.truncated = not any(npu.switching for npu in self.npus)
+            elif any(npu.seen for npu in self.npus if not npu.switching):
+                return True
+        return False
+
+    def _next_cycle(self) -> float:
+        """Return the cycle of the next event."""
+        cycles = [npu.next_event(self.clock) for npu in self.npus]
+        if self.arrived < len(self.tasks):
+            cycles.append(self.tasks[self.arrived].arrival)
+        if self._quantum_live_on() and self.quantum_due <= self.horizon:
+            cycles.append(self.quantum_due)
+        return min(cycles)
+
+    def _quantum_live_on(self) -> list[NPU]:
+        """Return the NPUs that the quantum is there for: each runs, isn't switching, and could take another task."""
+        return [npu for npu in self.npus if npu.running is not None and not npu.switching and self.choosable(npu)]
+
+    def _play_cycle(self, cycle: int) -> None:
+        """Move to ``cycle`` and play its events in order: NPUs by index, arrivals, the quantum."""
+        live = self._quantum_live_on()
+        self._pass(cycle)
+        for npu in self.npus:
+            self._play_npu(npu)
+        self._arrive()
+        if self.clock == self.quantum_due <= self.horizon and any(npu.running is not None for npu in live):
+            self._happens(QUANTUM, [npu for npu in self.npus if not npu.switching])
+
+    def _play_npu(self, npu: NPU) -> None:
+        if not npu.switching:
+            if npu.running is not None and npu.running.remaining == 0:
+                self.complete(npu)
+        elif npu.phase_end == self.clock:
+            npu.next_phase(self.clock)
+            if not npu.switching and self.quantum_due <= self.clock:
+                self.quantum_due = self.clock + self.rules.quantum
+
+    def _pass(self, until: int) -> None:
+        """Let the time pass undisturbed, on every NPU."""
+        for npu in self.npus:
+            npu.spend(until - self.clock)
+        self.clock = until
+
+    def _happens(self, cause: str, to: list[NPU]) -> None:
+        """Remember a cause for NPUs: they're asked about it now, or at the end of their switch."""
+        for npu in to:
+            npu.seen.add(cause)
 
     def _arrive(self) -> None:
         """Let the tasks enter that arrive at this cycle, each in the lowest free slot."""
@@ -155,140 +284,58 @@ class Machine:
             self.arrived += 1
             task.slot = self.table.index(None)
             self.table[task.slot] = task
-            task.become_ready(self.clock)
-            task.token = float(task.priority)
-            task.token_whole_wait = float(task.priority)
+            task.wait(self.clock)
+            task.token = task.token_whole_wait = float(task.priority)
             self.last_arrival = self.clock
-            self.seen.add(ARRIVAL)
-            self._note("arrival", task)
+            self._happens(ARRIVAL, self.npus)
+            self.note("arrival", task, None)
 
-    def _complete(self) -> None:
+    # --- What switches do to the machine ----------------------------------------------------------------------------------------
+
+    def complete(self, npu: NPU) -> None:
         """Complete the running task, which has nothing left to do, and free its slot."""
-        task = self.running
+        task = npu.running
         assert task is not None
         assert task.slot is not None
         assert task.remaining == 0
-        self._note("completion", task)
-        task.completion = self.clock
+        self.note("completion", task, npu)
+        task.state, task.npu, task.completion = DONE, None, self.clock
         self.table[task.slot] = None
-        ntt = task.age(self.clock) / task.isolated
-        self.finished.log_pp.append(math.log(1 / (ntt * task.priority)))
-        self.running = None
-        self.seen.add(COMPLETION)
+        self.finished.log_pp.append(math.log(1 / (task.age(self.clock) / task.isolated * task.priority)))
+        npu.running = None
+        self._happens(COMPLETION, self.npus)
 
-    def _pass(self, until: int) -> None:
-        """Let the time pass undisturbed: the running task makes progress, or the NPU idles."""
-        cycles = until - self.clock
-        if self.running is None:
-            self.account.idle += cycles
-        else:
-            self.account.useful += cycles
-            self.running.position += cycles
-        self.clock = until
-
-    # --- A switch, and the window in which the NPU can't be preempted -----------------------------------------------------------
-
-    def _decide(self, chosen: Task | None, mechanism: str) -> None:
-        """Carry out an asked decision at the scheduler's latency: hand over to ``chosen``, or keep where it is None."""
-        decision = self.clock
-        if self.rules.latency:
-            self._note_npu("stall")
-            self._spend(self.rules.latency)
-        if chosen is not None:
-            self._hand_over(chosen, mechanism, decision)
-            return
-        assert self.running is not None
-        if self.rules.latency:
-            self._note("run", self.running)
-        self._close_window(decision)
-
-    def _hand_over(self, chosen: Task, mechanism: str, decision: int | None = None) -> None:
-        """Give the NPU to ``chosen``, evicting the running task by ``mechanism``."""
-        start = self.clock if decision is None else decision
-        dispatch = start
-        if self.running is not None:
-            {CHECKPOINT: self._checkpoint, KILL: self._kill, DRAIN: self._drain}[mechanism]()
-            if mechanism == DRAIN:
-                dispatch = self.clock
-        chosen.stop_waiting(self.clock)
-        self.running = chosen
-        chosen.last_dispatch = self.dispatch_cycle = dispatch
-        self.last_slot = chosen.slot
-        self._note("dispatch", chosen)
-        if chosen.context is not None:
-            program = chosen.program
-            self._spend(self.rules.transfer(program.restores[chosen.context]) + program.refills[chosen.context])
-            chosen.context = None
-        chosen.dispatch_position = chosen.position
-        self.last_switch = self.clock
-        self._note("run", chosen)
-        self._close_window(start)
-
-    def _close_window(self, start: int) -> None:
-        """End the window that began at ``start``: events of this cycle join those within it, a quantum that expired is dropped."""
-        if self.clock == start:
-            return
-        self._arrive()
-        if self.quantum_due <= self.clock:
-            self.quantum_due = self.clock + self.rules.quantum
-
-    def _checkpoint(self) -> None:
-        """Let the running operation commit and save the context, or the task complete where it does so first."""
-        task = self.running
+    def evict(self, npu: NPU) -> None:
+        """Take the running task off its NPU: from now on it waits."""
+        task = npu.running
         assert task is not None
-        point = task.program.next_point(task.position, task.dispatch_position)
-        if point is None:
-            self._drain_now()
-            return
-        self._run_on(task.program.commits[point] - task.position)
-        self._note("commit", task)
-        task.context = point
         task.preemptions += 1
-        task.become_ready(self.clock)
-        self.running = None
-        self._spend(self.rules.transfer(task.program.saves[point]))
-        self._note("saved", task)
+        task.wait(self.clock)
+        npu.running = None
 
-    def _kill(self) -> None:
-        """Drop the running task's progress and context; its token stays."""
-        task = self.running
-        assert task is not None
-        self._note("kill", task)
-        self.account.useful -= task.position
-        self.account.wasted += task.position
-        task.position = 0
-        task.context = None
-        task.preemptions += 1
-        task.become_ready(self.clock)
-        self.running = None
+    def freed_by(self, npu: NPU, task: Task) -> None:
+        """Tell the other NPUs that could take it that ``task``, evicted by ``npu``, is choosable.
 
-    def _drain(self) -> None:
-        """Let the running task complete."""
-        assert self.running is not None
-        self._note("drain", self.running)
-        self._drain_now()
+        Within an invocation, NPUs that don't switch need no telling: the passes get to them, or they have had their turn.
+        """
+        others = [other for other in self.npus if other is not npu and task.choosable_for(other.hardware.configuration)]
+        self._happens(READY, [other for other in others if other.switching or not self.asking])
+        self.freed.append(task)
 
-    def _drain_now(self) -> None:
-        assert self.running is not None
-        self._run_on(self.running.remaining)
-        self._complete()
+    def write_off(self, task: Task) -> None:
+        """Count the progress of ``task`` as wasted, on the NPUs that made it."""
+        for index, cycles in task.made_on.items():
+            self.npus[index].account.useful -= cycles
+            self.npus[index].account.wasted += cycles
 
-    def _run_on(self, cycles: int) -> None:
-        """Run the running task within a window."""
-        assert self.running is not None
-        self.account.useful += cycles
-        self.running.position += cycles
-        self._elapse(cycles)
+    # --- The log ----------------------------------------------------------------------------------------------------------------
 
-    def _spend(self, cycles: int) -> None:
-        """Pass overhead within a window."""
-        self.account.overhead += cycles
-        self._elapse(cycles)
+    def note(self, event: str, task: Task, npu: NPU | None) -> None:
+        """Log what happens to a task."""
+        assert task.slot is not None
+        self.log.append(Event(self.clock, event, task.slot, task.index, -1 if npu is None else npu.index))
 
-    def _elapse(self, cycles: int) -> None:
-        """Let time pass within a window; arrivals enter at their own cycle, those of its last one are left to what ends there."""
-        end = self.clock + cycles
-        while self.arrived < len(self.tasks) and self.tasks[self.arrived].arrival < end:
-            self.clock = self.tasks[self.arrived].arrival
-            self._arrive()
-        self.clock = end
+    def note_npu(self, event: str, npu: NPU) -> None:
+        """Log what happens to an NPU, whatever it runs: the slot is the running one, or none."""
+        slot = -1 if npu.running is None or npu.running.slot is None else npu.running.slot
+        self.log.append(Event(self.clock, event, slot, -1, npu.index))

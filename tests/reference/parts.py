@@ -1,27 +1,33 @@
-"""What the reference machine is made of: rules, programs, tasks and the words of the event log."""
+"""What the reference machine is made of: rules, hardware, programs, tasks and the words of the event log."""
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 CHECKPOINT, KILL, DRAIN = "CHECKPOINT", "KILL", "DRAIN"
 MECHANISMS = (CHECKPOINT, KILL, DRAIN)
-"""In the order of the action columns."""
+
+COMPLETION, ARRIVAL, QUANTUM, READY = "completion", "arrival", "quantum", "ready"
+"""Causes of an invocation. READY: a task became choosable."""
+
+ABSENT, WAITING, BOUND, RUNNING, DONE = "absent", "waiting", "bound", "running", "done"
+"""States of a task. Waiting: in the table, on no NPU. Bound: chosen for an NPU that isn't free yet. Running: on an NPU, also while
+its context is restored or its NPU stalls."""
 
 
 @dataclass(frozen=True)
-class Rules:
-    """What a machine plays by. All times are cycles."""
+class Hardware:
+    """An NPU's configuration, as far as the machine minds it."""
 
-    quantum: int
-    latency: int
-    """What an asked decision costs."""
-    decision_every: int | None
-    clock_hz: int
+    configuration: str
+    """Its name. Programs are compiled per configuration; NPUs of one name are alike."""
     bytes_per_second: int
     dram_latency: int
-    mechanisms: tuple[str, ...] = MECHANISMS
+    """Cycles."""
+    clock_hz: int
 
     def transfer(self, nbytes: int) -> int:
         """Cycles to save or restore ``nbytes``: latency plus transfer, nothing at 0 bytes."""
@@ -31,13 +37,37 @@ class Rules:
 
 
 @dataclass(frozen=True)
+class Rules:
+    """What a machine plays by. All times are cycles."""
+
+    npus: tuple[Hardware, ...]
+    slots: int
+    quantum: int
+    latency: int = 0
+    """What an asked decision costs the asked NPU."""
+    decision_every: int | None = 1
+    mechanisms: tuple[str, ...] = MECHANISMS
+    allow_idle: bool = False
+    columns: tuple[str, ...] = ()
+    """Mechanisms that have a column in the action code, in order; empty: those that may evict."""
+
+    @property
+    def clock_hz(self) -> int:
+        return self.npus[0].clock_hz
+
+    @property
+    def action_columns(self) -> tuple[str, ...]:
+        return self.columns or self.mechanisms
+
+
+@dataclass(frozen=True)
 class Program:
     """Preemption points in order: where each commits, and what it costs to save, restore and refill there."""
 
-    commits: tuple[int, ...]
-    saves: tuple[int, ...]
-    restores: tuple[int, ...]
-    refills: tuple[int, ...]
+    commits: Sequence[int]
+    saves: Sequence[int]
+    restores: Sequence[int]
+    refills: Sequence[int]
     total: int
     predicted: int
     estimated: bool = False
@@ -50,25 +80,34 @@ class Program:
         return point
 
 
-@dataclass
+@dataclass(eq=False)
 class Task:
     """A task of the episode: the truth and what the machine remembers of it."""
 
     index: int
     arrival: int
     priority: int
-    program: Program
-    completion: int | None = None
+    programs: Mapping[str, Program]
+    """By configuration: one for each that the machine has."""
+    state: str = ABSENT
     slot: int | None = None
-    ready: bool = False
+    completion: int | None = None
+    saving: bool = False
+    """Whether its context is still on its way to DRAM."""
+    npu: int | None = None
+    """Where it runs, or for which NPU it is bound."""
+    configuration: str | None = None
+    """The one that it was last dispatched on."""
     position: int = 0
-    """Progress: a cycle of the program's undisturbed execution."""
+    """Progress: a cycle of its program's undisturbed execution."""
+    made_on: Counter[int] = field(default_factory=Counter)
+    """The same by the NPU that made it."""
     dispatch_position: int = 0
     context: int | None = None
     """The point at which it was checkpointed; None with nothing to restore."""
     waited_before: int = 0
     """Cycles of earlier waits."""
-    ready_since: int = 0
+    waiting_since: int = 0
     token_since: int = 0
     """Up to when the wait is in the token."""
     token: float = 0.0
@@ -76,34 +115,80 @@ class Task:
     last_dispatch: int | None = None
     preemptions: int = 0
 
+    # --- Its programs: on a configuration, on the fastest, on the slowest -------------------------------------------------------
+
     @property
-    def isolated(self) -> int:
-        return self.program.total
+    def program(self) -> Program:
+        """The program that it runs, or in which it has stopped."""
+        assert self.configuration is not None
+        return self.programs[self.configuration]
 
     @property
     def remaining(self) -> int:
         return self.program.total - self.position
 
+    @property
+    def isolated(self) -> int:
+        """The true total on the fastest NPU."""
+        return min(program.total for program in self.programs.values())
+
+    @property
+    def slowest(self) -> int:
+        return max(program.total for program in self.programs.values())
+
+    @property
+    def predicted(self) -> int:
+        """The prediction for the NPU that is predicted to be fastest."""
+        return min(program.predicted for program in self.programs.values())
+
+    # --- Waiting ----------------------------------------------------------------------------------------------------------------
+
+    def choosable_for(self, configuration: str) -> bool:
+        """Return whether an NPU of ``configuration`` may take it: progress binds it to the configuration that made it."""
+        return self.state == WAITING and not self.saving and (self.position == 0 or self.configuration == configuration)
+
     def waited(self, now: int) -> int:
-        """Return the cycles it has been ready so far."""
-        return self.waited_before + (now - self.ready_since if self.ready else 0)
+        """Return the cycles it has waited so far; a bound task still waits."""
+        return self.waited_before + (now - self.waiting_since if self.state in {WAITING, BOUND} else 0)
+
+    def wait(self, now: int) -> None:
+        """Begin to wait, on no NPU."""
+        self.state, self.npu = WAITING, None
+        self.waiting_since = self.token_since = now
+
+    def bind(self, npu: int) -> None:
+        """Be chosen for an NPU. The wait goes on, its tokens don't."""
+        self.state, self.npu = BOUND, npu
+
+    def take(self, npu: int, configuration: str, now: int) -> None:
+        """Get the NPU."""
+        self.waited_before = self.waited(now)
+        self.state, self.npu, self.configuration = RUNNING, npu, configuration
+
+    def count_wait(self, now: int) -> None:
+        """Update both readings of the token (Algorithm 2), at the rate of the fastest NPU."""
+        self.token += self.priority * (now - self.token_since) / self.predicted
+        self.token_whole_wait += self.priority * self.waited(now) / self.predicted
+        self.token_since = now
+
+    # --- Progress ---------------------------------------------------------------------------------------------------------------
 
     def age(self, now: int) -> int:
         """Return the cycles from its arrival to ``now`` or to its completion; 0 before it arrives."""
         end = now if self.completion is None else min(now, self.completion)
         return max(end - self.arrival, 0)
 
-    def become_ready(self, now: int) -> None:
-        self.ready, self.ready_since, self.token_since = True, now, now
+    def work(self, cycles: int) -> None:
+        """Make progress on its NPU."""
+        assert self.npu is not None
+        self.position += cycles
+        self.made_on[self.npu] += cycles
 
-    def stop_waiting(self, now: int) -> None:
-        self.waited_before, self.ready = self.waited(now), False
-
-    def count_wait(self, now: int) -> None:
-        """Update both readings of the token (Algorithm 2)."""
-        self.token += self.priority * (now - self.token_since) / self.program.predicted
-        self.token_whole_wait += self.priority * self.waited(now) / self.program.predicted
-        self.token_since = now
+    def forget(self) -> None:
+        """Lose all progress; the token stays."""
+        self.position = 0
+        self.made_on.clear()
+        self.context = None
 
 
 @dataclass(frozen=True)
@@ -114,11 +199,13 @@ class Event:
     event: str
     slot: int
     task: int
+    npu: int
+    """-1 for an arrival."""
 
 
 @dataclass
 class Account:
-    """Where the cycles went."""
+    """Where an NPU's cycles went."""
 
     useful: int = 0
     wasted: int = 0

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from reference.machine import ARRIVAL, COMPLETION, QUANTUM, Machine
-from reference.parts import Task
+from reference.machine import Machine
+from reference.parts import ARRIVAL, BOUND, COMPLETION, QUANTUM, READY, RUNNING, WAITING, Task
 
 Number = int | float
 
-CAUSE_BITS = {COMPLETION: 1, ARRIVAL: 2, QUANTUM: 4}
+CAUSE_BITS = {COMPLETION: 1, ARRIVAL: 2, QUANTUM: 4, READY: 8}
+STATES = {WAITING: 1, RUNNING: 2, BOUND: 3}
 EMPTY_SLOT = {
     "state": 0,
     "task": -1,
@@ -36,17 +37,18 @@ REFERENCE = 1e6
 
 
 def status(machine: Machine) -> dict[str, Number]:
-    """Return the NPU's status by field name."""
+    """Return the status of a machine with one NPU by field name."""
+    (npu,) = machine.npus
     least, most = machine.finished.range
     return {
         "clock_cycles": machine.clock,
-        "dispatch_cycles": machine.dispatch_cycle,
-        "last_switch_cycles": machine.last_switch,
+        "dispatch_cycles": npu.dispatch_cycle,
+        "last_switch_cycles": npu.last_switch,
         "last_arrival_cycles": machine.last_arrival,
         "min_log_pp": least,
         "max_log_pp": most,
-        "running_slot": -1 if machine.running is None or machine.running.slot is None else machine.running.slot,
-        "last_slot": -1 if machine.last_slot is None else machine.last_slot,
+        "running_slot": -1 if npu.running is None or npu.running.slot is None else npu.running.slot,
+        "last_slot": -1 if npu.last_slot is None else npu.last_slot,
         "cause": sum(CAUSE_BITS[cause] for cause in machine.causes),
         "ready": len(machine.waiting),
         "finished": len(machine.finished.log_pp),
@@ -56,15 +58,18 @@ def status(machine: Machine) -> dict[str, Number]:
 def slot(machine: Machine, index: int) -> dict[str, Number]:
     """Return the row ``index`` of the context table by field name."""
     task = machine.table[index]
-    if task is None:
-        return dict(EMPTY_SLOT)
+    return dict(EMPTY_SLOT) if task is None else slot_of(machine, task)
+
+
+def slot_of(machine: Machine, task: Task) -> dict[str, Number]:
+    """Return the row of ``task`` by field name."""
     return {
-        "state": 1 if task.ready else 2,
+        "state": STATES[task.state],
         "task": task.index,
         "priority": task.priority,
         "arrival_cycles": task.arrival,
-        "predicted_cycles": task.program.predicted,
-        "length_estimated": task.program.estimated,
+        "predicted_cycles": machine.shown_program(task).predicted,
+        "length_estimated": machine.shown_program(task).estimated,
         "executed_cycles": task.position,
         "waited_cycles": task.waited(machine.clock),
         "token": task.token,
@@ -96,19 +101,21 @@ def observation(machine: Machine, slot_names: Sequence[str], global_names: Seque
     return features + [shown[name] for name in global_names]
 
 
-def remaining(task: Task) -> float:
+def remaining(machine: Machine, task: Task) -> float:
     """Return the predicted remaining cycles: never less than 1 % of the predicted total."""
-    return max(task.program.predicted - task.position, 0.01 * task.program.predicted)
+    predicted = machine.shown_program(task).predicted
+    return max(predicted - task.position, 0.01 * predicted)
 
 
 def slot_features(machine: Machine, task: Task) -> dict[str, float]:
     """Return what the observation may tell of a task, by feature name."""
-    now, predicted = machine.clock, task.program.predicted
+    now, program = machine.clock, machine.shown_program(task)
+    predicted = program.predicted
     elapsed = now - task.arrival
-    saved = task.program.saves[task.context] if task.context is not None else 0
+    saved = program.saves[task.context] if task.context is not None else 0
     return {
         "present": 1.0,
-        "running": float(task is machine.running),
+        "running": float(task.state == RUNNING),
         "priority_low": float(task.priority == 1),
         "priority_medium": float(task.priority == 3),
         "priority_high": float(task.priority == 9),
@@ -116,12 +123,12 @@ def slot_features(machine: Machine, task: Task) -> dict[str, float]:
         "log_elapsed": clip(math.log(1 + elapsed / predicted) / 4, 0, 4),
         "log_waited": clip(math.log(1 + task.waited(now) / predicted) / 4, 0, 4),
         "log_predicted": clip(math.log(predicted / REFERENCE) / 4, -4, 4),
-        "log_remaining": clip(math.log(remaining(task) / REFERENCE) / 4, -4, 4),
+        "log_remaining": clip(math.log(remaining(machine, task) / REFERENCE) / 4, -4, 4),
         "executed": clip(task.position / predicted, 0, 4),
         "overrun": float(task.position > predicted),
-        "length_estimated": float(task.program.estimated),
-        "saved_context": clip(machine.rules.transfer(saved) / 16503, 0, 8),
-        "log_projected_ntt": clip(math.log((elapsed + remaining(task)) / predicted) / 4, -2, 4),
+        "length_estimated": float(program.estimated),
+        "saved_context": clip(machine.npus[0].hardware.transfer(saved) / 16503, 0, 8),
+        "log_projected_ntt": clip(math.log((elapsed + remaining(machine, task)) / predicted) / 4, -2, 4),
         "preemptions": clip(task.preemptions / 8, 0, 4),
     }
 
@@ -129,12 +136,12 @@ def slot_features(machine: Machine, task: Task) -> dict[str, float]:
 def global_features(machine: Machine) -> dict[str, float]:
     """Return what the observation may tell of the NPU, by feature name."""
     now = machine.clock
-    backlog = sum(remaining(task) for task in machine.table if task is not None)
+    backlog = sum(remaining(machine, task) for task in machine.table if task is not None)
     least, most = machine.finished.range
     return {
         "ready_share": len(machine.waiting) / len(machine.table),
         "log_backlog": clip(math.log(1 + backlog / REFERENCE) / 4, 0, 4),
-        "log_since_switch": clip(math.log(1 + (now - machine.last_switch) / REFERENCE) / 4, 0, 4),
+        "log_since_switch": clip(math.log(1 + (now - machine.npus[0].last_switch) / REFERENCE) / 4, 0, 4),
         "log_since_arrival": clip(math.log(1 + (now - machine.last_arrival) / REFERENCE) / 4, 0, 4),
         "min_log_pp": clip(least / 4, -4, 4),
         "max_log_pp": clip(most / 4, -4, 4),

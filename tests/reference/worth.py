@@ -14,7 +14,7 @@ def metrics(machine: Machine) -> dict[str, float]:
     n, priorities = len(tasks), sum(task.priority for task in tasks)
     ntt = [task.age(now) / task.isolated for task in tasks]
     violated = {target: sum(task.age(now) > target * task.isolated for task in tasks) / n for target in TARGETS}
-    account = machine.account
+    account, cycles = machine.account, now * len(machine.npus)
     return {
         "antt": sum(ntt) / n,
         "weighted_antt": sum(task.priority * x for task, x in zip(tasks, ntt, strict=True)) / priorities,
@@ -23,9 +23,9 @@ def metrics(machine: Machine) -> dict[str, float]:
         "sla_violation": sum(violated.values()) / len(TARGETS),
         "hp_excess": sum(max(x - 2.3, 0) for task, x in zip(tasks, ntt, strict=True) if task.priority == 9) / n,
         "preemptions": sum(task.preemptions for task in tasks),
-        "useful_share": account.useful / now,
-        "wasted_share": account.wasted / now,
-        "overhead_share": account.overhead / now,
+        "useful_share": account.useful / cycles,
+        "wasted_share": account.wasted / cycles,
+        "overhead_share": account.overhead / cycles,
         "unfinished": sum(task.completion is None for task in tasks),
         **{f"sla_violation_at_{target}": share for target, share in violated.items()},
     }

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from reference.machine import Machine
 from reference.parts import Task
 from tools import twin
-from tools.cases import EVEN, PER_WORLD, RESTLESS, Manner, choose, reference_program, reference_tasks, rules_of, world
+from tools.cases import EVEN, ONLY, PER_WORLD, RESTLESS, Manner, choose, reference_program, reference_tasks, rules_of, world
 from tools.cases import episode as drawn_episode
 
 from prema_gym import MODELS, Program, register_program
@@ -40,7 +40,7 @@ def _outcomes(number: int) -> Counter[str]:
     """Play an episode on the reference alone; count what it met."""
     place = world(number // PER_WORLD)
     drawn = drawn_episode(number, place)
-    machine = Machine(place.rules, place.slots, reference_tasks(drawn.trace, place.library.programs))
+    machine = Machine(place.rules, reference_tasks(drawn.trace, place.library.programs))
     rng, met = random.Random(number), Counter[str]()
     for _ in range(drawn.manner.most_steps):
         if machine.over:
@@ -75,7 +75,7 @@ def _true_task(index: int, task: dict[str, Any], npu: Any) -> Task:
     program = compile_program(MODELS[task["model"]], task["batch"], npu, task["input_length"])
     points = reference_program(program)
     true = {"total": int(program.totals[task["output_length"] - 1]), "predicted": task["predicted_cycles"]}
-    return Task(index, task["arrival_cycles"], task["priority"], type(points)(**{**vars(points), **true}))
+    return Task(index, task["arrival_cycles"], task["priority"], {ONLY: type(points)(**{**vars(points), **true})})
 
 
 @pytest.mark.parametrize("model", SMALL_MODELS)
@@ -84,7 +84,7 @@ def test_kernel_and_reference_agree_on_drawn_episodes_of_real_networks(model: st
     for seed in range(2):
         shown = env.reset(seed=seed)
         tasks = [_true_task(index, task, env.config.npu) for index, task in enumerate(env.tasks())]
-        machine = Machine(rules_of(env.config), env.config.num_slots, tasks)
+        machine = Machine(rules_of(env.config), tasks)
         manner = Manner(keep=0.7, illegal=0.0, weights=(4, 1, 1), most_steps=150)
         twin.play(env, machine, shown, manner, random.Random(seed))
 
@@ -99,7 +99,7 @@ def test_rows_of_a_vector_play_what_the_reference_plays() -> None:
         "prema_gym:Prema-v0", 6, vectorization_mode="vector_entry_point", autoreset_mode="Disabled", **place.arguments
     )
     observations, info = envs.reset(options={"trace": [episode.trace for episode in drawn]})
-    machines = [Machine(place.rules, place.slots, reference_tasks(episode.trace, place.library.programs)) for episode in drawn]
+    machines = [Machine(place.rules, reference_tasks(episode.trace, place.library.programs)) for episode in drawn]
     rng = random.Random(0)
     while not any(machine.over for machine in machines):
         for row, machine in enumerate(machines):
@@ -147,5 +147,5 @@ def test_moving_at_every_decision_ends_where_the_reference_ends() -> None:
     place = world(11)
     env, _ = twin.environment(11)
     drawn = drawn_episode(11 * PER_WORLD, place)
-    machine = Machine(place.rules, place.slots, reference_tasks(drawn.trace, place.library.programs))
+    machine = Machine(place.rules, reference_tasks(drawn.trace, place.library.programs))
     twin.play(env, machine, env.reset(options={"trace": drawn.trace}), RESTLESS, random.Random(1))

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from reference.parts import MECHANISMS, Rules, Task
+from reference.parts import MECHANISMS, Hardware, Rules, Task
 from reference.parts import Program as ReferenceProgram
 
 from prema_gym import NPUConfig, Program, register_program
@@ -28,6 +28,8 @@ PROGRAMS = 24
 UNITS = (1, 10, 100, 4375)
 """Cycles of a grid step."""
 BYTES_PER_CYCLE = 16
+ONLY = "npu"
+"""The configuration of a machine with one NPU."""
 
 
 @dataclass(frozen=True)
@@ -199,22 +201,25 @@ def world(number: int) -> World:
         "mechanisms": mechanisms,
         "reward": rng.choice(("weighted_antt", "antt", "fairness_shaped", {"sla": 2.0, "stp": 0.5, "hp_excess": 1.0})),
     }
-    npu = chunk.npu
-    rules = Rules(quantum, latency, every, npu.clock_hz, npu.dram_bytes_per_second, npu.dram_latency_cycles, mechanisms)
+    rules = Rules((hardware_of(chunk.npu),), slots, quantum, latency, every, mechanisms, columns=MECHANISMS)
     return World(chunk, slots, rules, arguments, endless)
+
+
+def hardware_of(npu: NPUConfig) -> Hardware:
+    """Return the reference's one NPU."""
+    return Hardware(ONLY, npu.dram_bytes_per_second, npu.dram_latency_cycles, npu.clock_hz)
 
 
 def rules_of(config: Any) -> Rules:
     """Return the reference's rules for an environment's configuration."""
-    npu = config.npu
     return Rules(
+        (hardware_of(config.npu),),
+        config.num_slots,
         config.quantum_cycles,
         config.scheduler_latency_cycles,
         config.decision_every,
-        npu.clock_hz,
-        npu.dram_bytes_per_second,
-        npu.dram_latency_cycles,
         config.mechanisms,
+        columns=MECHANISMS,
     )
 
 
@@ -273,7 +278,10 @@ def _arrivals(rng: random.Random, place: World, totals: Sequence[int]) -> list[i
 
 def reference_tasks(trace: Sequence[dict[str, Any]], programs: dict[str, ReferenceProgram]) -> list[Task]:
     """Return the reference's tasks of ``trace``, which must be in order of arrival."""
-    return [Task(index, entry["arrival_cycles"], entry["priority"], programs[entry["model"]]) for index, entry in enumerate(trace)]
+    return [
+        Task(index, entry["arrival_cycles"], entry["priority"], {ONLY: programs[entry["model"]]})
+        for index, entry in enumerate(trace)
+    ]
 
 
 def choose(rng: random.Random, mask: Sequence[int], manner: Manner) -> int:

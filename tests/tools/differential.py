@@ -1,6 +1,7 @@
 """Play random episodes on the kernel and on the reference, and count those that differ: ``make differential EPISODES=100000``.
 
-Episodes are numbered, and a number fixes everything about its episode: ``--first`` plays a failure again.
+Episodes are numbered, and a number fixes everything about its episode: ``--first`` plays a failure again. Each number stands for an
+episode of an environment, and for a case of one to four NPUs that every further implementation in ``PLAYERS`` plays.
 The last line reads ``N episodes, D differences``; the exit status is 1 if D > 0.
 """
 
@@ -14,6 +15,8 @@ from collections.abc import Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from tools import duel
+from tools.several_npus import PLAYERS
 from tools.twin import differences
 
 BLOCK = 100
@@ -37,6 +40,10 @@ def _blocks(first: int, episodes: int) -> Iterator[tuple[int, int]]:
 
 def _play(block: tuple[int, int]) -> tuple[int, list[str], int]:
     found, steps = differences(*block)
+    for name, player in PLAYERS.items():
+        if name != "twin":
+            more, decisions = duel.differences(*block, player, PLAYERS["twin"])
+            found, steps = found + more, steps + decisions
     return block[1], found, steps
 
 

@@ -1,0 +1,99 @@
+"""One small interface to every implementation of the machine, and the reference behind it.
+
+Whatever implements :class:`Player` can be held against the reference: the hand-solved instances of several NPUs, the random ones
+and their comparison know nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from reference import worth
+from reference.machine import Machine
+from reference.parts import Program, Rules, Task
+from reference.snapshot import snapshot
+
+
+@dataclass(frozen=True)
+class Setup:
+    """A machine to play on, and the programs of its models."""
+
+    rules: Rules
+    programs: Mapping[str, Mapping[str, Program]]
+    """By model, then by configuration."""
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """A task of a trace."""
+
+    cycle: int
+    model: str
+    priority: int = 1
+
+
+class Player(Protocol):
+    """What an implementation must offer."""
+
+    def start(self, trace: Sequence[Arrival], setup: Setup) -> None:
+        """Begin an episode and play to its first decision. ``trace`` is in order of arrival, its length at most the slots."""
+
+    def asked(self) -> tuple[int, int] | None:
+        """Return (NPU, pass) of the decision that is asked, None once the episode is over."""
+
+    def mask(self) -> list[int]:
+        """Return 1 for each legal action. 0 keeps, 1 + columns * slot + column gives the asked NPU to the slot."""
+
+    def act(self, action: int) -> bool:
+        """Carry out an action, or what replaces it, and play on. Return whether it was legal."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what :func:`reference.snapshot.snapshot` does, and what the last action brought.
+
+        ``elapsed_cycles``; ``reward_terms`` by name; ``events``: (cycle, event, slot, task, npu) since the last action began, at
+        first those of the start; ``metrics`` by name once the episode is over, None before.
+        """
+
+
+def tasks_of(trace: Sequence[Arrival], setup: Setup) -> list[Task]:
+    """Return the reference's tasks of ``trace``, with their programs for the configurations that the machine has."""
+    configurations = {hardware.configuration: None for hardware in setup.rules.npus}
+    return [
+        Task(index, entry.cycle, entry.priority, {name: setup.programs[entry.model][name] for name in configurations})
+        for index, entry in enumerate(trace)
+    ]
+
+
+class ReferencePlayer:
+    """The reference machine as a player."""
+
+    def start(self, trace: Sequence[Arrival], setup: Setup) -> None:
+        self.machine = Machine(setup.rules, tasks_of(trace, setup))
+        self.began = self.machine.clock
+        self.logged = 0
+        self.first = True
+
+    def asked(self) -> tuple[int, int] | None:
+        question = self.machine.question
+        return None if question is None else (question.npu.index, question.asking_pass)
+
+    def mask(self) -> list[int]:
+        return self.machine.mask()
+
+    def act(self, action: int) -> bool:
+        self.began, self.logged = self.machine.clock, len(self.machine.log)
+        self.first = self.machine.decisions == 1
+        return self.machine.step(action)
+
+    def snapshot(self) -> dict[str, Any]:
+        machine = self.machine
+        events = [(event.cycle, event.event, event.slot, event.task, event.npu) for event in machine.log[self.logged :]]
+        return {
+            **snapshot(machine),
+            "elapsed_cycles": machine.clock - self.began,
+            "reward_terms": worth.reward_terms(machine, self.began, first=self.first),
+            "events": events,
+            "metrics": worth.metrics(machine) if machine.over else None,
+        }

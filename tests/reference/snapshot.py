@@ -1,0 +1,69 @@
+"""Everything that a user can see of the reference machine, with one or more NPUs, as plain values under fixed names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reference import view
+from reference.machine import Machine
+from reference.npu import NPU
+from reference.parts import Task
+
+
+def snapshot(machine: Machine) -> dict[str, Any]:
+    """Return clock, outcome, question, cause, timers, the status of each NPU, the table, and the cycles of all NPUs together.
+
+    Times are cycles. Absent indices are -1. ``slots`` has one dict per row of the table, ``npus`` one per NPU.
+    """
+    question, (least, most) = machine.question, machine.finished.range
+    return {
+        "clock_cycles": machine.clock,
+        "terminated": machine.terminated,
+        "truncated": machine.truncated,
+        "asked_npu": -1 if question is None else question.npu.index,
+        "asking_pass": 0 if question is None else question.asking_pass,
+        "cause": sorted(machine.causes),
+        "mask": machine.mask(),
+        "decisions": machine.decisions - (question is not None),
+        "quantum_due_cycles": machine.quantum_due,
+        "horizon_cycles": machine.horizon,
+        "last_arrival_cycles": machine.last_arrival,
+        "ready": len(machine.waiting),
+        "finished": len(machine.finished.log_pp),
+        "min_log_pp": least,
+        "max_log_pp": most,
+        "npus": [npu_status(npu) for npu in machine.npus],
+        "slots": [slot(machine, task) for task in machine.table],
+        "account": dict(vars(machine.account)),
+    }
+
+
+def npu_status(npu: NPU) -> dict[str, Any]:
+    """Return what shows of an NPU. Its phase, or "run" or "idle"; "latency" on an idle NPU follows a keep."""
+    return {
+        "phase": npu.doing,
+        "running_slot": _slot(npu.running),
+        "bound_slot": _slot(npu.bound),
+        "last_slot": -1 if npu.last_slot is None else npu.last_slot,
+        "dispatch_cycles": npu.dispatch_cycle,
+        "last_switch_cycles": npu.last_switch,
+    }
+
+
+def slot(machine: Machine, task: Task | None) -> dict[str, Any]:
+    """Return what shows of a row of the table; nothing of a task stays behind it."""
+    if task is None:
+        return {"state": "empty"}
+    return {
+        "state": task.state,
+        "npu": -1 if task.npu is None else task.npu,
+        "choosable": machine.question is not None and task in machine.question.choosable,
+        "saving": task.saving,
+        "configuration": task.configuration if task.position > 0 else None,
+        "predicted_fastest_cycles": task.predicted,
+        **{name: value for name, value in view.slot_of(machine, task).items() if name != "state"},
+    }
+
+
+def _slot(task: Task | None) -> int:
+    return -1 if task is None or task.slot is None else task.slot
