@@ -174,7 +174,6 @@ MACHINE = np.dtype(
         ("asking_pass", np.int32),  # 1 or 2 while the NPUs are being asked, else 0
         ("next_npu", np.int32),  # the next one to ask in this pass
         ("happened", np.int32),  # CAUSE_* bits of this cycle, or of the switch just made
-        ("freed", np.int32),  # contexts saved and tasks killed by switches at this cycle
         ("outcome", np.int32),  # ASKING, TERMINATED, TRUNCATED
         ("events", np.int32),  # filled entries of the log
     ],
@@ -188,6 +187,7 @@ ENGINE = np.dtype(
         ("dispatch_position_cycles", np.int64),  # executed_cycles of the running task at its dispatch: it must commit beyond it
         ("total_cycles", np.int64),  # true total of the running task on this NPU
         ("chosen_cycles", np.int64),  # when the decision being carried out was made
+        ("queued_latency_cycles", np.int64),  # of a decision that waits for the end of the stall before it
         ("save_bytes", np.int64),  # context at the awaited commit
         ("restore_bytes", np.int64),
         ("refill_cycles", np.int64),
@@ -199,7 +199,7 @@ ENGINE = np.dtype(
         ("mechanism", np.int32),  # of the decision being carried out
         ("evicted_slot", np.int32),  # whose context is being saved
         ("window_cause", np.int32),  # CAUSE_* bits of what has happened during the present switch
-        ("freed", np.int32),  # tasks that its own switch freed at this cycle
+        ("offered", np.bool_),  # whether another NPU's switch has freed a task for it at this cycle
         ("live", np.bool_),  # whether it would answer to an expired quantum
     ],
     align=True,

@@ -106,8 +106,8 @@ def is_legal(status, slots, mechanisms, action):
 
 @jit_borrowing
 def replacement(status, slots):
-    """Return the move that is played in place of an illegal action: keep, or on an idle NPU the earliest ready task."""
-    if status.running_slot >= 0:
+    """Return the move that is played in place of an illegal action: keep where it is legal, else the earliest ready task."""
+    if _may_keep(status):
         return NONE, CHECKPOINT
     best = NONE
     for slot in range(slots.shape[0]):

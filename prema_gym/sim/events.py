@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from prema_gym._jit import jit_apart, jit_borrowing
 from prema_gym.sim.asking import is_asked, see_from
-from prema_gym.sim.phases import elapse, freed_by_another, happens, play_phases, start_move
+from prema_gym.sim.phases import elapse, happens, play_phases, start_move
 from prema_gym.sim.switch import remaining_cycles
 from prema_gym.sim.table import arrive, arrives_at, complete, count_choosable, count_waits, update_tokens
 from prema_gym.types import (
@@ -91,7 +91,7 @@ def _next_event(row):
 def _play_npus(row, tables):
     """Play what ends at this cycle on the NPUs, by index."""
     for n in range(row.npus.shape[0]):
-        row.engines[n].freed = 0
+        row.engines[n].offered = False
     for n in range(row.npus.shape[0]):
         if row.engines[n].phase != NOT_SWITCHING:
             play_phases(row, tables, n)
@@ -115,18 +115,17 @@ def _play_cycle(row, tables):
     now = row.status.clock_cycles
     quantum_due = row.machine.quantum_due_cycles == now
     row.machine.happened = 0
-    row.machine.freed = 0
     _play_npus(row, tables)
     while arrives_at(row, now):
         arrive(row)
         happens(row, CAUSE_ARRIVAL)
     if quantum_due and row.machine.quantum_due_cycles == now and _quantum_expires(row):
-        happens(row, CAUSE_QUANTUM)
+        row.machine.happened |= CAUSE_QUANTUM  # an NPU that switches has nothing to reconsider when it is done
     cause = 0
     for n in range(row.npus.shape[0]):
         if row.engines[n].phase == NOT_SWITCHING:
             cause |= row.machine.happened
-            if freed_by_another(row, n):
+            if row.engines[n].offered:
                 cause |= CAUSE_READY
     return cause
 
@@ -178,7 +177,7 @@ def _end(row, outcome):
 def advance(row, tables):
     """Play events until a decision is asked or the episode ends; return the outcome (ASKING, TERMINATED, TRUNCATED).
 
-    Past the horizon nothing is asked and nobody invoked: switches under way are played to their end.
+    Past the horizon nothing is asked and nobody invoked: switches under way are played to their end, and the episode is truncated.
     """
     horizon = row.machine.horizon_cycles
     while True:
@@ -194,7 +193,7 @@ def advance(row, tables):
         cause = _play_cycle(row, tables)
         if cause != 0 and cycle <= horizon:
             _invoke(row, tables, cause)
-        if row.status.finished == row.machine.tasks:
+        if row.status.finished == row.machine.tasks and cycle <= horizon:
             return _end(row, TERMINATED)
         if cycle >= horizon:
             row.machine.asking_pass = 0

@@ -65,6 +65,7 @@ def _begin_npu(npu, engine):
     engine.dispatch_position_cycles = 0
     engine.total_cycles = 0
     engine.chosen_cycles = 0
+    engine.queued_latency_cycles = 0
     engine.save_bytes = 0
     engine.restore_bytes = 0
     engine.refill_cycles = 0
@@ -76,7 +77,7 @@ def _begin_npu(npu, engine):
     engine.mechanism = 0
     engine.evicted_slot = NONE
     engine.window_cause = 0
-    engine.freed = 0
+    engine.offered = False
     engine.live = False
 
 
@@ -109,7 +110,6 @@ def _begin_machine(machine, rules):
     machine.asking_pass = 0
     machine.next_npu = 0
     machine.happened = 0
-    machine.freed = 0
     machine.events = 0
 
 

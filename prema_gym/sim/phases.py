@@ -17,7 +17,7 @@ from prema_gym.sim.switch import (
     remaining_cycles,
     spend_overhead,
 )
-from prema_gym.sim.table import complete
+from prema_gym.sim.table import choosable, complete
 from prema_gym.types import (
     BOUND,
     CAUSE_COMPLETION,
@@ -40,37 +40,29 @@ from prema_gym.types import (
 
 
 @jit_borrowing
-def _remember(row, cause, exempt):
-    """Note ``cause`` on every NPU that is switching, but for ``exempt``: its switch will end with an invocation."""
+def happens(row, cause):
+    """Something has happened at this cycle that all NPUs answer to, now or when their switch is over."""
+    row.machine.happened |= cause
     for n in range(row.npus.shape[0]):
-        if row.engines[n].phase != NOT_SWITCHING and n != exempt:
+        if row.engines[n].phase != NOT_SWITCHING:
             row.engines[n].window_cause |= cause
 
 
 @jit_borrowing
-def happens(row, cause):
-    """Something has happened at this cycle that all NPUs answer to, now or when their switch is over."""
-    row.machine.happened |= cause
-    _remember(row, cause, NONE)
-
-
-@jit_borrowing
 def _free(row, n, slot):
-    """Let the task that NPU ``n`` has evicted be chosen: a cause for the others, not for itself."""
+    """Let the task that NPU ``n`` has evicted be chosen: a cause for the others that could take it, not for itself."""
     entry = row.table[slot]
     entry.state = READY
     entry.npu = NONE
     entry.freed = row.machine.asking_pass > 0
     row.machine.ready += 1
-    row.machine.freed += 1
-    row.engines[n].freed += 1
-    _remember(row, CAUSE_READY, n)
-
-
-@jit_borrowing
-def freed_by_another(row, n):
-    """Whether the switch of an NPU other than ``n`` has freed a task at this cycle."""
-    return row.machine.freed > row.engines[n].freed
+    for m in range(row.npus.shape[0]):
+        if m == n or not choosable(entry, row.npus[m].configuration):
+            continue
+        if row.engines[m].phase == NOT_SWITCHING:
+            row.engines[m].offered = True
+        else:
+            row.engines[m].window_cause |= CAUSE_READY
 
 
 # --- Phases -------------------------------------------------------------------------------------------------------------------
@@ -131,8 +123,12 @@ def _end_switch(row, tables, n):
 
 @jit_borrowing
 def _end_latency(row, tables, n):
-    npu = row.npus[n]
-    if npu.bound_slot == NONE:
+    npu, engine = row.npus[n], row.engines[n]
+    if engine.queued_latency_cycles > 0:
+        begin_stall(row, n, row.status.clock_cycles)
+        _begin_phase(row, n, IN_LATENCY, engine.queued_latency_cycles)
+        engine.queued_latency_cycles = 0
+    elif npu.bound_slot == NONE:
         end_stall(row, n, row.status.clock_cycles)
         _end_switch(row, tables, n)
     elif npu.running_slot >= 0:
@@ -178,7 +174,6 @@ def start_move(row, tables, n, slot, mechanism, latency):
     An idle NPU that stalls after keeping may be given a task in the same invocation: that goes behind the stall.
     """
     npu, engine, now = row.npus[n], row.engines[n], row.status.clock_cycles
-    stalled = engine.phase_end_cycles - now if engine.phase != NOT_SWITCHING else 0
     engine.chosen_cycles = now
     engine.mechanism = mechanism
     if slot != NONE:
@@ -186,12 +181,15 @@ def start_move(row, tables, n, slot, mechanism, latency):
         row.table[slot].state = BOUND
         row.table[slot].npu = n
         row.machine.ready -= 1
+    if engine.phase != NOT_SWITCHING:
+        engine.queued_latency_cycles = latency
+        return
     if latency > 0:
         begin_stall(row, n, now)
-    if slot == NONE and latency == 0:
+    elif slot == NONE:
         return
     npu.switching = True
-    _begin_phase(row, n, IN_LATENCY, stalled + latency)
+    _begin_phase(row, n, IN_LATENCY, latency)
     play_phases(row, tables, n)
 
 

@@ -55,6 +55,7 @@ def _arrive_before(row, cycle):
 def _free(row, slot):
     """Let the evicted task be chosen again."""
     row.table[slot].state = READY
+    row.table[slot].npu = NONE
     row.machine.ready += 1
 
 

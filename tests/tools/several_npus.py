@@ -9,7 +9,9 @@ from typing import Any
 from reference.parts import CHECKPOINT, DRAIN, KILL, MECHANISMS, Hardware, Program, Rules
 from reference.player import Arrival, Player, ReferencePlayer, Setup
 
-PLAYERS: dict[str, Callable[[], Player]] = {"twin": ReferencePlayer}
+from tools.kernel_player import KernelPlayer
+
+PLAYERS: dict[str, Callable[[], Player]] = {"twin": ReferencePlayer, "kernel": KernelPlayer}
 """The implementations that must agree. Each is held to the hand-solved instances and against the first one."""
 
 KEEP = 0

@@ -1,0 +1,188 @@
+"""The compiled machine as a player: what the environment shows, in the words of the reference."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from reference.parts import Hardware
+from reference.parts import Program as ReferenceProgram
+from reference.player import Arrival, Setup
+
+from prema_gym import NPUConfig, Program, register_program
+from prema_gym.envs.prema_env import PremaEnv
+from prema_gym.types import (
+    ASKING,
+    BARRED,
+    BOUND,
+    CAUSE_ARRIVAL,
+    CAUSE_COMPLETION,
+    CAUSE_QUANTUM,
+    CAUSE_READY,
+    ELSEWHERE,
+    EMPTY,
+    IN_COMMIT,
+    IN_LATENCY,
+    IN_RESTORE,
+    IN_RUN_OUT,
+    IN_SAVE,
+    NONE,
+    READY,
+    RUNNING,
+    SAVING,
+    TERMINATED,
+    TRUNCATED,
+)
+from prema_gym.workloads.programs import ProgramTable
+from tools.twin import flat_metrics
+
+CAUSES = {"arrival": CAUSE_ARRIVAL, "completion": CAUSE_COMPLETION, "quantum": CAUSE_QUANTUM, "ready": CAUSE_READY}
+PHASES = {IN_LATENCY: "latency", IN_COMMIT: "commit", IN_SAVE: "save", IN_RESTORE: "restore"}
+STATES = {READY: "waiting", BARRED: "waiting", SAVING: "waiting", BOUND: "bound", RUNNING: "running", ELSEWHERE: "running"}
+ACCOUNT = ("useful", "wasted", "overhead", "idle")
+NPU_FIELDS = ("running_slot", "bound_slot", "last_slot", "dispatch_cycles", "last_switch_cycles")
+SLOT_FIELDS = (
+    "task",
+    "priority",
+    "arrival_cycles",
+    "predicted_cycles",
+    "length_estimated",
+    "executed_cycles",
+    "waited_cycles",
+    "token",
+    "token_whole_wait",
+    "last_dispatch_cycles",
+    "preemptions",
+    "saved_bytes",
+    "restore_bytes",
+    "refill_cycles",
+)
+"""Shown under the same names by both."""
+
+
+def _configuration(hardware: Hardware, number: int) -> NPUConfig:
+    """Return the hardware; ``number`` tells configurations apart that differ in their programs only."""
+    return NPUConfig(
+        clock_hz=hardware.clock_hz,
+        dram_bytes_per_second=hardware.bytes_per_second,
+        dram_latency_cycles=hardware.dram_latency,
+        accumulator_rows=1000 + number,
+    )
+
+
+def _program(program: ReferenceProgram) -> Program:
+    return Program.from_points(
+        program.total,
+        list(program.commits),
+        list(program.saves),
+        list(program.restores),
+        list(program.refills),
+        predicted_cycles=program.predicted,
+    )
+
+
+class KernelPlayer:
+    """The kernel behind the environment."""
+
+    def start(self, trace: Sequence[Arrival], setup: Setup) -> None:
+        """Make the environment of ``setup`` and play to the first decision of ``trace``."""
+        rules = setup.rules
+        names = list(dict.fromkeys(hardware.configuration for hardware in rules.npus))
+        self._names = names
+        npus = {hardware.configuration: _configuration(hardware, names.index(hardware.configuration)) for hardware in rules.npus}
+        for model, programs in setup.programs.items():
+            register_program(f"duel {model}", {npus[name]: _program(programs[name]) for name in names})
+        self._env = PremaEnv(
+            npus=[npus[hardware.configuration] for hardware in rules.npus],
+            workload={"models": [f"duel {model}" for model in setup.programs], "batches": [1], "num_tasks": 1},
+            slots=rules.slots,
+            quantum_cycles=rules.quantum,
+            scheduler_latency_cycles=rules.latency,
+            decision_every=rules.decision_every,
+            mechanisms=list(rules.mechanisms),
+            allow_idle=rules.allow_idle,
+        )
+        ProgramTable._tables.clear()  # each case has programs of its own
+        entries = [{"arrival_cycles": at.cycle, "model": f"duel {at.model}", "priority": at.priority} for at in trace]
+        _, self._info = self._env.reset(options={"trace": entries})
+        self._logged = 0
+        self._state = self._env._core.simulator.state
+
+    def asked(self) -> tuple[int, int] | None:
+        """Return (NPU, pass), None once the episode is over."""
+        machine = self._state.machine[0]
+        if machine["outcome"] != ASKING:
+            return None
+        return int(self._state.status[0]["npu"]), max(int(machine["asking_pass"]), 1)
+
+    def mask(self) -> list[int]:
+        """Return the environment's mask."""
+        legal: list[int] = self._info["action_mask"].tolist()
+        return legal
+
+    def act(self, action: int) -> bool:
+        """Carry out an action; return whether it was legal."""
+        self._logged = len(self._env.events())
+        *_, self._info = self._env.step(action)
+        return not self._info["illegal_action"]
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what shows."""
+        machine, status = self._state.machine[0], self._state.status[0]
+        asked = self.asked()
+        cause = int(status["cause"])
+        engines = self._state.engines[0]
+        return {
+            "clock_cycles": int(status["clock_cycles"]),
+            "terminated": bool(machine["outcome"] == TERMINATED),
+            "truncated": bool(machine["outcome"] == TRUNCATED),
+            "asked_npu": NONE if asked is None else asked[0],
+            "asking_pass": 0 if asked is None else asked[1],
+            "cause": sorted(name for name, bit in CAUSES.items() if cause & bit),
+            "mask": self.mask(),
+            "decisions": int(machine["decisions"]),
+            "quantum_due_cycles": int(machine["quantum_due_cycles"]),
+            "horizon_cycles": int(machine["horizon_cycles"]),
+            "last_arrival_cycles": int(status["last_arrival_cycles"]),
+            "ready": sum(int(entry["state"]) in (READY, BARRED, SAVING) for entry in self._state.table[0]),
+            "finished": int(status["finished"]),
+            "min_log_pp": float(status["min_log_pp"]),
+            "max_log_pp": float(status["max_log_pp"]),
+            "npus": [self._npu(n) for n in range(len(engines))],
+            "slots": [self._slot(entry, over=asked is None) for entry in self._state.table[0]],
+            "account": {name: int(engines[f"{name}_cycles"].sum()) for name in ACCOUNT},
+            "elapsed_cycles": int(self._env._core.outcomes["elapsed_cycles"][0]),
+            "reward_terms": self._info["reward_terms"],
+            "events": [
+                tuple(event[name] for name in ("cycle", "event", "slot", "task", "npu"))
+                for event in self._env.events()[self._logged :]
+            ],
+            "metrics": flat_metrics(self._info["metrics"]) if "metrics" in self._info else None,
+        }
+
+    def _npu(self, n: int) -> dict[str, Any]:
+        npu, engine = self._state.npus[0, n], self._state.engines[0, n]
+        phase = PHASES.get(int(engine["phase"]))
+        if engine["phase"] == IN_RUN_OUT:
+            phase = "drain" if MECHANISMS[engine["mechanism"]] == "DRAIN" else "commit"
+        doing = phase or ("idle" if npu["running_slot"] == NONE else "run")
+        return {"phase": doing, **{name: int(npu[name]) for name in NPU_FIELDS}}
+
+    def _slot(self, entry: Any, *, over: bool) -> dict[str, Any]:
+        state = int(entry["state"])
+        if state == EMPTY:
+            return {"state": "empty"}
+        shown = {name: entry[name].item() for name in SLOT_FIELDS}
+        progress = entry["executed_cycles"] > 0
+        fastest = int(entry["fastest_predicted_cycles"])
+        if over and not progress:
+            shown["predicted_cycles"] = fastest
+        return {
+            **shown,
+            "state": STATES[state],
+            "npu": NONE if state == SAVING else int(entry["npu"]),
+            "choosable": state == READY and not over,
+            "saving": state == SAVING,
+            "configuration": self._names[entry["configuration"]] if progress else None,
+            "predicted_fastest_cycles": fastest,
+        }
