@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from reference.parts import Hardware
+from reference.parts import MECHANISMS, Hardware
 from reference.parts import Program as ReferenceProgram
 from reference.player import Arrival, Setup
 
