@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from baselines import Results, evaluate
-from baselines.evaluation.measures import HEADLINES, MEASURES
 from baselines.report.isolated import ISOLATED_HEADS, isolated_times
 from prema_gym.config import EnvConfig
 from prema_gym.envs.observation import GLOBAL_FEATURES, SLOT_FEATURES, Feature
 
 ROOT = Path(__file__).parents[1]
-RESULT_POLICIES = ("NP-FCFS", "P-HPF", "P-RRB", "P-SJF", "PREMA", "INDEX-SIMPLE", "INDEX", "LEARNED-CMA")
+RESULT_POLICIES = ("NP-FCFS", "P-HPF", "P-RRB", "HRRN", "PREMA", "PREMA-COMMIT", "P-SJF", "WSRPT", "INDEX", "CAP-INDEX")
+RESULT_MEASURES = ("antt", "weighted_antt", "stp", "sla_violation", "fairness", "class_fairness", "hp_tail")
 RESULT_EPISODES = 1000
 """As many as ``make compare`` plays: the rows are the same."""
 
@@ -43,10 +43,11 @@ def _result(results: Results, policy: str, measure: str) -> str:
 
 
 def results() -> str:
-    """Return the headline measures of a few policies, as ``make compare`` prints them."""
+    """Return measures of a few policies, in the episodes that ``make compare`` plays."""
     played = evaluate(RESULT_POLICIES, RESULT_EPISODES)
-    head = ["policy", *(MEASURES[name].label for name in HEADLINES)]
-    return table(head, ([name, *(_result(played, name, measure) for measure in HEADLINES)] for name in RESULT_POLICIES), right=5)
+    head = ["policy", *(played.measures[name].label for name in RESULT_MEASURES)]
+    rows = ([name, *(_result(played, name, measure) for measure in RESULT_MEASURES)] for name in RESULT_POLICIES)
+    return table(head, rows, right=len(RESULT_MEASURES))
 
 
 def isolated() -> str:

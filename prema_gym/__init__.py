@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from prema_gym.workloads.models import MODELS, Model, register_model
     from prema_gym.workloads.programs import register_program
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "MODELS",

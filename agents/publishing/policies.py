@@ -17,7 +17,7 @@ from baselines.policies.compiled import Chooser
 from baselines.policies.needs import StatesNeeds
 from baselines.policies.policy import Policy
 from baselines.policies.registry import make_policy
-from prema_gym.config import MECHANISMS, EnvConfig, mechanism_bits
+from prema_gym.config import MECHANISMS, EnvConfig, NPUConfig, mechanism_bits
 from prema_gym.envs.actions import count_actions
 from prema_gym.envs.observation import F, G
 from prema_gym.envs.view import View, read_only
@@ -66,6 +66,12 @@ class LearnedPolicy(StatesNeeds):
     def asked_every(self) -> int | None:
         """Quanta between its decisions: what its card says, else every quantum, as its choice on "valid" was made."""
         return self.card.get("asked_every", 1)
+
+    @property
+    def trained_on(self) -> NPUConfig | None:
+        """The NPU that its card says it was trained on; None where it says nothing."""
+        fields = self.card.get("training", {}).get("npu")
+        return None if fields is None else NPUConfig.coerce(fields)
 
     @property
     def mechanisms(self) -> tuple[str, ...]:

@@ -36,6 +36,8 @@ class Comparison:
     """By policy, in the order that was asked for; episode k is the same in all."""
     clairvoyant: tuple[str, ...] = ()
     """Policies that were told true times."""
+    trained_elsewhere: tuple[str, ...] = ()
+    """Learned policies that were trained on another NPU configuration than they play here."""
     asked_every: Mapping[str, int | None] = field(default_factory=dict)
     """By policy: the quanta between decisions asked by the quantum; None where arrivals and completions alone asked."""
 

@@ -81,10 +81,12 @@ def evaluate(
             policy, configs[policy.name], episodes, seed, split=split, threads=workers, progress=report
         )  # fmt: skip
     clairvoyant = tuple(policy.name for policy in made if policy.clairvoyant)
+    elsewhere = tuple(policy.name for policy in made if getattr(policy, "trained_on", None) not in (None, config.npu))
     asked = {name: own.decision_every for name, own in configs.items()}
     results = Results(
-        config=config, episodes=episodes, seed=seed, split=split, played=played, clairvoyant=clairvoyant, asked_every=asked
-    )
+        config=config, episodes=episodes, seed=seed, split=split, played=played,
+        clairvoyant=clairvoyant, trained_elsewhere=elsewhere, asked_every=asked,
+    )  # fmt: skip
     columns = [EPISODE_MEASURES.index(measure) for measure in BOUNDS]
     for name, values in results.values.items():
         check_against_bounds(name, BOUNDS, values[:, columns], results.bounds)

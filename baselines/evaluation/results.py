@@ -58,6 +58,7 @@ class Results(Comparison):
             "config": _json_types(self.config.to_dict()),
             "priorities": list(self.priorities),
             "clairvoyant": list(self.clairvoyant),
+            "trained_elsewhere": list(self.trained_elsewhere),
             "asked_every": dict(self.asked_every),
             "policies": {name: self.summary(name) for name in self.played},
             "versus_np_fcfs": self.versus(),

@@ -31,9 +31,10 @@ def cell(results: Comparison, policy: str, measure: str) -> tuple[str, str]:
     return digits(mean), digits(half, decimals_of(mean)).removeprefix("0")
 
 
-def marks(results: Comparison, policy: str, told: str = "†", illegal: str = "‡") -> str:
-    """Return the marks of ``policy``: ``told`` where it was told true times, ``illegal`` where it played illegal actions."""
-    return (told if policy in results.clairvoyant else "") + (illegal if policy in results.illegal else "")
+def marks(results: Comparison, policy: str, told: str = "†", illegal: str = "‡", elsewhere: str = "§") -> str:
+    """Return the marks of ``policy``: ``told`` true times, plays ``illegal`` actions, was trained ``elsewhere``: on another NPU."""
+    marked = {told: results.clairvoyant, illegal: results.illegal, elsewhere: results.trained_elsewhere}
+    return "".join(mark for mark, policies in marked.items() if policy in policies)
 
 
 def named(results: Comparison, policy: str) -> str:

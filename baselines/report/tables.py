@@ -128,6 +128,10 @@ def notes(results: Comparison, *, reference: str | None) -> list[str]:
         lines.append("† is told true times; the best of the others is in bold (in a file: *).")
     bounds = [f"{MEASURES[name].label} {results.bound(name).mean:.3f}" for name in ("antt", "weighted_antt")]
     lines.append(f"No schedule, clairvoyant or not, can average below: {', '.join(bounds)} (mean-busy-time bound).")
+    if results.trained_elsewhere:
+        lines.append(
+            "§ was trained on another NPU configuration than this one (for published policies: the default of version 0.1)."
+        )
     illegal = illegal_note(results)
     if illegal:
         lines.append(illegal)
