@@ -1,8 +1,8 @@
 """Does a training script as people write it learn? ``python benchmarks/stock_ppo.py --seeds 1 2 3``.
 
-MaskablePPO with stock settings on eight single environments with the environment's defaults, measured after 100 000 and 300 000 steps on
-600 episodes beside PREMA (asked at every quantum) and WSRPT. ``--recommended`` trains with the settings that the page on learning
-recommends instead: CHECKPOINT alone, 64 native rows, no discount, until ``--seconds`` of wall-clock time have passed.
+MaskablePPO with stock settings on eight single environments with the environment's defaults, measured after 100 000 and 300 000
+steps on 600 episodes beside PREMA (asked at every quantum) and WSRPT. ``--recommended`` trains with the settings that the page on
+learning recommends instead: CHECKPOINT alone, 64 native rows, no discount, until ``--seconds`` of wall-clock time have passed.
 """
 
 from __future__ import annotations
