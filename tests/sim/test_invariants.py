@@ -11,8 +11,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from tools import twin
 from tools.cases import PER_WORLD, episode
 
-from prema_gym.config import MECHANISMS
-from prema_gym.types import CHECKPOINT, EMPTY, READY, RUNNING
+from prema_gym.types import EMPTY, READY, RUNNING
 
 SWITCHING = {"kill", "drain", "commit", "saved", "dispatch"}
 METRIC_OF_TERM = {
@@ -27,12 +26,11 @@ METRIC_OF_TERM = {
 
 
 def expected_mask(state: np.ndarray, mechanisms: tuple[str, ...]) -> list[int]:
-    """Return the mask that the states of the slots call for: keep, then the three mechanisms per slot."""
+    """Return the mask that the states of the slots call for: keep, then per slot the mechanisms, of which an idle NPU has the first."""
     busy = RUNNING in state
-    allowed = [index for index, name in enumerate(MECHANISMS) if name in mechanisms] if busy else [CHECKPOINT]
     mask = [int(busy)]
     for slot in state:
-        mask += [int(slot == READY and mechanism in allowed) for mechanism in range(3)]
+        mask += [int(slot == READY and (busy or column == 0)) for column in range(len(mechanisms))]
     return mask
 
 
@@ -113,7 +111,7 @@ class AnyEpisode(RuleBasedStateMachine):
         assert action is not None
         slots = self.env.view().table[0]
         busy = (slots["state"] == RUNNING).any()
-        slot, mechanism = divmod(action - 1, 3)
+        slot, column = divmod(action - 1, len(self.env.config.mechanisms))
         chosen = int(slots["task"][slot])
         illegal, events = self._step(action)
         assert not illegal
@@ -122,8 +120,8 @@ class AnyEpisode(RuleBasedStateMachine):
             self._running_task_goes_on(events)
         elif not busy:
             assert (switched[0]["event"], switched[0]["task"]) == ("dispatch", chosen)
-        elif MECHANISMS[mechanism] != "CHECKPOINT":
-            assert switched[0]["event"] == MECHANISMS[mechanism].lower()
+        elif self.env.config.mechanisms[column] != "CHECKPOINT":
+            assert switched[0]["event"] == self.env.config.mechanisms[column].lower()
         if action > 0:
             assert next(event for event in switched if event["event"] == "dispatch")["task"] == chosen
 
@@ -156,7 +154,11 @@ class AnyEpisode(RuleBasedStateMachine):
             return
         assert any(self.mask)
         state = self.env.view().table["state"][0]
-        assert self.mask == ([1] + [0] * (3 * len(state)) if self.over else expected_mask(state, self.env.config.mechanisms))
+        assert self.mask == (
+            [1] + [0] * (len(self.env.config.mechanisms) * len(state))
+            if self.over
+            else expected_mask(state, self.env.config.mechanisms)
+        )
 
     @invariant()
     def time_never_goes_back(self) -> None:

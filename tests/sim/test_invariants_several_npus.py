@@ -109,9 +109,9 @@ def check_mask(env: Any, mask: np.ndarray) -> None:
     busy = view.npu["running_slot"][0] >= 0
     for slot, entry in enumerate(view.table[0]):
         assert entry["state"] != READY or entry["configuration"] in (NONE, view.npu["configuration"][0])
-        for mechanism, name in enumerate(MECHANISMS):
-            open_here = name in env.config.mechanisms if busy else mechanism == CHECKPOINT
-            assert mask[1 + 3 * slot + mechanism] == (entry["state"] == READY and open_here)
+        columns = len(env.config.mechanisms)
+        for column in range(columns):
+            assert mask[1 + columns * slot + column] == (entry["state"] == READY and (busy or column == 0))
     assert mask[0] == (busy or view.npu["may_keep"][0])
     first_of_one = len(view.npus[0]) == 1 and env._core.simulator.state.machine[0]["decisions"] == 0
     assert mask.sum() >= 2 or first_of_one
