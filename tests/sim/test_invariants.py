@@ -26,7 +26,7 @@ METRIC_OF_TERM = {
 
 
 def expected_mask(state: np.ndarray, mechanisms: tuple[str, ...]) -> list[int]:
-    """Return the mask that the states of the slots call for: keep, then per slot the mechanisms, of which an idle NPU has the first."""
+    """Return the mask that the states of the slots call for: keep, then per slot the mechanisms; an idle NPU has the first."""
     busy = RUNNING in state
     mask = [int(busy)]
     for slot in state:
