@@ -15,7 +15,7 @@ from prema_gym.sim.borrow import borrowed
 _ARRAYS = {"observation": np.float32, "mask": np.int8, "weights": np.float64, "scratch": np.float64, "logits": np.float64}
 """Weights and work space, by name: ``params`` holds the address and the size of each."""
 _PARAMS = np.dtype(
-    [("sizes", np.int64, (3,)), *((name, np.int64) for name in _ARRAYS), *((f"{name}_size", np.int64) for name in _ARRAYS)]
+    [("sizes", np.int64, (4,)), *((name, np.int64) for name in _ARRAYS), *((f"{name}_size", np.int64) for name in _ARRAYS)]
 )
 _numbers = borrowed(np.float64, 1)
 _features = borrowed(np.float32, 1)

@@ -58,7 +58,7 @@ _cycles = borrowed(np.int64, 1)
 RULES_BYTES = RULES.itemsize
 
 
-def _seen_at(npu, table, slots, rules, truth):
+def _seen_at(npu: Any, table: Any, slots: Any, rules: Any, truth: Any) -> Seen:
     """Return what lies at the addresses as :class:`Seen`; ``truth`` is 0 where there is none."""
     known = slots if truth != 0 else 0
     status = _npu(npu, (1,))[0]
@@ -120,7 +120,7 @@ def record_at(dtype: np.dtype) -> dict[str, Any]:
     return {"_params": borrowed(dtype, 1), "fields": (str(dtype.descr),)}
 
 
-def _answer(npu, table, slots, rules, truth, params, slot):
+def _answer(npu: Any, table: Any, slots: Any, rules: Any, truth: Any, params: Any, slot: Any) -> Any:
     """Template of a policy's entry: show it what lies at the addresses."""
     return _choose(seen_at(npu, table, slots, rules, truth), _params(params, (1,))[0])  # type: ignore[name-defined]  # noqa: F821
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from rich import box
@@ -64,7 +65,8 @@ def isolated_times(config: EnvConfig) -> list[Isolated]:
 def _roofline(key: Key, output_length: int | None, config: EnvConfig) -> Roofline | None:
     """Return the roofs of a program; registered ones may have been made of points, which say nothing of work."""
     if key.model not in MODELS:
-        program = REGISTERED[key.model]
+        registered = REGISTERED[key.model]
+        program = registered[config.npu] if isinstance(registered, Mapping) else registered
         return None if program.source is None else program.roofline()
     network = MODELS[key.model].network(input_length=key.input_length, hoist_inputs=config.workload.hoist_inputs)
     return compile_model(network, key.batch, config.npu, output_length or 1).roofline()

@@ -20,7 +20,7 @@ TRUTH = {"isolated_cycles", "completion_cycles", "output_length", "horizon_cycle
 
 
 def _make(**arguments: Any) -> Any:
-    arguments = {"quantum_cycles": 20, "scheduler_latency_cycles": 2, **arguments}
+    arguments = {"quantum_cycles": 20, "decision_every": 1, "scheduler_latency_cycles": 2, **arguments}
     return gymnasium.make("prema_gym:Prema-v0", disable_env_checker=True, **arguments).unwrapped
 
 

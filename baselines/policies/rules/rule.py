@@ -76,7 +76,7 @@ def _precedes(slot, other):
     return slot.arrival_cycles < other.arrival_cycles
 
 
-def _smallest_key(npu, table, slots, rules, truth, params, slot):
+def _smallest_key(npu: Any, table: Any, slots: Any, rules: Any, truth: Any, params: Any, slot: Any) -> Any:
     """Template of a selection rule's entry: return a heuristic's action, which lets the candidate of the smallest key run.
 
     A mechanism that the environment forbids is not played: the heuristic keeps.
@@ -100,7 +100,7 @@ def _smallest_key(npu, table, slots, rules, truth, params, slot):
     return action if is_legal(seen.npu, seen.table, seen.rules.mechanisms, action) else KEEP
 
 
-def _switching_action(npu, table, slots, rules, truth, params, slot):
+def _switching_action(npu: Any, table: Any, slots: Any, rules: Any, truth: Any, params: Any, slot: Any) -> Any:
     """Template of a switching rule's entry: return the action for wanting ``slot`` while another task runs."""
     seen = seen_at(npu, table, slots, rules, truth)
     return _switch(seen, slot, _params(params, (1,))[0])  # type: ignore[name-defined]  # noqa: F821
