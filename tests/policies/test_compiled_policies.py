@@ -16,7 +16,7 @@ from baselines.policies.heuristic import Heuristic
 from baselines.policies.rules.registry import SELECTION_RULES, SWITCHING_RULES, register_rule
 from baselines.policies.rules.rule import SelectionRule, SwitchingRule
 from prema_gym._jit import jit_borrowing
-from prema_gym.envs.actions import dispatch
+from prema_gym.envs.actions import dispatch, encode
 from prema_gym.envs.prema_env import PremaEnv
 from prema_gym.envs.view import View
 from prema_gym.errors import PolicyError
@@ -59,7 +59,7 @@ def mean_wait(seen, params):
 @jit_borrowing
 def kill_the_young(seen, chosen, params):
     young = seen.table[seen.npu.running_slot].executed_cycles < params.young_cycles
-    return encode(chosen, KILL if young else CHECKPOINT)
+    return encode(chosen, KILL if young else CHECKPOINT, seen.rules.mechanisms)
 
 
 class Own(CompiledPolicy):
