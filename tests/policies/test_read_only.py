@@ -73,7 +73,7 @@ def test_the_view_after_a_step_shows_the_new_decision(make):
     view = env.view()
     np.testing.assert_array_equal(view.observation, np.atleast_2d(observation))
     np.testing.assert_array_equal(view.mask, np.atleast_2d(info["action_mask"]))
-    np.testing.assert_array_equal(view.table["state"], env._core.simulator.state.slots["state"])
+    np.testing.assert_array_equal(view.table["state"], env._core.simulator.state.table["state"])
 
 
 def test_a_view_shows_the_copy_of_an_environment_that_it_was_asked_of():
