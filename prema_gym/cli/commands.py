@@ -68,9 +68,9 @@ def parser_of(name: str) -> argparse.ArgumentParser | None:
 
 def _renamed(text: str, name: str) -> str:
     """Return ``text`` with the module's command line replaced by this one's, columns of examples kept."""
-    lines = []
+    lines, module = [], COMMANDS[name].module.replace(".commands.", ".")
     for line in text.split("\n"):
-        before, old, after = line.partition(f"python -m {COMMANDS[name].module}")
+        before, old, after = line.partition(f"python -m {module}")
         if not old:
             lines.append(line)
             continue
@@ -81,15 +81,15 @@ def _renamed(text: str, name: str) -> str:
     return "\n".join(lines)
 
 
-def print_help(name: str) -> None:
-    """Print the help of a command."""
+def print_help(name: str, arguments: Sequence[str]) -> None:
+    """Print the help of a command that was called with ``arguments``: some commands have options that depend on others."""
     parser = parser_of(name)
     if parser is not None:
         parser.print_help()
         return
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
-        load(name).main(["--help"])
+        load(name).main(list(arguments))
     print(_renamed(printed.getvalue(), name), end="")
 
 
@@ -99,6 +99,6 @@ def run_command(name: str, arguments: Sequence[str]) -> int | None:
         raise UsageError(unknown_name("command", name, COMMANDS))
     own = arguments[: arguments.index("--")] if "--" in arguments else arguments
     if "-h" in own or "--help" in own:
-        print_help(name)
+        print_help(name, own)
         return 0
     return load(name).main(list(arguments))
