@@ -129,12 +129,12 @@ def test_a_program_without_points_completes_before_it_yields() -> None:
 
 def test_waits_are_counted_up_to_the_horizon() -> None:
     register_program("brief", Program.from_points(10, [10]))
-    env = _make(workload={"models": ["brief"], "num_tasks": 2}, quantum_cycles=7, mechanisms=["KILL"])
+    env = _make(workload={"models": ["brief"], "num_tasks": 2}, quantum_cycles=7, decision_every=1, mechanisms=["KILL"])
     env.reset(options={"trace": [{"arrival_cycles": 0, "model": "brief"}] * 2})
     env.step(1)
     other, truncated = 1, False
     while not truncated:
-        _, _, _, truncated, _ = env.step(2 + 3 * other)
+        _, _, _, truncated, _ = env.step(1 + other)
         other = 1 - other
     table, clock = env.view().table[0], env.view().npu["clock_cycles"][0]
     assert clock == 400

@@ -196,7 +196,7 @@ def play(number: int) -> str:
         check_mask(env, info["action_mask"])
         tokens = check_tokens(env, tokens)
         assert env.observation_space.contains(env.view().observation[0])
-        action = choose(rng, info["action_mask"].tolist(), manner)
+        action = choose(rng, info["action_mask"].tolist(), manner, env.config.mechanisms)
         _, reward, terminated, truncated, info = env.step(action)
         over, rewards = terminated or truncated, rewards + reward
         assert env.view().npu["clock_cycles"][0] >= clock

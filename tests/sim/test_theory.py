@@ -170,7 +170,7 @@ def test_exponential_service_times_make_the_queue_m_m_1() -> None:
 def test_round_robin_with_a_small_quantum_shares_the_processor_among_simultaneous_arrivals() -> None:
     lengths, quantum = [300, 500, 500, 900, 2000], 5
     names = [_program(length) for length in lengths]
-    flow = _flow_times(_make(names, 5, quantum_cycles=quantum), [0] * 5, names, _round_robin)
+    flow = _flow_times(_make(names, 5, quantum_cycles=quantum, decision_every=1), [0] * 5, names, _round_robin)
     shared = np.cumsum(np.diff([0, *lengths]) * np.arange(5, 0, -1))
     np.testing.assert_allclose(flow, shared, atol=quantum * len(lengths))
 
