@@ -12,6 +12,6 @@ import pytest
 @pytest.mark.slow
 def test_every_planted_fault_is_noticed_within_2000_episodes() -> None:
     tests = Path(__file__).parents[1]
-    command = [sys.executable, "-m", "tools.mutation", "--planted", "--episodes", "2000", "--seconds", "25"]
+    command = [sys.executable, "-m", "tools.mutation", "--planted", "--episodes", "2000", "--seconds", "90"]
     result = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tests)
     assert result.returncode == 0, result.stdout + result.stderr
