@@ -209,6 +209,16 @@ TABLES: dict[str, Callable[[Json], str]] = {
     "pairs": pairs,
 }
 """What makes each table of the page, by name."""
+STUDIES = {"readings": "headline", "targets": "sla"}
+"""The study behind a table, where its name is another."""
+
+
+def _made(name: str, studies: Json, page: str) -> str:
+    """Return the table ``name``; that of the page, where the file lacks the study."""
+    study = STUDIES.get(name, name)
+    if study not in studies:
+        return page.partition(f"<!-- begin {name} -->\n")[2].partition(f"\n<!-- end {name} -->")[0]
+    return TABLES[name](studies)
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -218,7 +228,7 @@ def main(arguments: Sequence[str]) -> int:
         return 2
     studies = json.loads(Path(arguments[0]).read_text(encoding="utf-8"))["studies"]
     page = PAGE.read_text(encoding="utf-8")
-    PAGE.write_text(renewed_by(page, lambda name: TABLES[name](studies)), encoding="utf-8")
+    PAGE.write_text(renewed_by(page, lambda name: _made(name, studies, page)), encoding="utf-8")
     return 0
 
 
