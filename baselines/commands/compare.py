@@ -129,7 +129,7 @@ def build_parser() -> Parser:
 
 
 def env_arguments(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the environment's arguments that the command line asks for."""
+    """Return the environment's arguments that the command line asks for; what it leaves out is each policy's to say."""
     workload = {
         "num_tasks": options.tasks,
         "window": options.window,

@@ -102,24 +102,10 @@ def add_printing(parser: argparse.ArgumentParser) -> None:
 
 
 def env_arguments(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the environment's arguments that :func:`add_episode`'s options ask for."""
-    workload = {
-        "num_tasks": options.tasks,
-        "window": options.window,
-        "models": tuple(options.models),
-        "batches": tuple(options.batches),
-    }
-    return {"npu": options.npu, "workload": workload, **asked_for(options)}
+    """Return the environment's arguments that :func:`add_episode`'s options ask for, read as ``compare`` reads its own."""
+    from baselines.commands.compare import env_arguments as compare_arguments
 
-
-def asked_for(options: argparse.Namespace) -> dict[str, Any]:
-    """Return ``mechanisms`` and ``decision_every`` where the command line names them: what is left out is each policy's to say."""
-    chosen: dict[str, Any] = {}
-    if options.mechanisms is not None:
-        chosen["mechanisms"] = tuple(options.mechanisms)
-    if options.decision_every is not None:
-        chosen["decision_every"] = options.decision_every or None
-    return chosen
+    return compare_arguments(options)
 
 
 def plain(value: Any) -> Any:
