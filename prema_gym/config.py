@@ -32,6 +32,14 @@ def mechanism_bits(mechanisms: Iterable[str]) -> int:
     return sum(1 << MECHANISMS.index(mechanism) for mechanism in mechanisms)
 
 
+def level_bits(priorities: Iterable[int]) -> int:
+    """Return the mask that compiled code reads: bit p - 1 is set where priority p, from 1 to 64, is one of ``priorities``."""
+    bits = 0
+    for priority in priorities:
+        bits |= 1 << (priority - 1)
+    return bits
+
+
 class DramPort(Protocol):
     """What the time of a transfer depends on: an :class:`NPUConfig` has it, and so has the record RULES in compiled code."""
 

@@ -102,6 +102,7 @@ STATUS = np.dtype(
         ("last_arrival_cycles", np.int64),
         ("min_log_pp", np.float64),  # over finished tasks: log of 1 / (NTT * priority); 0 where none has finished
         ("max_log_pp", np.float64),
+        ("levels", np.uint64),  # bit p - 1 is set where priority p is one of the mix or of the trace
         ("npu", np.int32),  # which NPU is asked
         ("configuration", np.int32),  # of the asked NPU
         ("running_slot", np.int32),  # of the asked NPU, as in NPU
@@ -133,6 +134,7 @@ SLOT = np.dtype(
     [
         ("arrival_cycles", np.int64),
         ("predicted_cycles", np.int64),  # total by Algorithm 1, on the configuration of its progress, else on the asked NPU
+        ("deadline_cycles", np.int64),  # NONE where there is none
         ("fastest_predicted_cycles", np.int64),  # the same on the NPU where it is smallest: the token's rate goes by it
         ("executed_cycles", np.int64),  # progress kept so far
         ("waited_cycles", np.int64),  # waiting so far
@@ -224,6 +226,7 @@ TASK = np.dtype(
         ("completion_cycles", np.int64),  # NONE while unfinished
         ("isolated_cycles", np.int64),  # true total, on the NPU where it is smallest
         ("predicted_cycles", np.int64),  # likewise
+        ("deadline_cycles", np.int64),  # NONE where there is none
         ("program", np.int32),  # on the first configuration
         ("output_length", np.int32),  # 1 where the network has none
         ("priority", np.int32),
@@ -268,6 +271,7 @@ RULES = np.dtype(
         ("dram_bytes_per_second", np.int64),  # of the configuration
         ("dram_latency_cycles", np.int64),  # of the configuration
         ("mechanisms", np.int64),  # bit m: mechanism m may evict
+        ("levels", np.uint64),  # bit p - 1: the mix has priority p
         ("allow_idle", np.bool_),  # an idle NPU may stay so while another is busy
     ],
     align=True,

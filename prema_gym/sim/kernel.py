@@ -12,6 +12,7 @@ from prema_gym.sim.events import advance as advance_events
 from prema_gym.sim.events import decide as decide_events
 from prema_gym.sim.straight import advance as advance_straight
 from prema_gym.sim.straight import decide as decide_straight
+from prema_gym.sim.levels import level_bit
 from prema_gym.sim.table import clear
 from prema_gym.types import NONE, NOT_SWITCHING
 
@@ -82,13 +83,14 @@ def _begin_npu(npu, engine):
 
 
 @jit_borrowing
-def _begin_status(status, npu):
+def _begin_status(status, npu, levels):
     status.clock_cycles = 0
     status.dispatch_cycles = 0
     status.last_switch_cycles = 0
     status.last_arrival_cycles = 0
     status.min_log_pp = 0.0
     status.max_log_pp = 0.0
+    status.levels = levels
     status.npu = 0
     status.configuration = npu.configuration
     status.running_slot = NONE
@@ -118,16 +120,18 @@ def begin(row, tables, count):
     """Start the episode whose ``count`` tasks lie in ``row.tasks``, in order of arrival, and advance to its first decision."""
     slowest = 0
     priority_sum = 0
+    levels = tables.rules[0].levels
     for task in range(count):
         row.tasks[task].completion_cycles = NONE
         slowest += _slowest_cycles(row, task)
         priority_sum += row.tasks[task].priority
+        levels |= level_bit(row.tasks[task].priority)
     for slot in range(row.table.shape[0]):
         clear(row.table[slot])
     for n in range(row.npus.shape[0]):
         _begin_npu(row.npus[n], row.engines[n])
     _begin_machine(row.machine, tables.rules[0])
-    _begin_status(row.status, row.npus[0])
+    _begin_status(row.status, row.npus[0], levels)
     row.machine.tasks = count
     row.machine.priority_sum = priority_sum
     row.machine.horizon_cycles = row.tasks[count - 1].arrival_cycles + HORIZON_FACTOR * slowest

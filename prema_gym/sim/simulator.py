@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from prema_gym.config import EnvConfig, mechanism_bits
+from prema_gym.config import EnvConfig, level_bits, mechanism_bits
 from prema_gym.errors import TraceError
 from prema_gym.sim.book import Draws, write_book
 from prema_gym.sim.tables import State, Tables
@@ -37,6 +37,7 @@ def rules_record(config: EnvConfig) -> np.ndarray:
     rules["scheduler_latency_cycles"] = config.scheduler_latency_cycles
     rules["decision_every"] = config.decision_every or 0
     rules["mechanisms"] = mechanism_bits(config.mechanisms)
+    rules["levels"] = level_bits(config.workload.priorities)
     rules["allow_idle"] = config.allow_idle
     for record, npu in zip(rules, config.configurations, strict=True):
         for name in ("clock_hz", "dram_bytes_per_second", "dram_latency_cycles"):
@@ -114,6 +115,7 @@ class Simulator:
             tasks[index]["completion_cycles"] = NONE
             tasks[index]["isolated_cycles"] = on["isolated_cycles"].min()
             tasks[index]["predicted_cycles"] = on["predicted_cycles"].min()
+            tasks[index]["deadline_cycles"] = NONE
             tasks[index]["program"] = program
             tasks[index]["output_length"] = output_length
             tasks[index]["priority"] = task.priority

@@ -38,6 +38,7 @@ def clear(entry):
     """Free a slot."""
     entry.arrival_cycles = 0
     entry.predicted_cycles = 0
+    entry.deadline_cycles = NONE
     entry.fastest_predicted_cycles = 0
     entry.executed_cycles = 0
     entry.waited_cycles = 0
@@ -70,6 +71,7 @@ def arrive(row):
     entry = row.table[slot]
     entry.arrival_cycles = task.arrival_cycles
     entry.predicted_cycles = task.predicted_cycles
+    entry.deadline_cycles = task.deadline_cycles
     entry.fastest_predicted_cycles = task.predicted_cycles
     entry.accounted_cycles = task.arrival_cycles
     entry.token = task.priority

@@ -11,6 +11,7 @@ import numpy as np
 from prema_gym._jit import jit_borrowing
 from prema_gym.config import PRIORITIES
 from prema_gym.errors import TraceError, unknown_name
+from prema_gym.types import NONE
 from prema_gym.workloads.seeding import normal, uniform
 
 DRAWS_PER_TASK = 16
@@ -56,6 +57,7 @@ def draw_task(task, mixes, priorities, programs, totals, error, seed, base):
     task.output_length = output
     task.isolated_cycles = totals[record.first_total + min(output, record.totals) - 1]
     task.predicted_cycles = record.predicted_cycles
+    task.deadline_cycles = NONE
     task.length_estimated = record.length_estimated
     if error > 0.0:
         task.predicted_cycles = _mispredicted(record.predicted_cycles, error, seed, base)

@@ -6,10 +6,9 @@ import numpy as np
 
 from baselines.policies.rules.rule import SelectionRule, is_candidate, total_cycles
 from prema_gym._jit import jit_borrowing
+from prema_gym.sim.levels import level_reached
 
 ALGORITHM_2 = "Choi & Rhu, HPCA 2020, Algorithm 2."
-LEVELS = (9, 3, 1)
-"""Priority levels, largest first."""
 
 
 @jit_borrowing
@@ -25,10 +24,7 @@ def candidate_threshold(seen, params):
     for i in range(seen.table.shape[0]):
         if is_candidate(seen.table[i]):
             largest = max(largest, token_of(seen.table[i], params))
-    for level in LEVELS:
-        if level <= largest:
-            return float(level)
-    return 0.0
+    return level_reached(seen.npu.levels, largest)
 
 
 @jit_borrowing
