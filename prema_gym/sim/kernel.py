@@ -10,9 +10,9 @@ from __future__ import annotations
 from prema_gym._jit import jit_borrowing
 from prema_gym.sim.events import advance as advance_events
 from prema_gym.sim.events import decide as decide_events
+from prema_gym.sim.levels import level_bit
 from prema_gym.sim.straight import advance as advance_straight
 from prema_gym.sim.straight import decide as decide_straight
-from prema_gym.sim.levels import level_bit
 from prema_gym.sim.table import clear
 from prema_gym.types import NONE, NOT_SWITCHING
 
