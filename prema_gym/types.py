@@ -103,6 +103,8 @@ STATUS = np.dtype(
         ("min_log_pp", np.float64),  # over finished tasks: log of 1 / (NTT * priority); 0 where none has finished
         ("max_log_pp", np.float64),
         ("levels", np.uint64),  # bit p - 1 is set where priority p is one of the mix or of the trace
+        ("oldest_backlog_cycles", np.int64),  # arrival of the oldest request in the backlog; NONE where the backlog is empty
+        ("arrival_gap_cycles", np.float64),  # of a stream: recent mean time between arrivals; 0 before the second, and elsewhere
         ("npu", np.int32),  # which NPU is asked
         ("configuration", np.int32),  # of the asked NPU
         ("running_slot", np.int32),  # of the asked NPU, as in NPU
@@ -110,6 +112,7 @@ STATUS = np.dtype(
         ("cause", np.int32),  # CAUSE_* bits of the latest invocation
         ("ready", np.int32),  # tasks in state READY
         ("finished", np.int32),
+        ("backlog", np.int32),  # requests of a stream that have arrived and wait for a free slot; 0 elsewhere
         ("may_keep", np.bool_),  # whether the asked NPU, idle, may stay so
     ],
     align=True,

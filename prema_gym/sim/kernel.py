@@ -91,6 +91,8 @@ def _begin_status(status, npu, levels):
     status.min_log_pp = 0.0
     status.max_log_pp = 0.0
     status.levels = levels
+    status.oldest_backlog_cycles = NONE
+    status.arrival_gap_cycles = 0.0
     status.npu = 0
     status.configuration = npu.configuration
     status.running_slot = NONE
@@ -98,6 +100,7 @@ def _begin_status(status, npu, levels):
     status.cause = 0
     status.ready = 0
     status.finished = 0
+    status.backlog = 0
     status.may_keep = False
 
 

@@ -63,6 +63,7 @@ def _state(config: EnvConfig, rows: int, log_entries: int) -> State:
     )
     state.machine["outcome"] = TERMINATED
     state.status["running_slot"] = NONE
+    state.status["oldest_backlog_cycles"] = NONE
     state.npus["running_slot"] = NONE
     state.npus["configuration"] = [config.configurations.index(npu) for npu in npus]
     return state
