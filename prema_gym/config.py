@@ -249,6 +249,12 @@ class NPUConfig(Config):
         if not isinstance(value, str) or value not in WEIGHT_LOADINGS:
             raise ConfigError(f"{type(self).__name__}.weight_loading: {unknown_name('mode', value, WEIGHT_LOADINGS)}")
 
+    @property
+    def label(self) -> str:
+        """The preset that it is, else the size of its array, as in "64x64"."""
+        named = (name for name in self.PRESETS if NPUConfig.preset(name) == self)
+        return next(named, f"{self.array_rows}x{self.array_cols}")
+
     def transfer_cycles(self, nbytes: int) -> int:
         """Cycles to move ``nbytes`` over the DRAM port, latency apart: ceil(bytes / bytes per cycle), in exact integers."""
         return self.context_cycles(nbytes) - self.dram_latency_cycles if nbytes else 0

@@ -10,7 +10,7 @@ import gymnasium as gym
 
 from prema_gym.config import EnvConfig
 from prema_gym.errors import UsageError
-from prema_gym.rendering.timeline import Context, Lookup, Timeline
+from prema_gym.rendering.timeline import Context, Kind, Lookup, Timeline
 from prema_gym.sim.programs import next_commit
 from prema_gym.sim.simulator import Simulator
 from prema_gym.types import NONE
@@ -24,18 +24,28 @@ TITLE_METRICS = {
 """Metrics of a recording's title: what they are called there, and their form."""
 
 
+def npu_labels(config: EnvConfig) -> tuple[str, ...]:
+    """Return the NPUs' names: "NPU" where there is one, else number and configuration, as in "NPU 2 edge"."""
+    npus = config.all_npus
+    if len(npus) == 1:
+        return ("NPU",)
+    return tuple(f"NPU {index} {npu.label}" for index, npu in enumerate(npus))
+
+
 def task_label(task: Mapping[str, Any]) -> str:
     """Return a task's name: model, batch, priority."""
     return f"{task['model']} b{task['batch']} p{task['priority']}"
 
 
 def context_lookup(simulator: Simulator) -> Lookup:
-    """Return what a preemption costs the tasks that row 0 of ``simulator`` plays now."""
-    programs = simulator.state.tasks[0]["program"].tolist()
+    """Return what a preemption costs the tasks that row 0 of ``simulator`` plays now, on the NPU where they have committed."""
+    state = simulator.state
+    on_configuration = state.tasks[0]["program"][:, None] if state.several is None else state.times[0]["program"]
+    programs = on_configuration[:, state.npus[0]["configuration"]].tolist()
 
-    def lookup(task: int, executed_cycles: int) -> Context:
-        _, save, restore, refill = next_commit(simulator.tables, programs[task], executed_cycles)
-        return Context(int(save), int(restore), int(refill))
+    def lookup(task: int, executed_cycles: int, npu: int) -> Context:
+        _, save, restore, _ = next_commit(simulator.tables, programs[task][npu], executed_cycles)
+        return Context(int(save), int(restore), simulator.config.all_npus[npu].context_cycles(int(restore)))
 
     return lookup
 
@@ -96,6 +106,7 @@ class RecordedEpisode:
                 end_cycles=int(simulator.state.status[0]["clock_cycles"]),
                 latency_cycles=config.scheduler_latency_cycles,
                 lookup=context_lookup(simulator),
+                npus=len(config.all_npus),
             ),
             policy=policy,
             seed=int(machine["seed"]) if drawn else None,
@@ -113,6 +124,10 @@ class RecordedEpisode:
     def ms(self, cycles: float) -> float:
         """Return ``cycles`` of this recording's NPU in milliseconds."""
         return self.config.npu.ms(cycles)
+
+    def utilisation(self, npu: int) -> float:
+        """Return the share of the time in which an NPU was not idle."""
+        return 1.0 - self.timeline.cycles(Kind.IDLE, npu=npu) / max(self.end_cycles, 1)
 
     def age_cycles(self, task: int) -> int:
         """Return the turnaround of a task, up to now where it is unfinished; 0 before it arrives."""

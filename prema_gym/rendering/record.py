@@ -29,7 +29,8 @@ class Acts(Protocol):
 def note_decision(view: View, action: int) -> dict[str, Any]:
     """Return what is decided and what the scheduler knew: the row of a recording's table of decisions.
 
-    ``running`` and ``chosen`` are tasks by order of arrival, NONE where there is none; ``tokens`` are those of the tasks present.
+    ``npu`` is the asked NPU, ``running`` its task and ``waiting`` what it may take: tasks by order of arrival, NONE where there is
+    none. ``tokens`` are those of the tasks present.
     """
     npu, table = view.npu[0], view.table[0]
     slot, mechanism = decode(action, mechanism_bits(view.config.mechanisms))
@@ -40,6 +41,7 @@ def note_decision(view: View, action: int) -> dict[str, Any]:
     return {
         "cycle": now,
         "ms": view.config.npu.ms(now),
+        "npu": int(npu["npu"]),
         "cause": cause_name(int(npu["cause"])),
         "running": NONE if running < 0 else int(table[running]["task"]),
         "waiting": tuple(sorted(table["task"][table["state"] == READY].tolist())),
@@ -90,7 +92,7 @@ def record(
     seed: of ``reset``: the same episode as ``gym.make("Prema-v0", **arguments).reset(seed=seed)`` plays.
     trace: tasks of your own in place of that episode.
     name: of the recording; the policy's ``name`` by default.
-    arguments: the environment's (``npu``, ``workload``, ``mechanisms``, ...).
+    arguments: the environment's (``npu``, ``npus``, ``workload``, ``mechanisms``, ...).
 
     """
     if not callable(getattr(policy, "act", None)):

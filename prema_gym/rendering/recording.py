@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
     from prema_gym.rendering.charts.gantt import Axes
 
-TABLES = ("tasks", "decisions", "events", "slices")
+TABLES = ("tasks", "npus", "decisions", "events", "slices")
 """Tables of :meth:`Recording.to_pandas`."""
+BUSY = tuple(kind for kind in Kind if kind not in (Kind.IDLE, Kind.WAIT))
 TASK_ACCOUNTS = {"wait": (Kind.WAIT,), "execute": (Kind.EXECUTE,), "killed": (Kind.KILLED,), "overhead": ACCOUNTS["overhead"]}
 """What a task's time went into; together it is the turnaround."""
 
@@ -44,15 +45,18 @@ class Recording(RecordedEpisode):
         save_trace(path, [self])
 
     def rows(self, table: str = "tasks") -> list[dict[str, Any]]:
-        """Return a table as plain dicts: "tasks", "decisions", "events" or "slices"; times in cycles and milliseconds."""
+        """Return a table as plain dicts, times in cycles and milliseconds: "tasks", "npus", "decisions", "events" or "slices"."""
         if table not in TABLES:
             raise ConfigError(f"to_pandas: {unknown_name('table', table, TABLES)}")
         if table == "tasks":
             return [self._task_row(task) for task in range(len(self.tasks))]
+        if table == "npus":
+            return [self._npu_row(npu) for npu in range(len(self.timeline.npus))]
         if table == "events":
             return [{"ms": self.ms(event["cycle"]), **event} for event in self.events]
         if table == "slices":
-            return [row for track in (self.timeline.npu, *self.timeline.tasks) for row in self._slice_rows(track)]
+            tracks = [*(("npu", lane) for lane in self.timeline.npus), *(("task", lane) for lane in self.timeline.tasks)]
+            return [row for name, track in tracks for row in self._slice_rows(name, track)]
         if self.decisions is None:
             raise UsageError(
                 "the decisions were not noted: play the episode with record(), or wrap the environment in RecordDecisions."
@@ -60,7 +64,7 @@ class Recording(RecordedEpisode):
         return [dict(decision) for decision in self.decisions]
 
     def to_pandas(self, table: str = "tasks") -> pandas.DataFrame:
-        """Return a table as a data frame: "tasks", "decisions", "events" or "slices"."""
+        """Return a table as a data frame: "tasks", "npus", "decisions", "events" or "slices"."""
         rows = self.rows(table)
         try:
             import pandas as pd
@@ -84,10 +88,29 @@ class Recording(RecordedEpisode):
             "ntt": self.ntt(task),
             "preemptions": commits,
             **spent,
+            **self._where(task),
         }
 
-    def _slice_rows(self, track: tuple[Slice, ...]) -> list[dict[str, Any]]:
-        name = "npu" if track is self.timeline.npu else "task"
+    def _where(self, task: int) -> dict[str, Any]:
+        """Return where a task was: the NPUs in order, and the cycles that it had each; nothing where there is one NPU."""
+        npus = range(len(self.timeline.npus))
+        if len(npus) == 1:
+            return {}
+        visits = tuple(dict.fromkeys(part.npu for part in self.timeline.tasks[task] if part.npu != NONE))
+        return {"npus": visits, **{f"npu{npu}_cycles": self.timeline.cycles(*BUSY, task=task, npu=npu) for npu in npus}}
+
+    def _npu_row(self, npu: int) -> dict[str, Any]:
+        accounts = {f"{name}_cycles": cycles for name, cycles in self.timeline.accounts(npu).items()}
+        completions = sum(event["npu"] == npu and event["event"] == "completion" for event in self.events)
+        return {
+            "npu": npu,
+            "configuration": self.config.all_npus[npu].label,
+            **accounts,
+            "utilisation": self.utilisation(npu),
+            "completions": completions,
+        }
+
+    def _slice_rows(self, name: str, track: tuple[Slice, ...]) -> list[dict[str, Any]]:
         return [
             {
                 "track": name,

@@ -6,6 +6,8 @@ from prema_gym.rendering.timeline import Kind
 
 PRIORITY_COLORS = {1: "#56B4E9", 3: "#009E73", 9: "#0072B2"}
 """Execution, by priority: the higher, the darker, so that grey print keeps the order."""
+NAME_COLORS = {1: "#000000", 3: "#FFFFFF", 9: "#FFFFFF"}
+"""What is written on execution, by priority."""
 KILLED_COLOR = "#D55E00"
 OVERHEAD_COLOR = "#000000"
 STALL_COLOR = "#CC79A7"

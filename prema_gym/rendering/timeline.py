@@ -1,8 +1,9 @@
-"""From an event log to slices of time: what every task and the NPU did, to the cycle."""
+"""From an event log to slices of time: what every task and every NPU did, to the cycle."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ class Kind(StrEnum):
     STALL = "stall"
     """A decision costs scheduler latency."""
     WAIT = "wait"
-    """The task has arrived and is not on the NPU."""
+    """The task has arrived and is on no NPU."""
     IDLE = "idle"
     """The NPU has nothing to do."""
 
@@ -35,7 +36,7 @@ ACCOUNTS = {
     "overhead": (Kind.SAVE, Kind.RESTORE, Kind.REFILL, Kind.STALL),
     "idle": (Kind.IDLE,),
 }
-"""Which slices of the NPU make up each account; together they are the time that has passed."""
+"""Which slices of an NPU make up each account; together they are the time that has passed."""
 
 
 class Slice(NamedTuple):
@@ -48,6 +49,8 @@ class Slice(NamedTuple):
     """Whose it is, by order of arrival; NONE where it is nobody's."""
     nbytes: int = 0
     """Moved over the DRAM port by a save or a restore; 0 where unknown."""
+    npu: int = NONE
+    """On which NPU it happened; NONE where a task waits."""
 
     @property
     def cycles(self) -> int:
@@ -60,11 +63,12 @@ class Context(NamedTuple):
 
     save_bytes: int
     restore_bytes: int
-    refill_cycles: int
+    restore_cycles: int
+    """Of the transfer; what a dispatch takes beyond it is the refill."""
 
 
-Lookup = Callable[[int, int], Context]
-"""``lookup(task, executed_cycles)`` returns the context of the point at which ``task`` has committed."""
+Lookup = Callable[[int, int, int], Context]
+"""``lookup(task, executed_cycles, npu)`` returns the context of the point at which ``task`` has committed on ``npu``."""
 
 
 class _Lane:
@@ -74,6 +78,7 @@ class _Lane:
         self.task = task
         self.slices: list[Slice] = []
         self.kind: Kind | None = None
+        self.npu = NONE
         self.since = 0
         self.executed_cycles = 0
         self.first_kept = 0  # before it, in ``slices``, lie earlier lives that ended in a KILL
@@ -88,16 +93,19 @@ class _Lane:
             nbytes = self.context.save_bytes
         if self.context is not None and self.kind is Kind.RESTORE:
             nbytes = self.context.restore_bytes
-            middle = max(cycle - self.context.refill_cycles, self.since)
-        parts = [Slice(self.kind, self.since, middle, self.task, nbytes), Slice(Kind.REFILL, middle, cycle, self.task)]
+            middle = min(self.since + self.context.restore_cycles, cycle)
+        parts = [
+            Slice(self.kind, self.since, middle, self.task, nbytes, self.npu),
+            Slice(Kind.REFILL, middle, cycle, self.task, npu=self.npu),
+        ]
         return [part for part in parts if part.cycles]
 
-    def turn(self, kind: Kind | None, cycle: int) -> None:
+    def turn(self, kind: Kind | None, cycle: int, npu: int = NONE) -> None:
         """Do ``kind`` from ``cycle`` on."""
         ended = self.close(cycle)
         self.slices += ended
         self.executed_cycles += sum(part.cycles for part in ended if part.kind is Kind.EXECUTE)
-        self.kind, self.since = kind, cycle
+        self.kind, self.since, self.npu = kind, cycle, npu
 
     def drop_progress(self) -> None:
         """Turn what was executed since the last start into killed work."""
@@ -112,63 +120,64 @@ class _Lane:
 class TimelineBuilder:
     """Takes events in the order of the log, one at a time, and gives the timeline up to any later cycle.
 
-    ``tasks`` is how many the episode has, ``latency_cycles`` what an asked decision costs. With a ``lookup``, saves and restores
-    know their bytes and refills are told from restores; without, a restore slice holds both.
+    ``tasks`` is how many the episode has, ``npus`` how many NPUs the row, ``latency_cycles`` what an asked decision costs. With a
+    ``lookup``, saves and restores know their bytes and refills are told from restores; without, a restore slice holds both.
     """
 
-    def __init__(self, tasks: int, latency_cycles: int = 0, lookup: Lookup | None = None) -> None:
+    def __init__(self, tasks: int, latency_cycles: int = 0, lookup: Lookup | None = None, *, npus: int = 1) -> None:
         self._lanes = [_Lane(task) for task in range(tasks)]
         self._latency_cycles = latency_cycles
         self._lookup = lookup
-        self._running: _Lane | None = None
+        self._running: list[_Lane | None] = [None] * npus
         self._stalls: list[Slice] = []
 
-    def feed(self, cycle: int, event: str, task: int) -> None:
+    def feed(self, cycle: int, event: str, task: int, npu: int) -> None:
         """Take one event; an unknown one changes nothing."""
         handler = self._HANDLERS.get(event)
         if handler is not None:
-            handler(self, cycle, task)
+            handler(self, cycle, task, npu)
 
-    def _arrival(self, cycle: int, task: int) -> None:
+    def _arrival(self, cycle: int, task: int, npu: int) -> None:
         self._lanes[task].turn(Kind.WAIT, cycle)
 
-    def _dispatch(self, cycle: int, task: int) -> None:
-        self._running = self._lanes[task]
-        self._running.turn(Kind.RESTORE, cycle)
+    def _dispatch(self, cycle: int, task: int, npu: int) -> None:
+        self._running[npu] = self._lanes[task]
+        self._lanes[task].turn(Kind.RESTORE, cycle, npu)
 
-    def _run(self, cycle: int, task: int) -> None:
-        self._lanes[task].turn(Kind.EXECUTE, cycle)
+    def _run(self, cycle: int, task: int, npu: int) -> None:
+        self._lanes[task].turn(Kind.EXECUTE, cycle, npu)
         self._lanes[task].context = None
 
-    def _commit(self, cycle: int, task: int) -> None:
+    def _commit(self, cycle: int, task: int, npu: int) -> None:
         lane = self._lanes[task]
-        lane.turn(Kind.SAVE, cycle)
-        lane.context = self._lookup(task, lane.executed_cycles) if self._lookup else None
-        self._running = None
+        lane.turn(Kind.SAVE, cycle, npu)
+        lane.context = self._lookup(task, lane.executed_cycles, npu) if self._lookup else None
+        self._running[npu] = None
 
-    def _saved(self, cycle: int, task: int) -> None:
+    def _saved(self, cycle: int, task: int, npu: int) -> None:
         self._lanes[task].turn(Kind.WAIT, cycle)
 
-    def _kill(self, cycle: int, task: int) -> None:
+    def _kill(self, cycle: int, task: int, npu: int) -> None:
         lane = self._lanes[task]
         lane.turn(Kind.WAIT, cycle)
         lane.drop_progress()
-        self._running = None
+        self._running[npu] = None
 
-    def _completion(self, cycle: int, task: int) -> None:
+    def _completion(self, cycle: int, task: int, npu: int) -> None:
         self._lanes[task].turn(None, cycle)
-        self._running = None
+        self._running[npu] = None
 
-    def _stall(self, cycle: int, task: int) -> None:
+    def _stall(self, cycle: int, task: int, npu: int) -> None:
         """The latency is known, so its end needs no event: the running task runs on there unless it is switched away."""
         end = cycle + self._latency_cycles
-        if self._running is None:
-            self._stalls.append(Slice(Kind.STALL, cycle, end, NONE))
+        running = self._running[npu]
+        if running is None:
+            self._stalls.append(Slice(Kind.STALL, cycle, end, NONE, npu=npu))
         else:
-            self._running.turn(Kind.STALL, cycle)
-            self._running.turn(Kind.EXECUTE, end)
+            running.turn(Kind.STALL, cycle, npu)
+            running.turn(Kind.EXECUTE, end, npu)
 
-    _HANDLERS: Mapping[str, Callable[[TimelineBuilder, int, int], None]] = {
+    _HANDLERS: Mapping[str, Callable[[TimelineBuilder, int, int, int], None]] = {
         "arrival": _arrival,
         "dispatch": _dispatch,
         "run": _run,
@@ -180,40 +189,55 @@ class TimelineBuilder:
     }
 
     def timeline(self, end_cycles: int) -> Timeline:
-        """Return the slices up to ``end_cycles``, which no event that was fed is beyond."""
-        tasks = tuple((*lane.slices, *lane.close(end_cycles)) for lane in self._lanes)
-        busy = [part for lane in tasks for part in lane if part.kind is not Kind.WAIT]
-        return Timeline(end_cycles, tasks, tuple(_with_idle(sorted(busy + self._stalls, key=_start), end_cycles)))
+        """Return the slices up to ``end_cycles``, which no event that was fed is beyond. A stall may last longer: it is cut."""
+        tasks = tuple(_until(end_cycles, [*lane.slices, *lane.close(end_cycles)]) for lane in self._lanes)
+        lanes: list[list[Slice]] = [[] for _ in self._running]
+        for part in itertools.chain(*tasks, _until(end_cycles, self._stalls)):
+            if part.npu != NONE:
+                lanes[part.npu].append(part)
+        npus = (_with_idle(sorted(lane, key=_start), end_cycles, npu) for npu, lane in enumerate(lanes))
+        return Timeline(end_cycles, tasks, tuple(map(tuple, npus)))
+
+
+def _until(end_cycles: int, slices: Iterable[Slice]) -> tuple[Slice, ...]:
+    """Return the slices as far as ``end_cycles``."""
+    begun = (part for part in slices if part.start_cycles < end_cycles)
+    return tuple(part if part.end_cycles <= end_cycles else part._replace(end_cycles=end_cycles) for part in begun)
 
 
 def _start(part: Slice) -> int:
     return part.start_cycles
 
 
-def _with_idle(busy: Iterable[Slice], end_cycles: int) -> list[Slice]:
-    """Return the slices of the NPU with the gaps between them filled by idle ones."""
+def _with_idle(busy: Iterable[Slice], end_cycles: int, npu: int) -> list[Slice]:
+    """Return the slices of an NPU with the gaps between them filled by idle ones."""
     filled: list[Slice] = []
     now = 0
     for part in busy:
         if part.start_cycles > now:
-            filled.append(Slice(Kind.IDLE, now, part.start_cycles, NONE))
+            filled.append(Slice(Kind.IDLE, now, part.start_cycles, NONE, npu=npu))
         filled.append(part)
         now = part.end_cycles
     if now < end_cycles:
-        filled.append(Slice(Kind.IDLE, now, end_cycles, NONE))
+        filled.append(Slice(Kind.IDLE, now, end_cycles, NONE, npu=npu))
     return filled
 
 
 @dataclasses.dataclass(frozen=True)
 class Timeline:
-    """Every cycle from 0 to ``end_cycles``, accounted for. Slices are in order and do not overlap."""
+    """Every cycle from 0 to ``end_cycles``, accounted for on every NPU. Slices of a lane are in order and do not overlap."""
 
     end_cycles: int
     tasks: tuple[tuple[Slice, ...], ...]
     """Per task, in order of arrival: from its arrival to its completion without a gap. A task that is being saved counts as
     waiting in the context table; here its save is a slice of its own."""
-    npu: tuple[Slice, ...]
-    """What the NPU did, without a gap: no slice waits."""
+    npus: tuple[tuple[Slice, ...], ...]
+    """What each NPU did, without a gap: no slice waits."""
+
+    @property
+    def npu(self) -> tuple[Slice, ...]:
+        """The slices of NPU 0, the only one unless there are several."""
+        return self.npus[0]
 
     @classmethod
     def of(
@@ -224,21 +248,22 @@ class Timeline:
         end_cycles: int,
         latency_cycles: int = 0,
         lookup: Lookup | None = None,
+        npus: int = 1,
     ) -> Timeline:
         """Return the timeline of a whole event log (see :class:`TimelineBuilder` for the arguments)."""
-        builder = TimelineBuilder(tasks, latency_cycles, lookup)
+        builder = TimelineBuilder(tasks, latency_cycles, lookup, npus=npus)
         for event in events:
-            builder.feed(event["cycle"], event["event"], event["task"])
+            builder.feed(event["cycle"], event["event"], event["task"], event["npu"])
         return builder.timeline(end_cycles)
 
-    def cycles(self, *kinds: Kind, task: int | None = None) -> int:
-        """Return the cycles that went into ``kinds``: of the NPU, or of one task."""
-        slices = self.npu if task is None else self.tasks[task]
-        return sum(part.cycles for part in slices if part.kind in kinds)
+    def cycles(self, *kinds: Kind, task: int | None = None, npu: int | None = None) -> int:
+        """Return the cycles that went into ``kinds``: of all NPUs or of one, on all tasks or on one."""
+        lanes = self.npus if task is None else (self.tasks[task],)
+        return sum(part.cycles for lane in lanes for part in lane if part.kind in kinds and npu in (None, part.npu))
 
-    def accounts(self) -> dict[str, int]:
-        """Return useful, wasted, overhead and idle cycles; their sum is ``end_cycles``."""
-        return {name: self.cycles(*kinds) for name, kinds in ACCOUNTS.items()}
+    def accounts(self, npu: int | None = None) -> dict[str, int]:
+        """Return useful, wasted, overhead and idle cycles of all NPUs, or of one, whose sum is ``end_cycles``."""
+        return {name: self.cycles(*kinds, npu=npu) for name, kinds in ACCOUNTS.items()}
 
 
 def shares(slices: Sequence[Slice], first_cycles: float, last_cycles: float, cells: int) -> list[Slice | None]:

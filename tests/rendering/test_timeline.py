@@ -20,7 +20,7 @@ KILLED, STALL, IDLE = Kind.KILLED, Kind.STALL, Kind.IDLE
 
 
 def log(*entries: tuple[int, str, int]) -> list[dict[str, Any]]:
-    return [{"cycle": cycle, "event": event, "slot": task, "task": task} for cycle, event, task in entries]
+    return [{"cycle": cycle, "event": event, "npu": 0, "slot": task, "task": task} for cycle, event, task in entries]
 
 
 def spans(slices: tuple[Any, ...]) -> list[tuple[Kind, int, int]]:
@@ -49,12 +49,12 @@ def test_checkpoint_is_executed_saved_waited_restored_executed():
 def test_a_lookup_tells_bytes_and_refill_from_the_position_of_the_commit():
     asked = []
 
-    def lookup(task: int, executed_cycles: int) -> Context:
-        asked.append((task, executed_cycles))
-        return Context(save_bytes=7, restore_bytes=9, refill_cycles=5)
+    def lookup(task: int, executed_cycles: int, npu: int) -> Context:
+        asked.append((task, executed_cycles, npu))
+        return Context(save_bytes=7, restore_bytes=9, restore_cycles=20)
 
     slices = Timeline.of(CHECKPOINTED, tasks=2, end_cycles=310, lookup=lookup).tasks[0]
-    assert asked == [(0, 60)]
+    assert asked == [(0, 60, 0)]
     assert [(part.kind, part.cycles, part.nbytes) for part in slices[1:4]] == [(SAVE, 20, 7), (WAIT, 100, 0), (RESTORE, 20, 9)]
     assert spans(slices[4:5]) == [(REFILL, 200, 205)]
 
@@ -76,11 +76,11 @@ def test_kill_turns_everything_since_the_last_start_into_killed_work():
 
 def test_latency_stalls_the_running_task_and_ends_without_an_event_before_a_commit():
     events = [
-        *log((0, "arrival", 0)), {"cycle": 0, "event": "stall", "slot": NONE, "task": NONE},
-        *log((10, "dispatch", 0), (10, "run", 0), (20, "arrival", 1)), {"cycle": 20, "event": "stall", "slot": 0, "task": NONE},
-        *log((30, "run", 0)), {"cycle": 40, "event": "stall", "slot": 0, "task": NONE},
+        *log((0, "arrival", 0)), {"cycle": 0, "event": "stall", "npu": 0, "slot": NONE, "task": NONE},
+        *log((10, "dispatch", 0), (10, "run", 0), (20, "arrival", 1)), {"cycle": 20, "event": "stall", "npu": 0, "slot": 0, "task": NONE},
+        *log((30, "run", 0)), {"cycle": 40, "event": "stall", "npu": 0, "slot": 0, "task": NONE},
         *log((57, "commit", 0), (60, "saved", 0), (60, "dispatch", 1), (60, "run", 1)),
-        {"cycle": 70, "event": "stall", "slot": 1, "task": NONE}, *log((80, "kill", 1), (80, "dispatch", 0), (85, "run", 0)),
+        {"cycle": 70, "event": "stall", "npu": 0, "slot": 1, "task": NONE}, *log((80, "kill", 1), (80, "dispatch", 0), (85, "run", 0)),
     ]  # fmt: skip
     timeline = Timeline.of(events, tasks=2, end_cycles=90, latency_cycles=10)
     assert spans(timeline.npu) == [

@@ -1,17 +1,21 @@
-"""Gantt charts of recordings, drawn with matplotlib: a lane per task, and two or more policies one above the other."""
+"""Gantt charts of recordings, drawn with matplotlib: a lane per task, and two or more policies one above the other.
+
+Where there are several NPUs, each has a lane too, above those of the tasks.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import gymnasium as gym
 
 from prema_gym.errors import ConfigError
-from prema_gym.rendering.episode import RecordedEpisode, task_label
+from prema_gym.rendering.episode import RecordedEpisode, npu_labels, task_label
 from prema_gym.rendering.style import (
     KILLED_COLOR,
+    NAME_COLORS,
     OVERHEAD_COLOR,
     PRIORITY_COLORS,
     PRIORITY_NAMES,
@@ -36,6 +40,11 @@ TARGETS = (2, 5, 10)
 MIN_SHARE = 0.002
 """A save or restore is drawn at least this share of the window wide: at scale it is thinner than a line."""
 LANE_INCHES, FRAME_INCHES, WIDTH_INCHES = 0.34, 1.7, 11.0
+GAP = 0.4
+"""Between the lanes of NPUs and those of tasks, in lanes."""
+NPU_BACKGROUND = "#F4F4F4"
+NAME_POINTS = 6.5
+"""Size of what is written into bars: the task on an NPU's lane, the NPU on a task's lane."""
 DPI = 150
 
 _BARS: dict[Kind, dict[str, Any]] = {
@@ -77,16 +86,61 @@ def _spans(
     return [(start, max(width, least_ms)) for start, width in spans if start < window[1] and start + width > window[0]]
 
 
-def _draw_lane(ax: Axes, recording: RecordedEpisode, task: int, lane: int, window: tuple[float, float]) -> None:
-    priority = recording.tasks[task]["priority"]
+def _priority(recording: RecordedEpisode, part: Slice) -> int:
+    """Return the priority of a slice's task, 0 where it is nobody's."""
+    return 0 if part.task == NONE else int(recording.tasks[part.task]["priority"])
+
+
+def _draw_lane(ax: Axes, recording: RecordedEpisode, slices: Sequence[Slice], lane: float, window: tuple[float, float]) -> None:
+    """Draw the slices of a task or an NPU, those of one look at a time."""
     thin = (window[1] - window[0]) * MIN_SHARE
     for order, kind in enumerate((Kind.WAIT, Kind.EXECUTE, Kind.KILLED, Kind.RESTORE, Kind.REFILL, Kind.SAVE, Kind.STALL)):
-        style = dict(_bar(kind, priority))
-        height = style.pop("height")
         least = thin if kind in _WIDENED else 0.0
-        spans = _spans([part for part in recording.timeline.tasks[task] if part.kind is kind], recording, window, least)
-        if spans:
-            ax.broken_barh(spans, (lane - height / 2, height), linewidth=0.0, zorder=2 + 0.1 * order, **style)
+        of_kind = [part for part in slices if part.kind is kind]
+        for priority in sorted({_priority(recording, part) for part in of_kind}):
+            style = dict(_bar(kind, priority))
+            height = style.pop("height")
+            spans = _spans([part for part in of_kind if _priority(recording, part) == priority], recording, window, least)
+            if spans:
+                ax.broken_barh(spans, (lane - height / 2, height), linewidth=0.0, zorder=2 + 0.1 * order, **style)
+
+
+def _write_names(
+    ax: Axes,
+    recording: RecordedEpisode,
+    slices: Sequence[Slice],
+    lane: float,
+    window: tuple[float, float],
+    name_of: Callable[[Slice], str],
+) -> None:
+    """Write a name into every bar that has room for it."""
+    for part in slices:
+        if part.kind not in (Kind.EXECUTE, Kind.KILLED):
+            continue
+        first, last = max(recording.ms(part.start_cycles), window[0]), min(recording.ms(part.end_cycles), window[1])
+        name = name_of(part)
+        if (last - first) / (window[1] - window[0]) < 0.007 * (len(name) + 1):
+            continue
+        priority = _priority(recording, part)
+        box = {"facecolor": _bar(part.kind, priority)["facecolor"], "edgecolor": "none", "pad": 0.8}
+        color = NAME_COLORS[priority] if part.kind is Kind.EXECUTE else "white"
+        ax.text((first + last) / 2, lane, name, fontsize=NAME_POINTS, ha="center", va="center", color=color, bbox=box, zorder=4.5)
+
+
+def _draw_npus(ax: Axes, recording: RecordedEpisode, window: tuple[float, float]) -> list[tuple[float, str]]:
+    """Draw a lane per NPU where there are several; return their places and labels."""
+    npus = recording.timeline.npus
+    if len(npus) == 1:
+        return []
+    ax.axhspan(-0.6, len(npus) - 0.4, facecolor=NPU_BACKGROUND, zorder=0)
+    for npu, slices in enumerate(npus):
+        _draw_lane(ax, recording, slices, npu, window)
+        _write_names(ax, recording, slices, npu, window, lambda part: f"#{part.task}")
+        for part in slices:
+            if part.kind is not Kind.IDLE and _inside(end := recording.ms(part.end_cycles), window):
+                ax.plot([end, end], [npu - 0.33, npu + 0.33], color="white", linewidth=0.8, zorder=2.15)
+    labels = npu_labels(recording.config)
+    return [(npu, f"{labels[npu]}   {recording.utilisation(npu):.0%} busy") for npu in range(len(npus))]
 
 
 def _inside(ms: float, window: tuple[float, float]) -> bool:
@@ -94,7 +148,7 @@ def _inside(ms: float, window: tuple[float, float]) -> bool:
 
 
 def _draw_marks(
-    ax: Axes, recording: RecordedEpisode, task: int, lane: int, window: tuple[float, float], targets: Sequence[float]
+    ax: Axes, recording: RecordedEpisode, task: int, lane: float, window: tuple[float, float], targets: Sequence[float]
 ) -> None:
     """Mark arrival, completion, and the moments at which the task misses its SLA targets."""
     entry = recording.tasks[task]
@@ -118,16 +172,23 @@ def _lane_label(recording: RecordedEpisode, task: int) -> str:
 
 
 def _draw(ax: Axes, recording: RecordedEpisode, window: tuple[float, float], targets: Sequence[float]) -> None:
+    lanes = _draw_npus(ax, recording, window)
+    several = len(lanes) > 0
+    top = len(lanes) + GAP if several else 0.0
     shown = [task for task in range(len(recording.tasks)) if _overlaps(recording, task, window)]
-    for lane, task in enumerate(shown):
-        _draw_lane(ax, recording, task, lane, window)
+    for index, task in enumerate(shown):
+        lane = top + index
+        _draw_lane(ax, recording, recording.timeline.tasks[task], lane, window)
         _draw_marks(ax, recording, task, lane, window, targets)
-    ax.set_yticks(range(len(shown)), [_lane_label(recording, task) for task in shown], fontsize=8)
+        if several:
+            _write_names(ax, recording, recording.timeline.tasks[task], lane, window, lambda part: f"NPU {part.npu}")
+        lanes.append((lane, _lane_label(recording, task)))
+    ax.set_yticks([place for place, _ in lanes], [label for _, label in lanes], fontsize=8)
     ax.tick_params(axis="y", length=0, pad=9)
     ax.tick_params(axis="x", labelsize=8)
-    ax.set_ylim(max(len(shown), 1) - 0.4, -0.6)
+    ax.set_ylim(top + max(len(shown), 1) - 0.4, -0.6)
     ax.set_xlim(*window)
-    ax.set_ylabel("task (arrival order)", fontsize=8)
+    ax.set_ylabel("NPUs, and tasks (arrival order)" if several else "task (arrival order)", fontsize=8)
     ax.set_title(recording.title(), fontsize=10, loc="left")
     ax.grid(axis="x", color="#EEEEEE", zorder=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
@@ -145,7 +206,7 @@ def _legend(ax: Axes, recordings: Sequence[RecordedEpisode], targets: Sequence[f
     from matplotlib.patches import Patch
 
     priorities = sorted({task["priority"] for recording in recordings for task in recording.tasks})
-    kinds = {part.kind for recording in recordings for part in recording.timeline.npu}
+    kinds = {part.kind for recording in recordings for lane in recording.timeline.npus for part in lane}
     handles: list[Any] = []
     for priority in priorities:
         style = {key: value for key, value in _bar(Kind.EXECUTE, priority).items() if key != "height"}
@@ -183,9 +244,15 @@ def _check_window(window_ms: Window, recordings: Sequence[RecordedEpisode]) -> t
     return first, last
 
 
+def _count_lanes(recording: RecordedEpisode, window: tuple[float, float]) -> float:
+    npus = len(recording.timeline.npus)
+    tasks = sum(_overlaps(recording, task, window) for task in range(len(recording.tasks)))
+    return max(tasks, 3) + (npus + GAP if npus > 1 else 0)
+
+
 def _new_axes(recordings: Sequence[RecordedEpisode], window: tuple[float, float], to_file: bool) -> list[Axes]:
     """Return axes one above the other, on a figure of pyplot's (which notebooks show) unless it only goes into a file."""
-    lanes = [max(sum(_overlaps(recording, task, window) for task in range(len(recording.tasks))), 3) for recording in recordings]
+    lanes = [_count_lanes(recording, window) for recording in recordings]
     height = LANE_INCHES * sum(lanes) + FRAME_INCHES + 0.45 * (len(lanes) - 1)
     options: dict[str, Any] = {"figsize": (WIDTH_INCHES, height), "dpi": DPI}
     if to_file:

@@ -1,10 +1,13 @@
-"""The summary of a recording that notebooks show: metrics, and a line with a timeline for each task. Plain HTML, no script."""
+"""The summary of a recording that notebooks show: metrics, and a line with a timeline for each NPU and task. Plain HTML, no script.
+
+A single NPU has no line of its own: the tasks' lines say it all.
+"""
 
 from __future__ import annotations
 
 from html import escape
 
-from prema_gym.rendering.episode import RecordedEpisode
+from prema_gym.rendering.episode import RecordedEpisode, npu_labels
 from prema_gym.rendering.style import color_of
 from prema_gym.rendering.timeline import Kind, Slice, shares
 from prema_gym.types import NONE
@@ -24,16 +27,21 @@ def _rectangle(first: int, last: int, part: Slice, priority: int) -> str:
     return f'<rect x="{first * scale:g}" y="{top:g}" width="{(last - first) * scale:g}" height="{height}" fill="{color}"/>'
 
 
-def _strip(slices: tuple[Slice, ...], end_cycles: int, priority: int) -> str:
-    """Return the timeline of one task as SVG: neighbouring cells of one kind are one rectangle."""
-    cells = shares(slices, 0, max(end_cycles, 1), STRIP_CELLS)
+def _priority(recording: RecordedEpisode, part: Slice) -> int:
+    return NONE if part.task == NONE else int(recording.tasks[part.task]["priority"])
+
+
+def _strip(recording: RecordedEpisode, slices: tuple[Slice, ...]) -> str:
+    """Return the timeline of one task or NPU as SVG: neighbouring cells of one kind and task are one rectangle."""
+    cells = shares(slices, 0, max(recording.end_cycles, 1), STRIP_CELLS)
+    looks = [part and (part.kind, part.task) for part in cells]
     drawn, first = [], 0
     for cell in range(1, STRIP_CELLS + 1):
-        part = cells[first]
-        if cell < STRIP_CELLS and (cells[cell] and cells[cell].kind) == (part and part.kind):  # type: ignore[union-attr]
+        if cell < STRIP_CELLS and looks[cell] == looks[first]:
             continue
-        if part is not None:
-            drawn.append(_rectangle(first, cell, part, priority))
+        part = cells[first]
+        if part is not None and part.kind is not Kind.IDLE:
+            drawn.append(_rectangle(first, cell, part, _priority(recording, part)))
         first = cell
     return f'<svg width="{STRIP_WIDTH}" height="{STRIP_HEIGHT}">{"".join(drawn)}</svg>'
 
@@ -41,12 +49,24 @@ def _strip(slices: tuple[Slice, ...], end_cycles: int, priority: int) -> str:
 def _task_line(recording: RecordedEpisode, task: int) -> str:
     entry = recording.tasks[task]
     unfinished = "" if entry["completion_cycles"] != NONE else " so far"
-    strip = _strip(recording.timeline.tasks[task], recording.end_cycles, entry["priority"])
+    strip = _strip(recording, recording.timeline.tasks[task])
     numbers = [str(entry["batch"]), str(entry["priority"])]
     numbers += [f"{recording.ms(entry[key]):.2f}" for key in ("arrival_cycles", "isolated_cycles")]
     numbers.append(f"{recording.ntt(task):.2f}{unfinished}")
     cells = "".join(f'<td style="text-align:right">{number}</td>' for number in numbers)
     return f"<tr><td>{task}</td><td>{escape(entry['model'])}</td>{cells}<td>{strip}</td></tr>"
+
+
+def _npu_lines(recording: RecordedEpisode) -> str:
+    """Return a line per NPU, where there are several: its name, how busy it was, what it did."""
+    if len(recording.timeline.npus) == 1:
+        return ""
+    labels = npu_labels(recording.config)
+    return "".join(
+        f'<tr><td colspan="6">{escape(label)}</td><td style="text-align:right">{recording.utilisation(npu):.0%} busy</td>'
+        f"<td>{_strip(recording, recording.timeline.npus[npu])}</td></tr>"
+        for npu, label in enumerate(labels)
+    )
 
 
 def _metrics_line(recording: RecordedEpisode) -> str:
@@ -62,11 +82,13 @@ def render_html(recording: RecordedEpisode) -> str:
     heads = ("task", "model", "batch", "priority", "arrival (ms)", "isolated (ms)", "NTT", span)
     shown = range(min(len(recording.tasks), MAX_TASKS))
     more = len(recording.tasks) - len(shown)
+    machine = "NPU" if len(recording.timeline.npus) == 1 else "NPUs"
     accounts = ", ".join(f"{name} {recording.ms(cycles):.2f} ms" for name, cycles in recording.timeline.accounts().items())
     return (
-        f"<p><b>{escape(recording.title())}</b><br>{_metrics_line(recording)}<br>NPU: {accounts}</p><table><thead><tr>"
+        f"<p><b>{escape(recording.title())}</b><br>{_metrics_line(recording)}<br>{machine}: {accounts}</p><table><thead><tr>"
         + "".join(f"<th>{head}</th>" for head in heads)
         + "</tr></thead><tbody>"
+        + _npu_lines(recording)
         + "".join(_task_line(recording, task) for task in shown)
         + "</tbody></table>"
         + (f"<p>and {more} tasks more</p>" if more else "")

@@ -1,6 +1,6 @@
 """Export to the Chrome trace-event format (JSON), which Perfetto (https://ui.perfetto.dev) and chrome://tracing open.
 
-One process per recording: a track of the NPU, a track per task, counters. The format counts microseconds; every slice and instant
+One process per recording: a track per NPU, a track per task, counters. The format counts microseconds; every slice and instant
 also carries its exact cycles in ``args``. Times are rounded down to whole nanoseconds, and a slice ends one nanosecond before the
 next on its track begins, because readers that round in other ways would else see neighbours overlap.
 """
@@ -16,14 +16,12 @@ from typing import Any
 import gymnasium as gym
 
 from prema_gym.errors import ConfigError
-from prema_gym.rendering.episode import RecordedEpisode, task_label
+from prema_gym.rendering.episode import RecordedEpisode, npu_labels, task_label
 from prema_gym.rendering.timeline import Kind, Slice
 from prema_gym.types import NONE
 
-NPU_TRACK = 0
-"""Thread id of the NPU; task i has i + 1."""
 INSTANTS = ("arrival", "completion", "quantum", "kill", "drain")
-"""Events of the log that are shown as instants on the track of their task (without a task: the NPU's)."""
+"""Events of the log that are shown as instants on the track of their task (without a task: their NPU's)."""
 _QUEUE_STEPS = {"arrival": 1, "commit": 1, "kill": 1, "dispatch": -1}
 
 TraceEvent = dict[str, Any]
@@ -50,18 +48,30 @@ def _metadata(pid: int, tid: int | None, name: str, value: str | int) -> TraceEv
 def _names(recording: RecordedEpisode, pid: int) -> Iterator[TraceEvent]:
     yield _metadata(pid, None, "process_name", recording.title())
     yield _metadata(pid, None, "process_sort_index", pid)
-    yield _metadata(pid, NPU_TRACK, "thread_name", "NPU")
-    yield _metadata(pid, NPU_TRACK, "thread_sort_index", NPU_TRACK)
-    for task, entry in enumerate(recording.tasks):
-        yield _metadata(pid, task + 1, "thread_name", f"#{task} {task_label(entry)}")
-        yield _metadata(pid, task + 1, "thread_sort_index", task + 1)
+    tracks = [*npu_labels(recording.config), *(f"#{task} {task_label(entry)}" for task, entry in enumerate(recording.tasks))]
+    for tid, name in enumerate(tracks):
+        yield _metadata(pid, tid, "thread_name", name)
+        yield _metadata(pid, tid, "thread_sort_index", tid)
+
+
+def _task_track(recording: RecordedEpisode, task: int) -> int:
+    """Return a task's thread id: NPU n has n, and the tasks follow in order of arrival."""
+    return len(recording.timeline.npus) + task
 
 
 def _slice_name(recording: RecordedEpisode, part: Slice, tid: int) -> str:
-    if tid != NPU_TRACK or part.task == NONE:
+    npus = len(recording.timeline.npus)
+    if tid >= npus and npus > 1 and part.npu != NONE:
+        return f"{part.kind} on NPU {part.npu}"
+    if tid >= npus or part.task == NONE:
         return str(part.kind)
     name = f"#{part.task} {task_label(recording.tasks[part.task])}"
     return name if part.kind is Kind.EXECUTE else f"{part.kind} {name}"
+
+
+def _named_npu(recording: RecordedEpisode, npu: int) -> dict[str, int]:
+    """Return the argument that tells NPUs apart, where there are several."""
+    return {"npu": npu} if len(recording.timeline.npus) > 1 else {}
 
 
 def _slices(recording: RecordedEpisode, pid: int, tid: int, track: Sequence[Slice]) -> Iterator[TraceEvent]:
@@ -70,6 +80,7 @@ def _slices(recording: RecordedEpisode, pid: int, tid: int, track: Sequence[Slic
             continue
         begin, end = _nanoseconds(recording, part.start_cycles), _nanoseconds(recording, part.end_cycles)
         args = {"start_cycles": part.start_cycles, "end_cycles": part.end_cycles, "cycles": part.cycles, "task": part.task}
+        args |= _named_npu(recording, part.npu)
         if part.kind in (Kind.SAVE, Kind.RESTORE):
             args["bytes"] = part.nbytes
         yield {
@@ -91,11 +102,11 @@ def _instants(recording: RecordedEpisode, pid: int) -> Iterator[TraceEvent]:
                 "ph": "i",
                 "s": "t",
                 "pid": pid,
-                "tid": event["task"] + 1 if event["task"] != NONE else NPU_TRACK,
+                "tid": _task_track(recording, event["task"]) if event["task"] != NONE else event["npu"],
                 "ts": _timestamp(recording, event["cycle"]),
                 "name": event["event"],
                 "cat": "event",
-                "args": {"cycle": event["cycle"], "slot": event["slot"]},
+                "args": {"cycle": event["cycle"], "slot": event["slot"], **_named_npu(recording, event["npu"])},
             }
 
 
@@ -117,16 +128,16 @@ def _traffic(recording: RecordedEpisode, pid: int) -> Iterator[TraceEvent]:
     """Count the DRAM bytes of contexts: each transfer is added at its end."""
     moved = {"saved": 0, "restored": 0}
     yield _counter(recording, pid, 0, "context DRAM bytes", dict(moved))
-    for part in recording.timeline.npu:
-        if part.kind in (Kind.SAVE, Kind.RESTORE):
-            moved["saved" if part.kind is Kind.SAVE else "restored"] += part.nbytes
-            yield _counter(recording, pid, part.end_cycles, "context DRAM bytes", dict(moved))
+    transfers = [part for lane in recording.timeline.npus for part in lane if part.kind in (Kind.SAVE, Kind.RESTORE)]
+    for part in sorted(transfers, key=lambda part: part.end_cycles):
+        moved["saved" if part.kind is Kind.SAVE else "restored"] += part.nbytes
+        yield _counter(recording, pid, part.end_cycles, "context DRAM bytes", dict(moved))
 
 
 def trace_events(recording: RecordedEpisode, pid: int = 1) -> list[TraceEvent]:
     """Return a recording as trace events of process ``pid``, sorted by time after the names."""
-    tracks = [(NPU_TRACK, recording.timeline.npu), *((task + 1, track) for task, track in enumerate(recording.timeline.tasks))]
-    timed = [event for tid, track in tracks for event in _slices(recording, pid, tid, track)]
+    tracks = (*recording.timeline.npus, *recording.timeline.tasks)
+    timed = [event for tid, track in enumerate(tracks) for event in _slices(recording, pid, tid, track)]
     timed += [*_instants(recording, pid), *_queue(recording, pid), *_traffic(recording, pid)]
     return [*_names(recording, pid), *sorted(timed, key=lambda event: event["ts"])]
 

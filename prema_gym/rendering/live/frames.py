@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from prema_gym.rendering.live.scene import DONE, MAX_ROWS, RUNS, Scene, TaskRow
+from prema_gym.rendering.live.scene import DONE, MAX_ROWS, RUNS, NpuRow, Scene, TaskRow
 from prema_gym.rendering.live.text import headline, size, slack
-from prema_gym.rendering.style import KIND_COLORS, OVERHEAD_COLOR, PRIORITY_COLORS, color_of
+from prema_gym.rendering.style import KIND_COLORS, NAME_COLORS, OVERHEAD_COLOR, PRIORITY_COLORS
 from prema_gym.rendering.timeline import ACCOUNTS, Kind, Slice
+from prema_gym.types import NONE
 
 if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
@@ -26,6 +27,8 @@ STRIP_LEFT, STRIP_RIGHT = 214, 754
 """The timeline, in pixels from the left."""
 COLUMNS = {"token": 826, "NTT": 890, "SLA slack": 1020, "saved": WIDTH - 12}
 """Right edges of the columns beside it."""
+NAME_MARGIN = 4
+"""Pixels that a bar is longer than the name that is written into it."""
 BACKGROUND, INK, FAINT, HIGHLIGHT = "#FFFFFF", "#111111", "#777777", "#FFF3C4"
 _OVERHEAD = frozenset(ACCOUNTS["overhead"])
 
@@ -40,9 +43,9 @@ def span_of(now_ms: float) -> float:
 
 
 class Painter:
-    """Draws scenes with up to ``lanes`` tasks."""
+    """Draws scenes with a lane per NPU and up to ``lanes`` tasks."""
 
-    def __init__(self, lanes: int) -> None:
+    def __init__(self, lanes: int, npus: int) -> None:
         from PIL import Image, ImageDraw, ImageFont
 
         self._new_image: Any = Image.new
@@ -50,7 +53,9 @@ class Painter:
         self._font = ImageFont.load_default(14)
         self._small = ImageFont.load_default(12)
         self.lanes = min(lanes, MAX_ROWS)
-        self.height = HEADER + LANE * (self.lanes + 1) + FOOTER
+        self.npus = npus
+        self.bottom = HEADER + LANE * (npus + self.lanes)
+        self.height = self.bottom + FOOTER
 
     def paint(self, scene: Scene) -> np.ndarray:
         """Return the scene as a fresh (H, W, 3) uint8 array."""
@@ -61,8 +66,9 @@ class Painter:
         for name, right in COLUMNS.items():
             self._text(draw, right, 42, name, anchor="rm", fill=FAINT)
         self._text(draw, 12, 42, "task, batch, priority", fill=FAINT)
-        self._npu(draw, scene, span)
-        for lane, row in enumerate(scene.rows[: self.lanes], 1):
+        for lane, npu in enumerate(scene.npus):
+            self._npu(draw, scene, npu, lane, span)
+        for lane, row in enumerate(scene.rows[: self.lanes], self.npus):
             self._lane(draw, scene, row, HEADER + LANE * lane, span)
         self._axis(draw, scene, span)
         self._legend(draw)
@@ -77,9 +83,7 @@ class Painter:
         first = STRIP_LEFT + int(scene.npu.ms(part.start_cycles) * scale)
         return first, max(STRIP_LEFT + int(scene.npu.ms(part.end_cycles) * scale) - 1, first)
 
-    def _bars(
-        self, draw: ImageDraw, scene: Scene, slices: tuple[Slice, ...], top: int, span: float, colors: dict[int, str]
-    ) -> None:
+    def _bars(self, draw: ImageDraw, scene: Scene, slices: tuple[Slice, ...], top: int, span: float) -> None:
         """Draw slices in a lane; overhead last, so that its single pixels are not painted over."""
         for over in (False, True):
             for part in slices:
@@ -87,22 +91,42 @@ class Painter:
                     continue
                 first, last = self._columns(scene, part, span)
                 inset = 10 if part.kind is Kind.WAIT else 3 if over else 5
-                color = colors.get(part.task, OVERHEAD_COLOR) if part.kind is Kind.EXECUTE else KIND_COLORS[part.kind]
-                draw.rectangle((first, top + inset, last, top + LANE - inset - 1), fill=color)
+                draw.rectangle((first, top + inset, last, top + LANE - inset - 1), fill=scene.color_of(part))
 
-    def _npu(self, draw: ImageDraw, scene: Scene, span: float) -> None:
-        colors = {row.task: PRIORITY_COLORS[row.priority] for row in scene.rows}
-        self._text(draw, 12, HEADER + LANE // 2, "NPU")
-        self._bars(draw, scene, scene.timeline.npu, HEADER, span, colors)
+    def _names(self, draw: ImageDraw, scene: Scene, slices: tuple[Slice, ...], top: int, span: float) -> None:
+        """Write the task's number into every bar of an NPU that has room for it, and part it from its neighbour."""
+        for part in slices:
+            if part.kind not in (Kind.EXECUTE, Kind.KILLED):
+                continue
+            first, last = self._columns(scene, part, span)
+            name, color = f"#{part.task}", NAME_COLORS[scene.priorities[part.task]]
+            if last - first > NAME_MARGIN + self._small.getlength(name):
+                draw.text(((first + last) / 2, top + LANE // 2), name, fill=color, font=self._small, anchor="mm")
+            if last - first > 3:
+                draw.line((last, top + 5, last, top + LANE - 6), fill=BACKGROUND)
+
+    def _npu(self, draw: ImageDraw, scene: Scene, npu: NpuRow, lane: int, span: float) -> None:
+        top = HEADER + LANE * lane
+        if npu.is_asked:
+            draw.rectangle((0, top, WIDTH - 1, top + LANE - 1), fill=HIGHLIGHT)
+        self._text(draw, 12, top + LANE // 2, npu.label)
+        self._bars(draw, scene, scene.timeline.npus[lane], top, span)
+        if self.npus == 1:
+            return
+        self._names(draw, scene, scene.timeline.npus[lane], top, span)
+        self._text(draw, STRIP_RIGHT + 12, top + LANE // 2, npu.doing, fill=FAINT if npu.doing == "idle" else INK)
+        if npu.is_asked:
+            self._text(draw, STRIP_LEFT - 8, top + LANE // 2, "asked", anchor="rm")
 
     def _lane(self, draw: ImageDraw, scene: Scene, row: TaskRow, top: int, span: float) -> None:
-        if row.state == RUNS:
+        asked = NONE if scene.asked is None else scene.asked.task
+        if row.state == RUNS and (self.npus == 1 or row.task == asked):
             draw.rectangle((0, top, WIDTH - 1, top + LANE - 1), fill=HIGHLIGHT)
         middle = top + LANE // 2
         fill = FAINT if row.state == DONE else INK
         self._text(draw, 12, middle, f"#{row.task}  {row.model}  b{row.batch}  p{row.priority}", fill=fill)
-        self._text(draw, STRIP_LEFT - 8, middle, row.state, anchor="rm", fill=fill)
-        self._bars(draw, scene, scene.timeline.tasks[row.task], top, span, {row.task: color_of(Kind.EXECUTE, row.priority)})
+        self._text(draw, STRIP_LEFT - 8, middle, row.where, anchor="rm", fill=fill)
+        self._bars(draw, scene, scene.timeline.tasks[row.task], top, span)
         values = {
             "token": "" if row.state == DONE else f"{row.token:.1f}",
             "NTT": f"{row.ntt:.2f}",
@@ -114,7 +138,10 @@ class Painter:
                 self._text(draw, COLUMNS[name], middle, value, anchor="rm", fill=fill)
 
     def _axis(self, draw: ImageDraw, scene: Scene, span: float) -> None:
-        bottom = HEADER + LANE * (self.lanes + 1)
+        bottom = self.bottom
+        if self.npus > 1:
+            between = HEADER + LANE * self.npus
+            draw.line((12, between, WIDTH - 12, between), fill=KIND_COLORS[Kind.WAIT])
         draw.line((STRIP_LEFT, bottom, STRIP_RIGHT, bottom), fill=FAINT)
         for tick in range(6):
             x = STRIP_LEFT + tick * (STRIP_RIGHT - STRIP_LEFT) // 5

@@ -1,4 +1,4 @@
-"""What there is to see at one moment: the clock, the tasks that have arrived, the NPU's past. All render modes draw it."""
+"""What there is to see at one moment: the clock, the tasks that have arrived, the NPUs' past. All render modes draw it."""
 
 from __future__ import annotations
 
@@ -10,17 +10,53 @@ import numpy as np
 
 from prema_gym.config import NPUConfig
 from prema_gym.metrics import SLA_TARGETS
-from prema_gym.rendering.timeline import Timeline
+from prema_gym.rendering.episode import npu_labels
+from prema_gym.rendering.style import color_of
+from prema_gym.rendering.timeline import Slice, Timeline
 from prema_gym.sim.simulator import Simulator
-from prema_gym.types import ASKING, CAUSE_ARRIVAL, CAUSE_COMPLETION, CAUSE_QUANTUM, NONE, RUNNING
+from prema_gym.types import (
+    ASKING,
+    BOUND,
+    CAUSE_ARRIVAL,
+    CAUSE_COMPLETION,
+    CAUSE_QUANTUM,
+    CAUSE_READY,
+    ELSEWHERE,
+    NONE,
+    RUNNING,
+    SAVING,
+)
 
-CAUSES = {"completion": CAUSE_COMPLETION, "arrival": CAUSE_ARRIVAL, "quantum": CAUSE_QUANTUM}
+CAUSES = {"completion": CAUSE_COMPLETION, "arrival": CAUSE_ARRIVAL, "quantum": CAUSE_QUANTUM, "ready": CAUSE_READY}
 """Bits of an invocation's cause by name."""
 MAX_ROWS = 16
 """Tasks that are shown at once."""
 
-RUNS, WAITS, SAVED, DONE = "runs", "waits", "saved", "done"
-"""What a task does: "saved" waits with a context in DRAM."""
+RUNS, NEXT, SAVES, WAITS, SAVED, DONE = "runs", "next", "saves", "waits", "saved", "done"
+"""What a task does. "saved" waits with a context in DRAM, "saves" waits while it is on its way there. "next" is bound to an NPU
+that switches. One NPU is never seen while it switches."""
+_BUSY_STATES = {RUNNING: RUNS, ELSEWHERE: RUNS, BOUND: NEXT, SAVING: SAVES}
+"""By state of the slot: what a task does that an NPU is busy with."""
+
+
+@dataclass(frozen=True)
+class NpuRow:
+    """An NPU."""
+
+    label: str
+    task: int
+    """On it; NONE where there is none."""
+    next_task: int
+    """For which it switches; NONE where there is none."""
+    is_asked: bool
+    """Whether this is its decision. Where there is one NPU nothing is said about it."""
+
+    @property
+    def doing(self) -> str:
+        """What it does, in words."""
+        if self.next_task != NONE:
+            return f"switches to #{self.next_task}"
+        return "idle" if self.task == NONE else f"runs #{self.task}"
 
 
 @dataclass(frozen=True)
@@ -32,6 +68,8 @@ class TaskRow:
     batch: int
     priority: int
     state: str
+    npu: int
+    """That is busy with it; NONE where none is, or where there is one NPU."""
     progress: float
     """Executed over predicted, at most 1."""
     token: float
@@ -44,19 +82,26 @@ class TaskRow:
     slack_ms: float
     """Time left until that target is missed, or what was left at completion; negative once the loosest is."""
 
+    @property
+    def where(self) -> str:
+        """Its state, and the NPU where there are several: "runs 2"."""
+        return self.state if self.npu == NONE else f"{self.state} {self.npu}"
+
 
 @dataclass(frozen=True)
 class Scene:
     """One moment of an episode."""
 
     npu: NPUConfig
+    npus: tuple[NpuRow, ...]
     now_cycles: int
     cause: str
     """Events of the latest invocation; "end" after the last one."""
     decisions: int
     rows: tuple[TaskRow, ...]
-    """At most MAX_ROWS, in order of arrival: the running one, those that wait longest, those that came last."""
-    arrived: int
+    """At most MAX_ROWS, in order of arrival: the running ones, those that wait longest, those that came last."""
+    priorities: tuple[int, ...]
+    """Of all tasks that have arrived."""
     waiting: int
     finished: int
     timeline: Timeline
@@ -67,9 +112,23 @@ class Scene:
         return self.npu.ms(self.now_cycles)
 
     @property
-    def running(self) -> int:
-        """The task on the NPU, NONE while it idles."""
-        return next((row.task for row in self.rows if row.state == RUNS), NONE)
+    def arrived(self) -> int:
+        """Tasks that have arrived."""
+        return len(self.priorities)
+
+    @property
+    def busy(self) -> int:
+        """NPUs that have a task or are about to."""
+        return sum(npu.doing != "idle" for npu in self.npus)
+
+    @property
+    def asked(self) -> NpuRow | None:
+        """The NPU whose decision this is, where there are several."""
+        return next((npu for npu in self.npus if npu.is_asked), None)
+
+    def color_of(self, part: Slice) -> str:
+        """Return the colour of a slice."""
+        return color_of(part.kind, 0 if part.task == NONE else self.priorities[part.task])
 
 
 def cause_name(cause: int) -> str:
@@ -86,14 +145,16 @@ def sla_slack(age_cycles: int, isolated_cycles: int) -> tuple[int, int]:
     return target, target * isolated_cycles - age_cycles
 
 
-def _row(npu: NPUConfig, index: int, task: dict[str, Any], slot: np.void | None, now: int) -> TaskRow:
+def _row(npu: NPUConfig, index: int, task: dict[str, Any], slot: np.void | None, now: int, several: bool) -> TaskRow:
     end = now if slot is not None else task["completion_cycles"]
     age = end - task["arrival_cycles"]
     target, slack = sla_slack(age, task["isolated_cycles"])
     state, progress, token, saved = DONE, 1.0, float("nan"), 0
+    where = NONE
     if slot is not None:
         saved = int(slot["saved_bytes"])
-        state = RUNS if slot["state"] == RUNNING else SAVED if saved else WAITS
+        state = _BUSY_STATES.get(int(slot["state"]), SAVED if saved else WAITS)
+        where = int(slot["npu"]) if several else NONE
         progress = min(int(slot["executed_cycles"]) / int(slot["predicted_cycles"]), 1.0)
         token = float(slot["token"])
     return TaskRow(
@@ -102,6 +163,7 @@ def _row(npu: NPUConfig, index: int, task: dict[str, Any], slot: np.void | None,
         batch=task["batch"],
         priority=task["priority"],
         state=state,
+        npu=where,
         progress=progress,
         token=token,
         ntt=age / task["isolated_cycles"],
@@ -111,7 +173,7 @@ def _row(npu: NPUConfig, index: int, task: dict[str, Any], slot: np.void | None,
     )
 
 
-_ORDER = {RUNS: 0, WAITS: 1, SAVED: 1, DONE: 2}
+_ORDER = {RUNS: 0, NEXT: 0, SAVES: 1, WAITS: 1, SAVED: 1, DONE: 2}
 
 
 def _shown(rows: Sequence[TaskRow]) -> tuple[TaskRow, ...]:
@@ -123,21 +185,32 @@ def _shown(rows: Sequence[TaskRow]) -> tuple[TaskRow, ...]:
     return tuple(sorted(sorted(rows, key=urgency)[:MAX_ROWS], key=lambda row: row.task))
 
 
+def _npu_rows(simulator: Simulator, asking: bool) -> tuple[NpuRow, ...]:
+    labels, asked = npu_labels(simulator.config), int(simulator.state.status[0]["npu"])
+    tasks = [*simulator.state.table[0]["task"].tolist(), NONE]  # slot NONE is the last, which holds no task
+    return tuple(
+        NpuRow(label, tasks[npu["running_slot"]], tasks[npu["bound_slot"]], asking and len(labels) > 1 and index == asked)
+        for index, (label, npu) in enumerate(zip(labels, simulator.state.npus[0], strict=True))
+    )
+
+
 def scene_of(simulator: Simulator, timeline: Timeline) -> Scene:
     """Return what there is to see in row 0 of ``simulator``, whose past is ``timeline``."""
     machine, status = simulator.state.machine[0], simulator.state.status[0]
-    now, npu = int(status["clock_cycles"]), simulator.config.npu
+    now, npu, asking = int(status["clock_cycles"]), simulator.config.npu, bool(machine["outcome"] == ASKING)
     slots = {int(slot["task"]): slot for slot in simulator.state.table[0] if slot["task"] != NONE}
     tasks = simulator.describe_tasks(0)[: int(machine["next_task"])]
-    rows = [_row(npu, index, task, slots.get(index), now) for index, task in enumerate(tasks)]
+    npus = _npu_rows(simulator, asking)
+    rows = [_row(npu, index, task, slots.get(index), now, len(npus) > 1) for index, task in enumerate(tasks)]
     return Scene(
         npu=npu,
+        npus=npus,
         now_cycles=now,
-        cause=cause_name(int(status["cause"])) if machine["outcome"] == ASKING else "end",
+        cause=cause_name(int(status["cause"])) if asking else "end",
         decisions=int(machine["decisions"]),
         rows=_shown(rows),
-        arrived=len(rows),
-        waiting=int(status["ready"]),
+        priorities=tuple(task["priority"] for task in tasks),
+        waiting=sum(row.state in (WAITS, SAVED, SAVES, NEXT) for row in rows),
         finished=int(status["finished"]),
         timeline=timeline,
     )

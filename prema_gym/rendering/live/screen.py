@@ -31,7 +31,7 @@ class Screen:
         if mode == "rgb_array":
             from prema_gym.rendering.live.frames import Painter
 
-            return Painter(self._simulator.slots).paint
+            return Painter(self._simulator.slots, len(self._simulator.config.all_npus)).paint
         from prema_gym.rendering.live.terminal import LiveView
 
         view = LiveView(fps)
@@ -44,14 +44,14 @@ class Screen:
     def restart(self) -> None:
         """Forget the past: an episode begins."""
         config = self._simulator.config
-        self._builder = TimelineBuilder(config.num_slots, config.scheduler_latency_cycles)
+        self._builder = TimelineBuilder(config.num_slots, config.scheduler_latency_cycles, npus=len(config.all_npus))
         self._parts_read = 0
 
     def render(self, history: Sequence[np.ndarray]) -> Output:
         """Return what the mode returns for the present moment. ``history`` is the episode's log in parts; new ones are read."""
         for part in history[self._parts_read :]:
             for entry in part:
-                self._builder.feed(int(entry["cycle"]), EVENT_NAMES[entry["event"]], int(entry["task"]))
+                self._builder.feed(int(entry["cycle"]), EVENT_NAMES[entry["event"]], int(entry["task"]), int(entry["npu"]))
         self._parts_read = len(history)
         now = int(self._simulator.state.status[0]["clock_cycles"])
         return self._show(scene_of(self._simulator, self._builder.timeline(now)))

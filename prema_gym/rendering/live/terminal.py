@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from prema_gym.rendering.live.scene import DONE, RUNS, Scene, TaskRow
+from prema_gym.rendering.live.scene import DONE, RUNS, NpuRow, Scene, TaskRow
 from prema_gym.rendering.live.text import bar, headline, size, slack
 from prema_gym.rendering.style import PRIORITY_COLORS, color_of
 from prema_gym.rendering.timeline import ACCOUNTS, Kind, Slice, shares
@@ -19,10 +19,10 @@ _OVERHEAD = frozenset(ACCOUNTS["overhead"])
 _GLYPHS = {Kind.KILLED: "x", Kind.WAIT: "─", Kind.IDLE: " "}
 _RUN_GLYPHS = {1: "▒", 3: "▓", 9: "█"}
 """Execution, by priority: told apart without colour too."""
-_WAIT_STYLE, _KILLED_STYLE, _OVERHEAD_STYLE = "grey50", "#D55E00", "bold"
+_WAIT_STYLE, _KILLED_STYLE, _OVERHEAD_STYLE, _ASKED_STYLE = "grey50", "#D55E00", "bold", "bold"
 
 
-def _strip(scene: Scene, slices: tuple[Slice, ...], priorities: dict[int, int]) -> Any:
+def _strip(scene: Scene, slices: tuple[Slice, ...]) -> Any:
     """Return a timeline as coloured blocks."""
     from rich.text import Text
 
@@ -33,7 +33,7 @@ def _strip(scene: Scene, slices: tuple[Slice, ...], priorities: dict[int, int]) 
         elif part.kind in _OVERHEAD:
             strip.append("!", _OVERHEAD_STYLE)
         elif part.kind is Kind.EXECUTE:
-            priority = priorities.get(part.task, 1)
+            priority = scene.priorities[part.task]
             strip.append(_RUN_GLYPHS[priority], PRIORITY_COLORS[priority])
         else:
             strip.append(_GLYPHS[part.kind], _KILLED_STYLE if part.kind is Kind.KILLED else _WAIT_STYLE)
@@ -43,9 +43,17 @@ def _strip(scene: Scene, slices: tuple[Slice, ...], priorities: dict[int, int]) 
 def _cells(row: TaskRow) -> tuple[str, ...]:
     token = "" if row.state == DONE else f"{row.token:.1f}"
     return (
-        f"#{row.task}", f"{row.model} b{row.batch}", str(row.priority), row.state, f"{bar(row.progress, 8)} {row.progress:4.0%}",
+        f"#{row.task}", f"{row.model} b{row.batch}", str(row.priority), row.where, f"{bar(row.progress, 8)} {row.progress:4.0%}",
         token, f"{row.ntt:.2f}", slack(row), size(row.saved_bytes),
     )  # fmt: skip
+
+
+def _npu_cells(npu: NpuRow, several: bool) -> tuple[str, ...]:
+    """Return what stands before an NPU's timeline: its name alone where it is the only one."""
+    if not several:
+        return (npu.label, *[""] * 8)
+    number, _, configuration = npu.label.removeprefix("NPU ").partition(" ")
+    return (f"NPU {number}", configuration, "", "asked" if npu.is_asked else "", npu.doing, *[""] * 4)
 
 
 def live_table(scene: Scene) -> Any:
@@ -57,20 +65,21 @@ def live_table(scene: Scene) -> Any:
     for name in ("task", "model", "prio", "state", "progress", "token", "NTT", "SLA slack", "saved"):
         table.add_column(name, justify="left" if name in ("task", "model", "state", "progress") else "right", no_wrap=True)
     table.add_column(f"0 to {scene.now_ms:.2f} ms", width=STRIP_CELLS, no_wrap=True)
-    priorities = {row.task: row.priority for row in scene.rows}
-    table.add_row("NPU", *[""] * 8, _strip(scene, scene.timeline.npu, priorities))
+    for npu, lane in zip(scene.npus, scene.timeline.npus, strict=True):
+        table.add_row(*_npu_cells(npu, len(scene.npus) > 1), _strip(scene, lane), style=_ASKED_STYLE if npu.is_asked else "")
     for row in scene.rows:
         style = "bold" if row.state == RUNS else "dim" if row.state == DONE else ""
         first, *rest = _cells(row)
         task = Text(first, color_of(Kind.EXECUTE, row.priority))
-        table.add_row(task, *map(Text, rest), _strip(scene, scene.timeline.tasks[row.task], priorities), style=style)
+        table.add_row(task, *map(Text, rest), _strip(scene, scene.timeline.tasks[row.task]), style=style)
     return table
 
 
 def summary_line(scene: Scene) -> str:
     """Return a moment in one line, for output that is no terminal."""
     waiting = ", ".join(f"#{row.task}" for row in scene.rows if row.state not in (RUNS, DONE))
-    runs = "idle" if scene.running == NONE else f"#{scene.running} runs"
+    running = ", ".join(f"#{npu.task}" for npu in scene.npus if npu.task != NONE)
+    runs = f"{running} runs" if running else "idle"
     return f"{scene.now_ms:10.3f} ms  {runs:9s}  waiting: {waiting or 'none'}  done: {scene.finished} of {scene.arrived} arrived"
 
 
