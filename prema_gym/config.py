@@ -332,7 +332,8 @@ class EnvConfig(Config):
     npu: NPUConfig = NPUConfig()
     """The NPU; with ``npus`` the first of them."""
     npus: tuple[NPUConfig, ...] | None = None
-    """The NPUs of a row, behind one context table: ``["prema", "prema", "edge"]``. None is one, ``npu``."""
+    """The NPUs of a row, behind one context table: ``["prema", "prema", "edge"]``, or names as on the command line,
+    ``"prema,prema,edge"``. None is one, ``npu``."""
     workload: WorkloadConfig = WorkloadConfig()
     reward: str | Mapping[str, float] = "weighted_antt"
     """A reward term's name, or a mapping from names to weights."""
@@ -399,6 +400,8 @@ class EnvConfig(Config):
         if given is None:
             object.__setattr__(self, "npu", one)
             return
+        if isinstance(given, str):
+            given = [name.strip() for name in given.split(",")]
         ok = isinstance(given, (list, tuple)) and 1 <= len(given) <= MOST_NPUS
         _check(type(self).__name__, "npus", given, ok, f"None, or a list of 1 to {MOST_NPUS} NPU configurations")
         npus = tuple(NPUConfig.coerce(npu) for npu in given)

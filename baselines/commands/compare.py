@@ -137,6 +137,8 @@ def env_arguments(options: argparse.Namespace) -> dict[str, Any]:
         "batches": tuple(options.batches),
     }
     chosen: dict[str, Any] = {"npu": options.npu, "workload": workload}
+    if getattr(options, "npus", None) is not None:
+        chosen["npus"] = options.npus
     if options.mechanisms is not None:
         chosen["mechanisms"] = tuple(options.mechanisms)
     if options.decision_every is not None:

@@ -81,6 +81,7 @@ def add_episode(parser: argparse.ArgumentParser) -> None:
         help=f"arrivals spread over X times the sum of isolated times; smaller is busier (default {_DEFAULTS.window})")  # fmt: skip
     add("--tasks", type=int, default=_DEFAULTS.num_tasks, metavar="N", help=f"tasks in the episode (default {_DEFAULTS.num_tasks})")
     add_npu(parser)
+    add("--npus", default=None, metavar="NAMES", help="several NPUs behind one context table, as in prema,prema,edge")
     add(
         "--models",
         nargs="+",

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from prema_gym.cli.parser import PROG, Parser, add_episode, add_printing, env_arguments, examples, guarded, print_json, save_json
 from prema_gym.cli.tables import check_pictures, console, new_table
 from prema_gym.errors import UsageError
+from prema_gym.rendering.episode import npu_labels
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -30,6 +31,7 @@ EPILOG = (
         ),
         ("simulate --versus NP-FCFS P-SJF --output results", "gantt.png, trace.json and simulate.json there"),
         ("simulate --tasks 32 --window 0.1 --gantt out.pdf --gantt-window 0 50", "a crowd, and the first 50 ms of it"),
+        ("simulate --npus prema,prema,edge --gantt out.png", "three NPUs, one of them slow: a lane for each"),
         ("simulate --policy P-RRB-KILL --events", "every event, with its cycle"),
         ("simulate --arrivals tasks.json", 'tasks of your own: [{"arrival_cycles": 0, "model": "CNN-AN"}]'),
         ("simulate --versus P-SJF --json | jq .policies", "for other programs"),
@@ -134,7 +136,8 @@ def summary(recordings: Sequence[Recording], events: bool) -> dict[str, Any]:
     first = recordings[0]
     policies = {}
     for recording in recordings:
-        policies[recording.policy] = {"metrics": metrics(recording), "tasks": recording.rows("tasks")}
+        tables = {name: recording.rows(name) for name in ("tasks", "npus")}
+        policies[recording.policy] = {"metrics": metrics(recording), **tables}
         if events:
             policies[recording.policy]["events"] = recording.rows("events")
     return {"seed": first.seed, "config": first.config.to_dict(), "policies": policies}
@@ -167,14 +170,46 @@ def metrics_table(recordings: Sequence[Recording], title: str) -> Table:
     return table
 
 
+def _several(recording: Recording) -> bool:
+    return len(recording.timeline.npus) > 1
+
+
+def npus_table(recordings: Sequence[Recording]) -> Table:
+    """Return a row per policy and NPU: how much of the time it was busy, and with what."""
+    from rich.markup import escape
+
+    table = new_table("NPUs, in shares of the time")
+    for head in ("policy", "NPU", "busy", "useful", "wasted", "overhead", "completions"):
+        table.add_column(head, justify="left" if head in ("policy", "NPU") else "right", no_wrap=True)
+    for recording in recordings:
+        for label, row in zip(npu_labels(recording.config), recording.rows("npus"), strict=True):
+            elapsed = max(recording.end_cycles, 1)
+            shares = [row["utilisation"], *(row[f"{name}_cycles"] / elapsed for name in ("useful", "wasted", "overhead"))]
+            cells = [f"{share:.1%}" for share in shares]
+            table.add_row(escape(recording.policy), escape(label), *cells, str(row["completions"]))
+    return table
+
+
+def _where(recording: Recording, task: int) -> str:
+    """Return the milliseconds that a task had each NPU, as in "0: 1.25, 2: 3.10"."""
+    row = recording.rows("tasks")[task]
+    return ", ".join(f"{npu}: {recording.ms(row[f'npu{npu}_cycles']):.2f}" for npu in row["npus"])
+
+
 def tasks_table(recordings: Sequence[Recording]) -> Table:
-    """Return a row per task: what it is, and its NTT under each policy, the best in bold; a + marks what was cut off."""
+    """Return a row per task: what it is, and its NTT under each policy, the best in bold; a + marks what was cut off.
+
+    Where there are several NPUs it also says on which the task was under each policy, and for how long.
+    """
     from rich.markup import escape
 
     first = recordings[0]
-    table = new_table("NTT of every task")
+    table = new_table("NTT of every task, and the NPUs it was on (NPU: ms)" if _several(first) else "NTT of every task")
     for head in ("task", "model", "batch", "priority", "arrival ms", "isolated ms", *(escape(r.policy) for r in recordings)):
         table.add_column(head, justify="left" if head == "model" else "right", no_wrap=True)
+    places = recordings if _several(first) else ()
+    for recording in places:
+        table.add_column("on" if len(recordings) == 1 else f"on, {escape(recording.policy)}")
     for task, entry in enumerate(first.tasks):
         values = [recording.ntt(task) for recording in recordings]
         best = _best(values, True)
@@ -183,31 +218,37 @@ def tasks_table(recordings: Sequence[Recording]) -> Table:
         what = (task, entry["model"], entry["batch"], entry["priority"])
         times = (first.ms(entry[f"{name}_cycles"]) for name in ("arrival", "isolated"))
         marked = (f"[bold]{cell}[/bold]" if value == best else cell for cell, value in zip(cells, values, strict=True))
-        table.add_row(*map(str, what), *(f"{ms:.2f}" for ms in times), *marked)
+        where = (_where(recording, task) for recording in places)
+        table.add_row(*map(str, what), *(f"{ms:.2f}" for ms in times), *marked, *where)
     return table
 
 
 def print_events(recordings: Sequence[Recording]) -> None:
     """Print every event, a line each."""
     for recording in recordings:
-        print(f"\n{recording.policy}: events\n{'ms':>10} {'cycle':>12}  {'event':<10} {'task':>4} {'slot':>4}")
+        columns = ("task", "slot", "npu") if _several(recording) else ("task", "slot")
+        heads = " ".join(f"{column.replace('npu', 'NPU'):>4}" for column in columns)
+        print(f"\n{recording.policy}: events\n{'ms':>10} {'cycle':>12}  {'event':<10} {heads}")
         for event in recording.rows("events"):
-            task, slot = ("-" if event[key] < 0 else str(event[key]) for key in ("task", "slot"))
-            print(f"{event['ms']:10.4f} {event['cycle']:12d}  {event['event']:<10} {task:>4} {slot:>4}")
+            numbers = " ".join(f"{'-' if event[key] < 0 else event[key]:>4}" for key in columns)
+            print(f"{event['ms']:10.4f} {event['cycle']:12d}  {event['event']:<10} {numbers}")
 
 
 def title(recording: Recording) -> str:
     """Return which episode it was."""
     workload = recording.config.workload
+    npus = f", {', '.join(npu_labels(recording.config))}" if _several(recording) else ""
     if recording.seed is None:
-        return f"{len(recording.tasks)} tasks of your own"
-    return f"Episode of seed {recording.seed}: {workload.num_tasks} tasks, window {workload.window:g}"
+        return f"{len(recording.tasks)} tasks of your own{npus}"
+    return f"Episode of seed {recording.seed}: {workload.num_tasks} tasks, window {workload.window:g}{npus}"
 
 
 def show(recordings: Sequence[Recording], events: bool) -> None:
     """Print the tables."""
     out = console()
     out.print(metrics_table(recordings, title(recordings[0])))
+    if _several(recordings[0]):
+        out.print(npus_table(recordings))
     out.print(tasks_table(recordings))
     if events:
         print_events(recordings)

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import itertools
+import random
 from typing import Any
 
 import hypothesis.strategies as st
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from reference.player import Arrival
 from tools.hand_made import CONTEXT_CYCLES, REFILL_CYCLES, SAVE_BYTES, checkpoint, kill, make_env, register_round_programs, task
+from tools.kernel_player import KernelPlayer
+from tools.several_cases import choose, draw
+from tools.several_npus import KEEP, drain, give, setup
+from tools.several_npus import kill as kill_for
 
 from prema_gym.rendering import Kind, Recording, Timeline
 from prema_gym.rendering.timeline import ACCOUNTS, Context, shares
-from prema_gym.types import NONE
+from prema_gym.types import BARRED, BOUND, NONE, READY, SAVING
 
 WAIT, EXECUTE, SAVE, RESTORE, REFILL = Kind.WAIT, Kind.EXECUTE, Kind.SAVE, Kind.RESTORE, Kind.REFILL
 KILLED, STALL, IDLE = Kind.KILLED, Kind.STALL, Kind.IDLE
@@ -74,13 +80,17 @@ def test_kill_turns_everything_since_the_last_start_into_killed_work():
     assert timeline.accounts() == {"useful": 30, "wasted": 60, "overhead": 10, "idle": 0}
 
 
+def stall(cycle: int, slot: int) -> dict[str, Any]:
+    return {"cycle": cycle, "event": "stall", "npu": 0, "slot": slot, "task": NONE}
+
+
 def test_latency_stalls_the_running_task_and_ends_without_an_event_before_a_commit():
     events = [
-        *log((0, "arrival", 0)), {"cycle": 0, "event": "stall", "npu": 0, "slot": NONE, "task": NONE},
-        *log((10, "dispatch", 0), (10, "run", 0), (20, "arrival", 1)), {"cycle": 20, "event": "stall", "npu": 0, "slot": 0, "task": NONE},
-        *log((30, "run", 0)), {"cycle": 40, "event": "stall", "npu": 0, "slot": 0, "task": NONE},
+        *log((0, "arrival", 0)), stall(0, NONE),
+        *log((10, "dispatch", 0), (10, "run", 0), (20, "arrival", 1)), stall(20, 0),
+        *log((30, "run", 0)), stall(40, 0),
         *log((57, "commit", 0), (60, "saved", 0), (60, "dispatch", 1), (60, "run", 1)),
-        {"cycle": 70, "event": "stall", "npu": 0, "slot": 1, "task": NONE}, *log((80, "kill", 1), (80, "dispatch", 0), (85, "run", 0)),
+        stall(70, 1), *log((80, "kill", 1), (80, "dispatch", 0), (85, "run", 0)),
     ]  # fmt: skip
     timeline = Timeline.of(events, tasks=2, end_cycles=90, latency_cycles=10)
     assert spans(timeline.npu) == [
@@ -145,24 +155,27 @@ def test_slices_conserve_the_machines_accounts(arguments, tasks, seed, steps):
 
 def check_conservation(env: Any) -> None:
     recording, core = Recording.of(env), env.unwrapped._core
-    engine, timeline = core.simulator.state.engines[0, 0], recording.timeline
-    assert timeline.accounts() == {name: int(engine[f"{name}_cycles"]) for name in ACCOUNTS}
-    assert sum(timeline.accounts().values()) == recording.end_cycles
-    check_track(timeline.npu, 0, recording.end_cycles)
+    timeline = recording.timeline
+    for npu, engine in enumerate(core.simulator.state.engines[0]):
+        assert timeline.accounts(npu) == {name: int(engine[f"{name}_cycles"]) for name in ACCOUNTS}
+        assert sum(timeline.accounts(npu).values()) == recording.end_cycles
+        check_track(timeline.npus[npu], 0, recording.end_cycles)
+        assert all(part.npu == npu for part in timeline.npus[npu])
     for index, entry in enumerate(recording.tasks):
         done = entry["completion_cycles"]
         if timeline.tasks[index]:
             check_track(timeline.tasks[index], entry["arrival_cycles"], recording.end_cycles if done == NONE else done)
-        if done != NONE:
+        if done != NONE and core.config.npus is None:
             assert timeline.cycles(EXECUTE, task=index) == entry["isolated_cycles"]
     for slot in core.simulator.state.table[0]:
         if slot["task"] != NONE:
-            waited = (
-                slot["waited_cycles"] + recording.end_cycles - slot["accounted_cycles"]
-                if slot["state"] == 1
-                else slot["waited_cycles"]
-            )
-            assert timeline.cycles(WAIT, SAVE, task=int(slot["task"])) == waited
+            assert timeline.cycles(WAIT, SAVE, task=int(slot["task"])) == waited_cycles(slot, recording.end_cycles)
+
+
+def waited_cycles(slot: np.void, now: int) -> int:
+    """Return the wait of the task in a slot up to ``now``: the table counts it at invocations only."""
+    waits = slot["state"] in (READY, BARRED, BOUND, SAVING)
+    return int(slot["waited_cycles"] + (now - slot["accounted_cycles"] if waits else 0))
 
 
 def check_track(slices: tuple[Any, ...], begin: int, end: int) -> None:
@@ -187,3 +200,103 @@ def test_a_recording_taken_midway_ends_at_the_clock(mechanism):
     assert recording.metrics is None
     assert recording.end_cycles == env.unwrapped.view().npu["clock_cycles"][0]
     check_conservation(env)
+
+
+# --- Several NPUs --------------------------------------------------------------------------------------------------------------
+#
+# ``long`` takes 1000 cycles, ``short`` 300, with a point every 100 cycles; a context takes 100 cycles to save or restore, and the
+# pipeline 5 to refill (tools/several_npus.py).
+
+
+def lanes(trace: list[Arrival], actions: list[int], **rules: Any) -> tuple[list[Any], list[Any]]:
+    """Play ``actions`` on two NPUs; return the lanes of the NPUs and of the tasks: (kind, task or NPU, first and last cycle)."""
+    player = KernelPlayer()
+    player.start(trace, setup(**rules))
+    assert all(player.act(action) for action in actions)
+    timeline = Recording.of(player._env).timeline
+    npus = [[(part.kind, part.task, part.start_cycles, part.end_cycles) for part in lane] for lane in timeline.npus]
+    tasks = [[(part.kind, part.npu, part.start_cycles, part.end_cycles) for part in lane] for lane in timeline.tasks]
+    return npus, tasks
+
+
+LONG, SHORT = Arrival(0, "long"), Arrival(0, "short")
+
+
+def test_a_task_evicted_here_goes_on_there_while_this_npu_runs_another():
+    npus, tasks = lanes([LONG, LONG, Arrival(130, "short", 9)], [give(0), give(2), KEEP, give(0), KEEP])
+    assert npus == [
+        [
+            (EXECUTE, 0, 0, 200), (SAVE, 0, 200, 300), (EXECUTE, 2, 300, 600),
+            (RESTORE, 1, 600, 700), (REFILL, 1, 700, 705), (EXECUTE, 1, 705, 1405),
+        ],
+        [
+            (EXECUTE, 1, 0, 300), (SAVE, 1, 300, 400), (RESTORE, 0, 400, 500), (REFILL, 0, 500, 505),
+            (EXECUTE, 0, 505, 1305), (IDLE, NONE, 1305, 1405),
+        ],
+    ]  # fmt: skip
+    assert tasks == [
+        [
+            (EXECUTE, 0, 0, 200), (SAVE, 0, 200, 300), (WAIT, NONE, 300, 400),
+            (RESTORE, 1, 400, 500), (REFILL, 1, 500, 505), (EXECUTE, 1, 505, 1305),
+        ],
+        [
+            (EXECUTE, 1, 0, 300), (SAVE, 1, 300, 400), (WAIT, NONE, 400, 600),
+            (RESTORE, 0, 600, 700), (REFILL, 0, 700, 705), (EXECUTE, 0, 705, 1405),
+        ],
+        [(WAIT, NONE, 130, 300), (EXECUTE, 0, 300, 600)],
+    ]  # fmt: skip
+
+
+def test_a_task_killed_here_and_started_there_in_one_cycle_does_not_wait():
+    npus, tasks = lanes([LONG, LONG, Arrival(130, "short")], [give(0), kill_for(2), kill_for(0)])
+    assert npus == [
+        [(KILLED, 0, 0, 130), (EXECUTE, 2, 130, 430), (EXECUTE, 1, 430, 1430)],
+        [(KILLED, 1, 0, 130), (EXECUTE, 0, 130, 1130), (IDLE, NONE, 1130, 1430)],
+    ]
+    assert tasks == [
+        [(KILLED, 0, 0, 130), (EXECUTE, 1, 130, 1130)],
+        [(KILLED, 1, 0, 130), (WAIT, NONE, 130, 430), (EXECUTE, 0, 430, 1430)],
+        [(EXECUTE, 0, 130, 430)],
+    ]
+
+
+def test_latency_stalls_the_asked_npu_only_and_a_task_bound_by_a_drain_waits():
+    # NPU 0 is asked at 0 and at 130, at 20 cycles each. The second task is NPU 1's only move: it starts at once.
+    npus, tasks = lanes([LONG, SHORT, Arrival(130, "short", 9)], [give(0), drain(2)], latency=20)
+    assert npus == [
+        [
+            (STALL, NONE, 0, 20), (EXECUTE, 0, 20, 130), (STALL, 0, 130, 150), (EXECUTE, 0, 150, 1040),
+            (EXECUTE, 2, 1040, 1340),
+        ],
+        [(EXECUTE, 1, 0, 300), (IDLE, NONE, 300, 1340)],
+    ]  # fmt: skip
+    assert tasks[2] == [(WAIT, NONE, 130, 1040), (EXECUTE, 0, 1040, 1340)]
+
+
+@pytest.mark.parametrize(
+    ("arrives", "latency", "actions", "now"),
+    [
+        (250, 0, [give(0), give(2)], [(EXECUTE, 0, 0, 200), (SAVE, 0, 200, 250)]),
+        (10, 20, [give(0)], [(STALL, NONE, 0, 10)]),
+    ],
+)
+def test_an_npu_that_switches_while_another_is_asked_is_drawn_as_far_as_it_has_come(arrives, latency, actions, now):
+    between = [Arrival(130, "short")] if len(actions) > 1 else []
+    npus, _ = lanes([LONG, LONG, *between, Arrival(arrives, "short")], actions, latency=latency)
+    assert npus[0] == now
+
+
+@pytest.mark.parametrize("number", range(120))
+def test_lanes_conserve_every_npus_accounts(number):
+    """One to four NPUs, like and unlike, random legal and illegal actions; looked at now and then, and at the end."""
+    case = draw(number)
+    rng = random.Random(number)
+    player = KernelPlayer()
+    player.start(case.trace, case.setup)
+    for _ in range(case.most_steps):
+        if player.asked() is None:
+            break
+        player.act(choose(rng, player.mask(), case))
+        if rng.random() < 0.1:
+            check_conservation(player._env)
+    check_conservation(player._env)
