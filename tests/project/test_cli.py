@@ -137,6 +137,9 @@ def test_every_command_can_be_had_as_a_module_with_main(name):
         (["simulate", "--seed", "x"], "--seed: invalid int value: 'x' (prema-gym simulate --help"),
         (["simulate", "--tasks", "0"], "WorkloadConfig.num_tasks = 0"),
         (["simulate", "--npu", "edgy"], "Did you mean 'edge'?"),
+        (["simulate", "--npus", "prema,edgy"], "unknown NPUConfig preset 'edgy'. Did you mean 'edge'?"),
+        (["simulate", "--npus", "prema,,edge"], "unknown NPUConfig preset ''"),
+        (["simulate", "--npu", "edge", "--npus", "prema,edge"], "npu and npus are both given"),
         (["simulate", "--models", "CNN-XX"], "unknown model 'CNN-XX'"),
         (["simulate", "--gantt", "out.xyz"], "--gantt out.xyz: must end in one of "),
         (["simulate", "--arrivals", "no/such/file.json"], "no/such/file.json"),
@@ -220,6 +223,23 @@ def test_a_folder_takes_every_file(capsys, tmp_path):
     assert "wrote" not in printed
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["gantt.png", "simulate.json", "trace.json"]
     assert json.loads((tmp_path / "out" / "simulate.json").read_text())["seed"] == 3
+
+
+def test_simulate_shows_where_tasks_ran_on_several_npus(capsys, tmp_path):
+    arguments = ["simulate", *SMALL, "--npus", "prema,prema,edge"]
+    out = json.loads(prints(capsys, *arguments, "--json"))["policies"]["PREMA"]
+    assert [npu["configuration"] for npu in out["npus"]] == ["prema", "prema", "edge"]
+    for npu, row in enumerate(out["npus"]):
+        busy = row["useful_cycles"] + row["wasted_cycles"] + row["overhead_cycles"]
+        assert sum(task[f"npu{npu}_cycles"] for task in out["tasks"]) == busy
+        assert row["utilisation"] == pytest.approx(busy / (busy + row["idle_cycles"]))
+    printed = prints(capsys, *arguments, "--events", "--trace", str(tmp_path / "x.json"))
+    assert "NPU 0 prema, NPU 1 prema, NPU 2 edge" in printed.splitlines()[0]
+    assert len(re.findall(r"^ *PREMA +NPU \d (?:prema|edge) +[\d.]+%", printed, re.MULTILINE)) == 3
+    assert len(re.findall(r" \d: \d+\.\d\d *$", printed, re.MULTILINE)) == 3
+    assert len(re.findall(r"^ +[\d.]+ +\d+  completion +\d +\d +[012]$", printed, re.MULTILINE)) == 3
+    names = [event["args"].get("name") for event in json.loads((tmp_path / "x.json").read_text())["traceEvents"]]
+    assert "NPU 2 edge" in names
 
 
 def test_arrivals_of_ones_own_are_played(capsys, tmp_path):

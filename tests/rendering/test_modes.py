@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.wrappers import RecordVideo, RenderCollection
-from tools.hand_made import checkpoint, kill, make_env, register_round_programs, task
+from tools.hand_made import THREE, checkpoint, kill, make_env, play_three, register_round_programs, task
 
-from prema_gym.rendering.live.frames import WIDTH, span_of
+from prema_gym.rendering.live.frames import FOOTER, HEADER, LANE, WIDTH, span_of
 from prema_gym.rendering.live.scene import MAX_ROWS, sla_slack
+from prema_gym.types import ELSEWHERE, RUNNING
 
 SMALL = {"workload": {"num_tasks": 4, "models": ["CNN-AN", "CNN-MN"], "batches": [1]}}
 MODES = ("human", "rgb_array", "ansi")
@@ -226,3 +227,103 @@ def test_a_terminal_gets_a_live_table(monkeypatch):
     assert "runs #1" in text
     assert "saved" in text
     assert text.endswith("\x1b[?25h")  # the cursor is back
+
+
+# --- Several NPUs --------------------------------------------------------------------------------------------------------------
+
+
+def three(mode: str | None, steps: int = 4, **arguments: Any) -> gym.Env[Any, Any]:
+    """Return an environment of three NPUs in the middle of an episode."""
+    register_round_programs()
+    return play_three(make_env(render_mode=mode, **{**THREE, **arguments}), steps)
+
+
+def test_text_has_a_line_per_npu_and_marks_the_asked_one():
+    env = three("ansi")
+    asked = int(env.unwrapped.view().npu["npu"][0])
+    head, *lines = env.render().splitlines()
+    npus = lines[:3]
+    assert [line[2:14].strip() for line in npus] == ["NPU 0 prema", "NPU 1 prema", "NPU 2 edge"]
+    assert [line[0] for line in npus] == [">" if npu == asked else " " for npu in range(3)]
+    assert f"{npus[asked][2:14].strip()} is asked" in head
+    assert "of 3 NPUs busy" in head
+    assert len({line.index("|") for line in npus}) == 1
+    table, states = env.unwrapped.view().table[0], env.unwrapped.view().npus[0]
+    for line, npu in zip(npus, states, strict=True):
+        slot, doing = (npu["running_slot"], "runs") if npu["bound_slot"] < 0 else (npu["bound_slot"], "switches to")
+        assert line.endswith(f"| {doing} #{table[slot]['task']}" if slot >= 0 else "| idle")
+
+
+def test_text_says_of_every_task_where_it_is():
+    env = three("ansi")
+    lines = [line.split() for line in env.render().splitlines()[5:]]
+    table = env.unwrapped.view().table[0]
+    for line, slot in zip(lines, table[np.argsort(table["task"])][-len(lines) :], strict=True):
+        if slot["state"] in (RUNNING, ELSEWHERE):
+            assert line[4:6] == ["runs", str(slot["npu"])]
+        else:
+            assert line[4] in ("waits", "saved", "next", "saves")
+
+
+def test_tasks_of_an_npu_that_switches_are_shown_as_saving_and_next():
+    # From 150 on NPU 0 evicts its long task for the first short one: it saves from 200 on. At 250 NPU 1 is asked.
+    register_round_programs()
+    env = make_env(render_mode="ansi", npus=["prema", "prema"])
+    env.reset(options={"trace": [task(0, "long"), task(0, "long"), task(150, "short", 9), task(250, "short")]})
+    env.step(checkpoint(0))
+    env.step(checkpoint(2))
+    head, first, second, _, *lines = env.render().splitlines()
+    assert "waiting 3" in head
+    assert first == f"  NPU 0 prema |{'0' * 64}{'!' * 16}| switches to #2"  # a fifth of the time went into the save so far
+    assert second == f"> NPU 1 prema |{'1' * 80}| runs #1"
+    assert [" ".join(line.split()[4:6]) for line in lines] == ["saves 0", "runs 1", "next 0", "waits [............]"]
+
+
+def test_frames_have_a_lane_per_npu_and_the_asked_one_is_lit():
+    env = three("rgb_array")
+    frame = env.render()
+    one = three("rgb_array", npus=["prema"]).render()
+    assert frame.shape == (one.shape[0] + 2 * LANE, WIDTH, 3)
+    lit = [tuple(frame[HEADER + LANE * lane + 1, 2]) != (255, 255, 255) for lane in range(3)]
+    assert lit == [npu == env.unwrapped.view().npu["npu"][0] for npu in range(3)]
+
+
+def test_the_live_table_has_a_row_per_npu_and_a_pipe_names_all_that_run(capsys):
+    from rich.console import Console
+
+    from prema_gym.rendering.live.terminal import live_table
+
+    three("human")
+    line = capsys.readouterr().out.splitlines()[-1]
+    screen = three("ansi").unwrapped
+    screen.render()
+    scene = screen._screen.scene()
+    running = ", ".join(f"#{npu.task}" for npu in scene.npus if npu.task >= 0)
+    assert f"{running} runs" in line
+    out = io.StringIO()
+    Console(file=out, width=170).print(live_table(scene))
+    rows = [row.split() for row in out.getvalue().splitlines() if row.startswith("NPU ")]
+    assert [row[1:3] for row in rows] == [["0", "prema"], ["1", "prema"], ["2", "edge"]]
+    assert ["asked" in row for row in rows] == [npu.is_asked for npu in scene.npus]
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_rendering_three_npus_changes_nothing_of_the_episode(mode, capsys):
+    quiet = three(None, steps=100)
+    register_round_programs()
+    shown = make_env(render_mode=mode, **THREE)
+    for steps in (3, 100):
+        play_three(shown, steps)
+        shown.render()
+    assert shown.unwrapped.events() == quiet.unwrapped.events()
+
+
+def test_gymnasiums_own_vector_environment_renders_three_npus_row_by_row():
+    register_round_programs()
+    arguments = {**THREE, "workload": {"models": ["long"], "batches": [1], "num_tasks": 3}}
+    envs = gym.make_vec("Prema-v0", 2, vectorization_mode="sync", render_mode="rgb_array", **arguments)
+    envs.reset(seed=1)
+    frames = envs.render()
+    assert len(frames) == 2
+    assert {frame.shape for frame in frames} == {(HEADER + LANE * 9 + FOOTER, WIDTH, 3)}
+    envs.close()

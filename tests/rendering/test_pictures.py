@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
-from tools.hand_made import make_env, register_round_programs, task
+from tools.hand_made import THREE, make_env, play_three, register_round_programs, task
 
 from baselines.evaluation.recording import record
 from prema_gym.errors import ConfigError
@@ -225,6 +225,61 @@ def test_the_environment_writes_its_own_trace(tmp_path: Path):
     trace = json.loads((tmp_path / "x.json").read_text())
     check_format(trace)
     assert [event["args"]["cycle"] for event in trace["traceEvents"] if event["ph"] == "i"] == [0, 150]
+
+
+# --- Several NPUs --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def three() -> Recording:
+    """An episode of two like NPUs and one that is not."""
+    register_round_programs()
+    return Recording.of(play_three(make_env(**THREE)))
+
+
+def test_a_gantt_chart_has_a_lane_per_npu_above_those_of_the_tasks(three, tmp_path):
+    ax = gantt(three, path=tmp_path / "chart.png")
+    busy = [f"{three.utilisation(npu):.0%} busy" for npu in range(3)]
+    assert labels(ax)[:3] == [f"NPU {npu} {name}   {busy[npu]}" for npu, name in enumerate(("prema", "prema", "edge"))]
+    assert [label.split()[0] for label in labels(ax)[3:]] == [f"#{task}" for task in range(6)]
+    names = [text for text in ax.texts if text.get_text().startswith(("#", "NPU "))]
+    for text in names:  # what is written into a bar says whose it is, or where
+        x, lane = text.get_position()
+        npu = next((npu for npu in range(3) if lane == npu), None)
+        cycle = x * three.config.npu.clock_hz / 1000
+        if npu is None:
+            place = int(text.get_text().removeprefix("NPU "))
+            task = labels(ax)[ax.get_yticks().tolist().index(lane)].split()[0]
+        else:
+            place, task = npu, text.get_text()
+        part = next(part for part in three.timeline.npus[place] if part.start_cycles <= cycle <= part.end_cycles)
+        assert f"#{part.task}" == task
+    assert len(names) > 6
+
+
+def test_lanes_of_several_npus_are_cut_to_the_window(three):
+    end = three.ms(three.end_cycles)
+    ax = gantt(three, ax=Figure().subplots(), window_ms=(0.8 * end, end))
+    assert all(0.8 * end <= text.get_position()[0] <= end for text in ax.texts)
+    assert len(labels(ax)) < 9
+
+
+def test_a_trace_has_a_track_per_npu_without_overlap(three, tmp_path):
+    three.save_trace(tmp_path / "three.json")
+    trace = json.loads((tmp_path / "three.json").read_text())
+    check_format(trace)
+    threads = [event["args"]["name"] for event in events_of(trace, "M", 1) if event["name"] == "thread_name"]
+    assert threads[:3] == ["NPU 0 prema", "NPU 1 prema", "NPU 2 edge"]
+    assert [name.split()[0] for name in threads[3:]] == [f"#{task}" for task in range(6)]
+    for tid, track in enumerate((*three.timeline.npus, *three.timeline.tasks)):
+        shown = [event for event in events_of(trace, "X", 1) if event["tid"] == tid]
+        assert [(event["args"]["start_cycles"], event["args"]["npu"], event["args"]["task"]) for event in shown] == [
+            (part.start_cycles, part.npu, part.task) for part in track if part.kind is not Kind.IDLE
+        ]
+        on = {event["name"].partition(" on ")[2] for event in shown if event["cat"] == "execute"}
+        assert on == {f"NPU {part.npu}" for part in track if part.kind is Kind.EXECUTE} if tid >= 3 else on == {""}
+    queue = [event["args"]["tasks"] for event in events_of(trace, "C", 1) if event["name"] == "waiting tasks"]
+    assert (min(queue), queue[-1]) == (0, 0)
 
 
 def test_nothing_to_save_is_an_error(tmp_path):

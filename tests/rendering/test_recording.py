@@ -10,7 +10,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from tools.hand_made import checkpoint, make_env, register_round_programs, task
+from tools.hand_made import THREE, checkpoint, kill, make_env, play_three, register_round_programs, task
 
 from baselines.evaluation.recording import record as record_by_name
 from prema_gym.errors import ConfigError, PolicyError, PremaError, UsageError
@@ -121,7 +121,7 @@ def test_an_injected_trace_is_recorded():
     assert recording.timeline.cycles(Kind.EXECUTE) == 1300
 
 
-@pytest.mark.parametrize("table", ["tasks", "decisions", "events", "slices"])
+@pytest.mark.parametrize("table", ["tasks", "npus", "decisions", "events", "slices"])
 def test_tables_become_data_frames(recordings, table):
     recording = recordings["P-RRB"]
     frame = recording.to_pandas(table)
@@ -187,3 +187,56 @@ def test_notebooks_get_a_table_with_a_strip_per_task(recordings):
     assert parser.seen.count("svg") == 4
     assert parser.seen.count("rect") > 8
     assert "so far" in Recording.of(make_small_env())._repr_html_()
+
+
+# --- Several NPUs --------------------------------------------------------------------------------------------------------------
+
+
+def recording_of_three() -> Recording:
+    register_round_programs()
+    return Recording.of(play_three(RecordDecisions(make_env(**THREE))))
+
+
+def test_tables_say_where_a_task_was_and_for_how_long():
+    # At 130 NPU 0 kills the first long task for the short one, and NPU 1 the second for the first.
+    register_round_programs()
+    env = make_env(npus=["prema", "prema"])
+    env.reset(options={"trace": [task(0, "long"), task(0, "long"), task(130, "short")]})
+    for action in (checkpoint(0), kill(2), kill(0)):
+        env.step(action)
+    recording = Recording.of(env)
+    where = [(row["npus"], row["npu0_cycles"], row["npu1_cycles"]) for row in recording.rows("tasks")]
+    assert where == [((0, 1), 130, 1000), ((1, 0), 1000, 130), ((0,), 300, 0)]
+    first, second = recording.rows("npus")
+    names = ("configuration", "useful_cycles", "wasted_cycles", "overhead_cycles", "idle_cycles", "completions", "utilisation")
+    assert [first[name] for name in names] == ["prema", 1300, 130, 0, 0, 2, 1.0]
+    assert [second[name] for name in names] == ["prema", 1000, 130, 0, 300, 1, 1130 / 1430]
+
+
+def test_one_npu_has_a_row_and_its_tasks_say_nothing_of_it(recordings):
+    (row,) = recordings["PREMA"].rows("npus")
+    assert row["configuration"] == "prema"
+    assert not any(name.startswith("npu") for name in recordings["PREMA"].rows("tasks")[0])
+
+
+def test_decisions_name_the_asked_npu_and_what_it_may_take():
+    recording = recording_of_three()
+    first, second, *_ = recording.rows("decisions")
+    assert (first["npu"], second["npu"]) == (0, 1)
+    assert first["cycle"] == second["cycle"] == 0
+    assert first["waiting"] == (0, 1, 2)
+    assert {row["npu"] for row in recording.rows("decisions")} == {0, 1, 2}
+
+
+def test_notebooks_get_a_strip_per_npu_too():
+    parser = Balanced()
+    html = recording_of_three()._repr_html_()
+    parser.feed(html)
+    assert parser.open == []
+    assert parser.seen.count("svg") == 3 + 6
+    assert "NPU 2 edge" in html
+
+
+def test_a_recording_of_three_npus_pickles():
+    recording = recording_of_three()
+    assert pickle.loads(pickle.dumps(recording)) == recording

@@ -21,6 +21,9 @@ CONTEXT_CYCLES = 110
 REFILL_CYCLES = 7
 KEEP = 0
 
+THREE: dict[str, Any] = {"npus": ["prema", "prema", "edge"], "slots": 6}
+"""Arguments of an environment of two like NPUs and one that is not, with room for the tasks of :func:`play_three`."""
+
 Log = list[tuple[int, str, int]]
 
 
@@ -69,6 +72,25 @@ def make_env(**arguments: Any) -> gym.Env[Any, Any]:
         "workload": {"models": ["long"], "batches": [1], "num_tasks": 1},
     }
     return gym.make("Prema-v0", **{**defaults, **arguments})
+
+
+def play_three(env: gym.Env[Any, Any], steps: int = 100) -> gym.Env[Any, Any]:
+    """Play a trace of six tasks by one legal action after another, for ``steps`` or to the end."""
+    trace = [
+        task(0, "long"),
+        task(0, "short", 3),
+        task(0, "long", 9),
+        task(40, "short", 9),
+        task(220, "long", 3),
+        task(330, "short"),
+    ]
+    _, info = env.reset(options={"trace": trace})
+    for step in range(steps):
+        legal = np.flatnonzero(info["action_mask"])
+        *_, terminated, truncated, info = env.step(int(legal[step % len(legal)]))
+        if terminated or truncated:
+            break
+    return env
 
 
 def play(trace: Sequence[dict[str, Any]], actions: Sequence[int], **arguments: Any) -> tuple[Log, gym.Env[Any, Any]]:

@@ -53,8 +53,12 @@ class Screen:
             for entry in part:
                 self._builder.feed(int(entry["cycle"]), EVENT_NAMES[entry["event"]], int(entry["task"]), int(entry["npu"]))
         self._parts_read = len(history)
+        return self._show(self.scene())
+
+    def scene(self) -> Scene:
+        """Return the present moment, as far as events have been read."""
         now = int(self._simulator.state.status[0]["clock_cycles"])
-        return self._show(scene_of(self._simulator, self._builder.timeline(now)))
+        return scene_of(self._simulator, self._builder.timeline(now))
 
     def close(self) -> None:
         """End the live view, if that is the mode."""
