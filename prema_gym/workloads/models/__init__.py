@@ -1,22 +1,29 @@
-"""The networks of the library, by name: the paper's eight, and those that users register."""
+"""The networks of the library, by name: the paper's eight, five of later years, and those that users register."""
 
 from __future__ import annotations
 
-from prema_gym.config import MODEL_NAMES
 from prema_gym.errors import ModelError, unknown_name
 from prema_gym.workloads.models.alexnet import CNN_AN
 from prema_gym.workloads.models.googlenet import CNN_GN
 from prema_gym.workloads.models.mobilenet import CNN_MN
+from prema_gym.workloads.models.mobilenet2 import MOBILENET_V2
 from prema_gym.workloads.models.model import Model
+from prema_gym.workloads.models.recommendation import DLRM
+from prema_gym.workloads.models.resnet import RESNET_50
 from prema_gym.workloads.models.sentiment import RNN_SA
 from prema_gym.workloads.models.speech import RNN_ASR
+from prema_gym.workloads.models.transformer import BERT_BASE, VIT_B16
 from prema_gym.workloads.models.translation import RNN_MT1, RNN_MT2
 from prema_gym.workloads.models.vgg import CNN_VN
 
 __all__ = ["MODELS", "Model", "get_model", "register_model"]
 
-MODELS: dict[str, Model] = {model.name: model for model in (CNN_AN, CNN_GN, CNN_VN, CNN_MN, RNN_SA, RNN_MT1, RNN_MT2, RNN_ASR)}
-"""Models by name, the built-in ones in the order of :data:`prema_gym.config.MODEL_NAMES`."""
+PAPER = (CNN_AN, CNN_GN, CNN_VN, CNN_MN, RNN_SA, RNN_MT1, RNN_MT2, RNN_ASR)
+"""The paper's benchmark, in the order of :data:`prema_gym.config.MODEL_NAMES`: what an episode draws unless told otherwise."""
+LATER = (RESNET_50, MOBILENET_V2, VIT_B16, BERT_BASE, DLRM)
+MODELS: dict[str, Model] = {model.name: model for model in (*PAPER, *LATER)}
+"""Models by name, the built-in ones first."""
+BUILT_IN = frozenset(MODELS)
 
 
 def get_model(name: str) -> Model:
@@ -32,7 +39,7 @@ def register_model(model: Model) -> Model:
         raise ModelError(f"register_model({model!r}): must be a Model.")
     if not isinstance(model.name, str) or not model.name:
         raise ModelError(f"Model.name = {model.name!r}: must be a non-empty string.")
-    if model.name in MODEL_NAMES:
-        raise ModelError(f"Model.name = {model.name!r}: must differ from the built-in models ({', '.join(MODEL_NAMES)}).")
+    if model.name in BUILT_IN:
+        raise ModelError(f"Model.name = {model.name!r}: must differ from the built-in models ({', '.join(sorted(BUILT_IN))}).")
     MODELS[model.name] = model
     return model
