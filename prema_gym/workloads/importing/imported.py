@@ -63,6 +63,11 @@ class ImportedModel(Model):
         return target
 
 
+def fixed_model(network: Network, source: str, *, name: str) -> ImportedModel:
+    """Return the model of a network that is given as it is."""
+    return ImportedModel(name, _Fixed(network), citation=source)
+
+
 def imported(made: LayerList, name: str | None, source: str) -> ImportedModel:
     """Return the model of a finished list; warn of what could not be lowered."""
     network = made.network()

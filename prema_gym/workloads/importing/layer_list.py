@@ -71,8 +71,10 @@ class Convolution:
 class LayerList:
     """Layers in program order, with account of which of them hold which tensor."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, where: str) -> None:
         self.name = name
+        self.where = where
+        """What error messages name: the file, or the module."""
         self.batch = 1
         self.layers: list[Layer | Loop] = []
         self.unsupported: list[Unsupported] = []
@@ -87,7 +89,7 @@ class LayerList:
     def value(self, tensor: str) -> Value:
         """Return the value called ``tensor``; raises :class:`ModelError` where nothing has produced it yet."""
         if tensor not in self._values:
-            raise ModelError(f"{self.name}: tensor {tensor!r} is read before it is made: the graph is cyclic or not in order.")
+            raise ModelError(f"{self.where}: tensor {tensor!r} is read before it is made: the graph is cyclic or not in order.")
         return self._values[tensor]
 
     def knows(self, tensor: str) -> bool:
@@ -98,7 +100,7 @@ class LayerList:
         """Note a tensor that the network is given; the first one's first axis is the batch."""
         if self._held[NETWORK_INPUT] == 0 and shape:
             self.batch = shape[0]
-        value = Value(checked_shape(self.name, tensor, shape), (NETWORK_INPUT,))
+        value = Value(checked_shape(self.where, tensor, shape), (NETWORK_INPUT,))
         self._values[tensor] = value
         self._held[NETWORK_INPUT] += self.per_sample(value.elements)
 
@@ -110,11 +112,11 @@ class LayerList:
 
     def put_constant(self, tensor: str, shape: Shape) -> None:
         """Note a weight, or what follows from weights and shapes alone."""
-        self._values[tensor] = Value(checked_shape(self.name, tensor, shape), (), constant=True)
+        self._values[tensor] = Value(checked_shape(self.where, tensor, shape), (), constant=True)
 
     def put(self, tensor: str, value: Value) -> None:
         """Note what an operation has made."""
-        checked_shape(self.name, tensor, value.shape)
+        checked_shape(self.where, tensor, value.shape)
         self._values[tensor] = value
 
     def per_sample(self, amount: int) -> int:
@@ -258,7 +260,7 @@ class LayerList:
     def network(self) -> Network:
         """Return the network; raises :class:`ModelError` where nothing was lowered."""
         if not self.layers:
-            raise ModelError(f"{self.name}: no operation of it does any work on an NPU.")
+            raise ModelError(f"{self.where}: no operation of it does any work on an NPU.")
         return Network(self.name, max(1, self._held[NETWORK_INPUT]), tuple(self.layers))
 
     def skip(self, node: str, operation: str, macs: int | None, reads: Sequence[Value], shape: Shape) -> Value:
@@ -269,7 +271,7 @@ class LayerList:
     def _filled(self, name: str, value: Value, needed: int) -> Value:
         """Return ``value``, copied to ``needed`` elements a sample where its sources hold fewer."""
         if not value.sources:
-            raise ModelError(f"{self.name}: {name!r} multiplies constants only, and should have been folded before export.")
+            raise ModelError(f"{self.where}: {name!r} multiplies constants only, and should have been folded before export.")
         if needed <= self.held(value.sources):
             return value
         return self.vector(f"{name}_copy", "copy", [value], (self.batch * needed,), 1)

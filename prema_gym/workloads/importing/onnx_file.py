@@ -39,7 +39,7 @@ def from_onnx(
     if len(graph.node) > MOST_NODES:
         raise ModelError(f"{source}: has {len(graph.node)} nodes: at most {MOST_NODES} are supported.")
     shapes = _shapes(graph)
-    made = LayerList(name or source.stem)
+    made = LayerList(name or source.stem, str(source))
     for initializer in graph.initializer:
         made.put_constant(initializer.name, tuple(max(1, size) for size in initializer.dims))
     for given in graph.input:

@@ -33,7 +33,7 @@ def from_torch(
     except ImportError:
         raise ModelError("from_torch needs the package torch: install the extra, prema-gym[rl].") from None
     exported = module if isinstance(module, torch.export.ExportedProgram) else _export(module, inputs, keywords)
-    made = LayerList(name or type(module).__name__)
+    made = LayerList(name or type(module).__name__, type(module).__name__)
     given = set(exported.graph_signature.user_inputs)
     first = True
     for node in exported.graph.nodes:

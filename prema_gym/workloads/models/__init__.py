@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from prema_gym.errors import ModelError, unknown_name
 from prema_gym.workloads.models.alexnet import CNN_AN
 from prema_gym.workloads.models.googlenet import CNN_GN
+from prema_gym.workloads.models.measured import MeasuredModel
 from prema_gym.workloads.models.mobilenet import CNN_MN
 from prema_gym.workloads.models.mobilenet2 import MOBILENET_V2
 from prema_gym.workloads.models.model import Model
@@ -16,27 +19,29 @@ from prema_gym.workloads.models.transformer import BERT_BASE, VIT_B16
 from prema_gym.workloads.models.translation import RNN_MT1, RNN_MT2
 from prema_gym.workloads.models.vgg import CNN_VN
 
-__all__ = ["MODELS", "Model", "get_model", "register_model"]
+__all__ = ["MODELS", "MeasuredModel", "Model", "get_model", "register_model"]
+
+AnyModel = TypeVar("AnyModel", Model, MeasuredModel)
 
 PAPER = (CNN_AN, CNN_GN, CNN_VN, CNN_MN, RNN_SA, RNN_MT1, RNN_MT2, RNN_ASR)
 """The paper's benchmark, in the order of :data:`prema_gym.config.MODEL_NAMES`: what an episode draws unless told otherwise."""
 LATER = (RESNET_50, MOBILENET_V2, VIT_B16, BERT_BASE, DLRM)
-MODELS: dict[str, Model] = {model.name: model for model in (*PAPER, *LATER)}
+MODELS: dict[str, Model | MeasuredModel] = {model.name: model for model in (*PAPER, *LATER)}
 """Models by name, the built-in ones first."""
 BUILT_IN = frozenset(MODELS)
 
 
-def get_model(name: str) -> Model:
+def get_model(name: str) -> Model | MeasuredModel:
     """Return the model called ``name``; raises :class:`ModelError` for an unknown one."""
     if name not in MODELS:
         raise ModelError(unknown_name("model", name, MODELS))
     return MODELS[name]
 
 
-def register_model(model: Model) -> Model:
+def register_model(model: AnyModel) -> AnyModel:
     """Add ``model`` to :data:`MODELS` and return it. Your own may be replaced, a built-in one may not."""
-    if not isinstance(model, Model):
-        raise ModelError(f"register_model({model!r}): must be a Model.")
+    if not isinstance(model, (Model, MeasuredModel)):
+        raise ModelError(f"register_model({model!r}): must be a Model, or what from_profile returns.")
     if not isinstance(model.name, str) or not model.name:
         raise ModelError(f"Model.name = {model.name!r}: must be a non-empty string.")
     if model.name in BUILT_IN:
