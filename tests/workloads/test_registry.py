@@ -28,7 +28,7 @@ def clean_registry() -> Iterator[None]:
 
 
 def test_the_eight_networks_of_the_paper_are_registered_in_order() -> None:
-    assert tuple(MODELS) == MODEL_NAMES
+    assert tuple(MODELS)[: len(MODEL_NAMES)] == MODEL_NAMES
     assert all(name == model.name for name, model in MODELS.items())
 
 

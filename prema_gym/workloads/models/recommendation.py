@@ -19,16 +19,18 @@ def build() -> Network:
     """Return the model for one sample: bottom perceptron, look-ups, the products of every pair of vectors, top perceptron."""
     vectors = TABLES + 1
     pairs = vectors * (vectors - 1) // 2
+    numbers = Vector(DENSE, 1, "copy", name="numbers")
     bottom = [Gemm(1, k, n, name=f"bottom{i}") for i, (k, n) in enumerate(pairwise(BOTTOM), start=1)]
     interaction = (
         Embedding(WIDTH, TABLES, name="embeddings", inputs=(NETWORK_INPUT,)),
         Vector(vectors * WIDTH, 1, "copy", name="vectors", inputs=("bottom3", "embeddings")),
-        BatchedGemm(1, vectors, WIDTH, vectors, name="interaction", inputs=("vectors", "vectors")),
+        BatchedGemm(1, vectors, WIDTH, vectors, name="products", inputs=("vectors", "vectors")),
+        Vector(pairs, 1, "copy", name="interaction", inputs=("products",)),  # each pair once
     )
     sizes = (pairs + WIDTH, *TOP)
     top = [Gemm(1, k, n, name=f"top{i}") for i, (k, n) in enumerate(pairwise(sizes), start=1)]
     top[0] = Gemm(1, sizes[0], sizes[1], name="top1", inputs=("interaction", "bottom3"))
-    return Network("DLRM", DENSE + TABLES, (*bottom, *interaction, *top))
+    return Network("DLRM", DENSE + TABLES, (numbers, *bottom, *interaction, *top))
 
 
 DLRM = Model(

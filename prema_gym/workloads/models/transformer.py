@@ -39,6 +39,10 @@ def _norm(name: str, before: str, length: int) -> Vector:
     return Vector(length * WIDTH, NORM_OPS, "norm", name=name, inputs=(before,))
 
 
+def _first_token(before: str) -> Vector:
+    return Vector(WIDTH, 1, "copy", name="first_token", inputs=(before,))
+
+
 def _feed_forward(name: str, before: str, length: int) -> Iterator[Layer]:
     yield Gemm(length, WIDTH, INNER, name=f"{name}_inner", inputs=(before,))
     yield Gemm(length, INNER, WIDTH, name=f"{name}_outer")
@@ -76,8 +80,8 @@ def build_bert(input_length: int, hoist_inputs: bool = False) -> Network:
         Embedding(WIDTH, input_length, name="words"),
         _norm("embedded", "words", input_length),  # positions and segments are added on the way
     )
-    pooler = Gemm(1, WIDTH, WIDTH, name="pooler")
-    return Network("BERT-base", input_length, (*words, *_encoder("embedded", input_length, norm_first=False), pooler))
+    pooler = (_first_token(f"block{BLOCKS}"), Gemm(1, WIDTH, WIDTH, name="pooler"))
+    return Network("BERT-base", input_length, (*words, *_encoder("embedded", input_length, norm_first=False), *pooler))
 
 
 def build_vit() -> Network:
@@ -85,9 +89,10 @@ def build_vit() -> Network:
     length = PATCHES + 1
     tokens = (
         Conv2d(3, WIDTH, 224, 224, (PATCH, PATCH), (PATCH, PATCH), name="patches"),
-        Vector(length * WIDTH, 1, "elementwise", name="tokens", inputs=("patches",)),
+        Vector(length * WIDTH, 1, "copy", name="tokens", inputs=("patches",)),
     )
-    head = (_norm("norm", f"block{BLOCKS}", length), dense("head", WIDTH, 1000), softmax("prob", 1000))
+    token = (_norm("norm", f"block{BLOCKS}", length), _first_token("norm"))
+    head = (*token, dense("head", WIDTH, 1000), softmax("prob", 1000))
     return Network("ViT-B/16", 3 * 224 * 224, (*tokens, *_encoder("tokens", length, norm_first=True), *head))
 
 
