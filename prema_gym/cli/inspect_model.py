@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from prema_gym.cli.parser import PROG, Parser, add_npu, add_printing, examples, guarded, print_json, save_json
 from prema_gym.cli.tables import check_pictures, console, new_table
-from prema_gym.config import MODEL_NAMES, NPUConfig
+from prema_gym.config import NPUConfig
 from prema_gym.errors import UsageError
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from prema_gym.hardware.program import Program
     from prema_gym.workloads.models import Model
+    from prema_gym.workloads.models.measured import MeasuredModel
 
 DESCRIPTION = """\
 Compile a network for an NPU and print its layers: MACs, cycles, share of the time, and what bounds each:
@@ -36,6 +37,7 @@ EPILOG = examples(
     ("inspect CNN-MN --instructions 20", "its first 20 instructions"),
     ("inspect CNN-AN --json | jq .layers", "for other programs"),
     ("inspect --list", "every network"),
+    ("inspect resnet50.onnx --batch 8", "a network in a file"),
     ("--import my_models inspect MyNet", "a network of yours (register_model)"),
 )
 
@@ -49,7 +51,12 @@ def build_parser() -> Parser:
     """Return the parser of the command line."""
     parser = Parser(f"{PROG} inspect", description=DESCRIPTION, epilog=EPILOG)
     add = parser.add_argument
-    add("model", nargs="?", metavar="MODEL", help=f"{', '.join(MODEL_NAMES)}, or one that --import registers")
+    add(
+        "model",
+        nargs="?",
+        metavar="MODEL",
+        help="a network (--list names them), or a file: .onnx, .csv (a topology or a profile), .json",
+    )
     add("--batch", type=int, default=1, metavar="B", help="samples that run together (default 1)")
     add_npu(parser)
     add("--input-length", type=int, metavar="L", help="of an RNN (default: the median of its inputs)")
@@ -96,16 +103,38 @@ def lengths(model: Model, options: argparse.Namespace) -> tuple[int | None, int 
 def load(options: argparse.Namespace) -> Inspected:
     """Compile what ``options`` ask for."""
     from prema_gym.hardware.program import compile_model
-    from prema_gym.workloads.models import get_model
+    from prema_gym.workloads.models.measured import MeasuredModel
     from prema_gym.workloads.predictor import predict_cycles
+    from prema_gym.workloads.programs import find_model
 
-    model, npu = get_model(options.model), NPUConfig.preset(options.npu)
+    model, npu = find_model(options.model), NPUConfig.preset(options.npu)
+    if isinstance(model, MeasuredModel):
+        return load_measured(model, options.batch, npu)
     input_length, output_length = lengths(model, options)
     network = model.network(input_length=input_length)
     predicted = predict_cycles(network, options.batch, npu, output_length)
     program = compile_model(network, options.batch, npu, output_length or 1, model.name, predicted_cycles=predicted)
     layers = [with_shares(layer, program, npu) for layer in program.layer_table()]
     return Inspected(program, npu, options.batch, input_length, output_length, layers)
+
+
+def load_measured(model: MeasuredModel, batch: int, npu: NPUConfig) -> Inspected:
+    """Return a profile as a program: its layers take what was measured, and nothing says what bounds them."""
+    program = model.program(batch, npu)
+    nothing = dict.fromkeys(("macs", "dram_bytes", "compute_cycles", "memory_cycles", "fill_cycles", "roofline_cycles"), 0)
+    layers = [
+        {
+            "name": row.layer,
+            "kind": "measured",
+            "passes": 1,
+            **nothing,
+            "cycles": row.cycles_at(npu.clock_hz),
+            "points": 1,
+            "bound": "-",
+        }
+        for row in model.layers_at(batch)
+    ]
+    return Inspected(program, npu, batch, None, None, [with_shares(layer, program, npu) for layer in layers])
 
 
 def with_shares(layer: dict[str, Any], program: Program, npu: NPUConfig) -> dict[str, Any]:
@@ -143,7 +172,7 @@ def time_by_bound(layers: Sequence[dict[str, Any]]) -> dict[str, float]:
 def summary(found: Inspected) -> dict[str, Any]:
     """Return what ``--json`` prints."""
     program, npu = found.program, found.npu
-    roofs = program.roofline()
+    roofs = program.roofline() if program.source is not None else None
     return {
         "model": program.name,
         "batch": found.batch,
@@ -154,9 +183,9 @@ def summary(found: Inspected) -> dict[str, Any]:
         "cycles": program.total_cycles,
         "ms": npu.ms(program.total_cycles),
         "predicted_cycles": program.predicted_cycles,
-        "dram_cycles": roofs.dram_cycles,
-        "peak_cycles": roofs.peak_cycles,
-        "roofline_cycles": roofs.roofline_cycles,
+        "dram_cycles": roofs and roofs.dram_cycles,
+        "peak_cycles": roofs and roofs.peak_cycles,
+        "roofline_cycles": roofs and roofs.roofline_cycles,
         "dram_bytes": program.dram_bytes,
         "preemption_points": program.num_points,
         "time_by_bound": time_by_bound(found.layers),
@@ -214,22 +243,27 @@ def totals(found: Inspected) -> list[str]:
     """Return the lines under the table."""
     program, npu, context = found.program, found.npu, context_summary(found)
     cycles, macs = program.total_cycles, sum(layer["macs"] for layer in found.layers)
-    roofs = program.roofline()
     ms, told = npu.ms(cycles), npu.ms(program.predicted_cycles)
     busy = macs / (npu.array_rows * npu.array_cols * cycles)
     bounds = ", ".join(f"{bound} {share:.0%}" for bound, share in time_by_bound(found.layers).items() if share >= 0.005)
     largest = f"{binary(context['largest_save_bytes'])} at most ({context['largest_save_us']:.1f} us)"
     every = 1e3 * ms / max(program.num_points, 1)
-    return [
+    lines = [
         f"total      {ms:.3f} ms = {cycles:,} cycles; schedulers are told {told:.3f} ms ({told / ms - 1:+.1%})",
-        f"roofline   {npu.ms(roofs.roofline_cycles):.3f} ms: DRAM time {npu.ms(roofs.dram_cycles):.3f} ms, "
-        f"time at peak MACs {npu.ms(roofs.peak_cycles):.3f} ms; the total is {cycles / roofs.roofline_cycles:.2f} times the larger",
-        f"work       {quantity(macs, 'MAC')}, {busy:.1%} of the array's peak; {binary(program.dram_bytes)} of DRAM traffic",
-        f"bound by   {bounds} (of the time)",
         f"preemption {program.num_points:,} points, one every {every:.2f} us on average",
         f"context    a checkpoint saves {largest}, {binary(context['mean_save_bytes'])} on average over time:",
         f"           0 ms |{sparkline(found)}| {ms:.3g} ms",
     ]
+    if program.source is None:
+        return lines
+    roofs = program.roofline()
+    lines[1:1] = [
+        f"roofline   {npu.ms(roofs.roofline_cycles):.3f} ms: DRAM time {npu.ms(roofs.dram_cycles):.3f} ms, "
+        f"time at peak MACs {npu.ms(roofs.peak_cycles):.3f} ms; the total is {cycles / roofs.roofline_cycles:.2f} times the larger",
+        f"work       {quantity(macs, 'MAC')}, {busy:.1%} of the array's peak; {binary(program.dram_bytes)} of DRAM traffic",
+        f"bound by   {bounds} (of the time)",
+    ]
+    return lines
 
 
 def write_files(found: Inspected, options: argparse.Namespace) -> list[Path]:
@@ -263,22 +297,27 @@ def show(found: Inspected, options: argparse.Namespace) -> None:
 
 def list_models(as_json: bool) -> None:
     """Print every network: MACs of one sample, lengths, source."""
-    from prema_gym.workloads.models import MODELS
+    from prema_gym.workloads.models import MEASURED, MODELS
 
+    rows = [*map(model_row, MODELS.values()), *map(model_row, MEASURED.values())]
     if as_json:
-        print_json([model_row(model) for model in MODELS.values()])
+        print_json(rows)
         return
     table = new_table("Networks (MACs of one sample, at the median length)")
     for head in ("model", "MACs", "weights", "input lengths", "source"):
         table.add_column(head, justify="right" if head in ("MACs", "weights") else "left", no_wrap=head != "source")
-    for row in map(model_row, MODELS.values()):
+    for row in rows:
         inputs = "-" if row["input_lengths"] is None else "{}-{}".format(*row["input_lengths"])
         table.add_row(row["model"], quantity(row["macs"]), quantity(row["weights"]), inputs, row["source"])
     console().print(table)
 
 
-def model_row(model: Model) -> dict[str, Any]:
-    """Return what ``--list`` says of a network."""
+def model_row(model: Model | MeasuredModel) -> dict[str, Any]:
+    """Return what ``--list`` says of a network; of a measured one neither MACs nor weights are known."""
+    from prema_gym.workloads.models.measured import MeasuredModel
+
+    if isinstance(model, MeasuredModel):
+        return {"model": model.name, "macs": 0, "weights": 0, "input_lengths": None, "source": model.citation}
     spec = model.lengths
     inputs = None if spec is None else [spec.min, spec.max]
     counts = {"macs": model.macs(), "weights": model.weights()}
@@ -291,7 +330,7 @@ def inspect(options: argparse.Namespace) -> None:
         list_models(options.json)
         return
     if options.model is None:
-        raise UsageError(f"which MODEL? One of {', '.join(MODEL_NAMES)}.")
+        raise UsageError("which MODEL? The name of a network (prema-gym inspect --list), or a file: .onnx, .csv, .json.")
     for name in ("top", "instructions"):
         if getattr(options, name) is not None and getattr(options, name) < 0:
             raise UsageError(f"--{name} {getattr(options, name)}: must be a whole number of at least 0.")

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import ClassVar, NamedTuple
 
 import numpy as np
 
-from prema_gym.config import MODEL_NAMES, NPUConfig, WorkloadConfig
-from prema_gym.errors import ConfigError, TraceError, unknown_name
+from prema_gym.config import NPUConfig, WorkloadConfig
+from prema_gym.errors import ConfigError, ModelError, TraceError, unknown_name
 from prema_gym.hardware.library import ProgramLibrary, cached_library
 from prema_gym.hardware.program import Program, compile_model
 from prema_gym.types import MIX
+from prema_gym.workloads.importing.file import from_file, is_file_name
 from prema_gym.workloads.lengths import LengthSpec, predicted_output_length
-from prema_gym.workloads.models import MODELS, Model
+from prema_gym.workloads.models import BUILT_IN, MEASURED, MODELS, Model, register_model
+from prema_gym.workloads.models.measured import MeasuredModel
 from prema_gym.workloads.predictor import predict_cycles
 from prema_gym.workloads.trace import TraceTask
 
@@ -71,9 +73,38 @@ def _predicted(program: Program) -> Program:
     return dataclasses.replace(program, predicted_cycles=predict_cycles(network, batch, npu, output_length=1))
 
 
-def known_models() -> list[str]:
+class KnownModels(Collection[str]):
+    """Every name that a trace or a workload may use. Asking for the name of a file loads the network in it, once a process.
+
+    Raises :class:`ModelError` where such a file is missing or damaged.
+    """
+
+    def __contains__(self, name: object) -> bool:
+        if not isinstance(name, str):
+            return False
+        found = name in MODELS or name in MEASURED or name in REGISTERED
+        if not found and is_file_name(name):
+            register_model(from_file(name))
+            return True
+        return found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter((*MODELS, *MEASURED, *REGISTERED))
+
+    def __len__(self) -> int:
+        return len(MODELS) + len(MEASURED) + len(REGISTERED)
+
+
+def known_models() -> KnownModels:
     """Return every name that a trace or a workload may use."""
-    return [*MODELS, *REGISTERED]
+    return KnownModels()
+
+
+def find_model(name: str) -> Model | MeasuredModel:
+    """Return the network called ``name``, or the one in the file of that name; raises :class:`ModelError` for an unknown one."""
+    if name not in known_models() or name in REGISTERED:
+        raise ModelError(unknown_name("model", name, (*MODELS, *MEASURED)))
+    return MODELS[name] if name in MODELS else MEASURED[name]
 
 
 def compile_program(model: Model, batch: int, npu: NPUConfig, input_length: int | None, *, hoist_inputs: bool = False) -> Program:
@@ -117,7 +148,7 @@ class ProgramTable:
     def of(cls, configurations: tuple[NPUConfig, ...], workload: WorkloadConfig) -> ProgramTable:
         """Return the table of ``workload`` on distinct ``configurations``, shared by all simulators of this process."""
         for model in workload.models:
-            if model not in MODELS and model not in REGISTERED:
+            if model not in known_models():
                 raise ConfigError(f"WorkloadConfig.models: {unknown_name('model', model, known_models())}")
         programs = tuple(id(REGISTERED.get(model)) for model in workload.models)
         key = (configurations, workload.models, workload.batches, workload.hoist_inputs, programs)
@@ -163,13 +194,23 @@ class ProgramTable:
                 library.add(self._compile(key, npu))
             return library
 
-        if any(model not in MODEL_NAMES for model in workload.models):
+        own = [model for model in workload.models if model not in BUILT_IN]
+        if any(model not in MODELS for model in own):
             return build()
-        return cached_library(repr((npu, workload.models, workload.batches, self.hoist_inputs)), build)
+        content = [self._content(model) for model in own]
+        return cached_library(repr((npu, workload.models, workload.batches, self.hoist_inputs, content)), build)
+
+    def _content(self, model: str) -> str:
+        """Return what the programs of a model that isn't built in depend on: its layers at every input length."""
+        found = MODELS[model]
+        networks = [found.network(length, hoist_inputs=self.hoist_inputs) for length in _lengths(found.lengths)]
+        return repr((found.lengths, networks))
 
     def _compile(self, key: Key, npu: NPUConfig) -> Program:
         if key.model in REGISTERED:
             return _registered(key.model, npu)
+        if key.model in MEASURED:
+            return MEASURED[key.model].program(key.batch, npu)
         return compile_program(MODELS[key.model], key.batch, npu, key.input_length, hoist_inputs=self.hoist_inputs)
 
     def _note(self, key: Key) -> int:

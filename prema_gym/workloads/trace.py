@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -147,7 +147,7 @@ def _length(index: int, task: Mapping[str, Any], key: str) -> int | None:
     return None if task.get(key) is None else _whole(index, task, key, 1, None)
 
 
-def parse_task(index: int, task: object, known: Sequence[str]) -> TraceTask:
+def parse_task(index: int, task: object, known: Collection[str]) -> TraceTask:
     """Check entry ``index`` of a trace; raises :class:`TraceError` naming the entry, the key, the value and the rule."""
     if not isinstance(task, Mapping):
         raise TraceError(f"trace[{index}] = {task!r}: must be a mapping with the keys {', '.join(TASK_KEYS)}.")
@@ -170,7 +170,7 @@ def parse_task(index: int, task: object, known: Sequence[str]) -> TraceTask:
     )
 
 
-def parse_trace(trace: object, known: Sequence[str]) -> list[TraceTask]:
+def parse_trace(trace: object, known: Collection[str]) -> list[TraceTask]:
     """Check a whole trace and return its tasks in order of arrival (equal arrivals keep their order)."""
     if isinstance(trace, (str, bytes, Mapping)) or not isinstance(trace, Sequence) or len(trace) == 0:
         raise TraceError(f"trace = {trace!r}: must be a non-empty list of tasks.")

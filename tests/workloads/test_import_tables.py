@@ -96,7 +96,7 @@ def test_a_profile_in_cycles_does_not_depend_on_the_clock():
 
 
 def test_a_batch_that_was_not_measured_is_refused(tmp_path):
-    with pytest.raises(ModelError, match="batch = 9.*1, 8"):
+    with pytest.raises(ModelError, match=r"batch = 9.*1, 8"):
         from_profile(write(tmp_path, PROFILE)).program(9)
 
 

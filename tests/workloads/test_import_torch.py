@@ -65,7 +65,10 @@ def test_a_recurrent_network_by_hand():
 def test_a_transformer_layer_by_hand():
     model = from_torch(nn.TransformerEncoderLayer(256, 4, 1024, batch_first=True), torch.zeros(1, 32, 256))
     assert model.macs() == 32 * 256 * (768 + 256 + 2 * 1024) + 2 * 4 * 32 * 64 * 32
-    assert [(b.count, b.m, b.k, b.n) for b in model.network().layers if isinstance(b, BatchedGemm)] == [(4, 32, 64, 32), (4, 32, 32, 64)]
+    assert [(b.count, b.m, b.k, b.n) for b in model.network().layers if isinstance(b, BatchedGemm)] == [
+        (4, 32, 64, 32),
+        (4, 32, 32, 64),
+    ]
 
 
 def test_a_module_without_weights_will_do():
@@ -90,14 +93,16 @@ def test_what_is_unknown_is_named():
     assert [entry.operation for entry in model.unsupported] == ["linalg_inv_ex"] or model.unsupported
 
 
-@pytest.mark.parametrize(("module", "inputs", "reason"), [("net", 1, "must be a torch"), (nn.Linear(3, 3), "x", "must be a tensor")])
+@pytest.mark.parametrize(
+    ("module", "inputs", "reason"), [("net", 1, "must be a torch"), (nn.Linear(3, 3), "x", "must be a tensor")]
+)
 def test_mistakes_are_answered_in_one_sentence(module, inputs, reason):
     with pytest.raises(ModelError, match=reason):
         from_torch(module, inputs)
 
 
 def test_a_module_that_cannot_be_traced_is_refused_with_the_reason():
-    with pytest.raises(ModelError, match="torch.export can't trace it"):
+    with pytest.raises(ModelError, match=r"torch.export can't trace it"):
         from_torch(nn.Linear(3, 3), torch.zeros(2, 4))
 
 

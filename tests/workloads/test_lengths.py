@@ -23,6 +23,7 @@ def test_the_library_has_the_ranges_and_ratios_of_the_design() -> None:
         "RNN-MT1": (5, 50, 1.0, 0.15),
         "RNN-MT2": (5, 50, 0.8, 0.2),
         "RNN-ASR": (200, 800, 0.15, 0.15),
+        "BERT-base": (8, 128, None, 0.0),
     }
 
 

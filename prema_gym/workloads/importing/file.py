@@ -33,7 +33,11 @@ def from_file(path: str | Path) -> ImportedModel | MeasuredModel:
         return from_onnx(source, name=str(path))
     if suffix == ".csv":
         header = read_text(source).partition("\n")[0].lower()
-        return from_profile(source, name=str(path)) if "cycles" in header or "microseconds" in header else from_csv(source, name=str(path))
+        return (
+            from_profile(source, name=str(path))
+            if "cycles" in header or "microseconds" in header
+            else from_csv(source, name=str(path))
+        )
     if suffix == ".json":
         try:
             content = json.loads(read_text(source))

@@ -1,4 +1,4 @@
-"""Networks from ONNX files: shapes by the format's own inference, operations by :mod:`onnx_operations`. No weight is read, no code run."""
+"""Networks from ONNX files: shapes by the format's own inference, operations by :mod:`onnx_operations`; no code of a file runs."""
 
 from __future__ import annotations
 
@@ -147,7 +147,6 @@ def _whole_constants(graph: Any) -> dict[str, tuple[int, ...]]:
         if entry.data_type in (onnx.TensorProto.INT64, onnx.TensorProto.INT32) and sum(entry.dims or [1]) <= 64:
             try:
                 found[entry.name] = tuple(int(value) for value in onnx.numpy_helper.to_array(entry).ravel())
-            except Exception:  # noqa: BLE001, S112  # a damaged constant is not known; what needs it says so
+            except Exception:  # a damaged constant is not known; what needs it says so
                 continue
     return found
-

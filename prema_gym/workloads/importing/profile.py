@@ -13,15 +13,15 @@ from prema_gym.workloads.importing.text import read_text
 from prema_gym.workloads.models.measured import MeasuredLayer, MeasuredModel
 
 COLUMNS = ("layer", "batch", "cycles", "microseconds", "live_bytes")
-"""Of a profile; one of ``cycles`` and ``microseconds`` says how long a layer takes, ``live_bytes`` what a checkpoint behind it saves."""
+"""Of a profile: ``cycles`` or ``microseconds`` say how long a layer takes, ``live_bytes`` what a checkpoint after it saves."""
 MOST_ROWS = 1_000_000
 
 
 def from_profile(source: str | Path | Sequence[Mapping[str, Any]], *, name: str | None = None) -> MeasuredModel:
     """Return a measured network from a CSV file, or from rows of its columns.
 
-    Columns: ``layer`` (its name), ``batch`` (1 if left out), ``cycles`` or ``microseconds`` (how long it takes), ``live_bytes`` (what
-    lies on the chip when it ends and would have to be saved; 0 if left out). Rows of one batch are in the order of execution.
+    Columns: ``layer`` (its name), ``batch`` (1 if left out), ``cycles`` or ``microseconds`` (how long it takes), ``live_bytes``
+    (what lies on the chip when it ends and would have to be saved; 0 if left out). Rows of one batch are in the order of execution.
 
     Raises :class:`ModelError` with the line and the column where something is wrong.
     """

@@ -1,4 +1,4 @@
-"""Networks from torch modules: ``torch.export`` traces the module with shapes alone, :mod:`torch_operations` lowers what it finds."""
+"""Networks from torch modules: ``torch.export`` traces a module with shapes alone, :mod:`torch_operations` lowers the trace."""
 
 from __future__ import annotations
 

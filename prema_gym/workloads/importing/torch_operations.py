@@ -203,7 +203,9 @@ def _pool(made: LayerList, node: Any, shape: Shape) -> Value:
     return made.vector(node.name, "pool", [data], shape, math.prod(_pair(node.args[1], axes)))
 
 
-@_lowers("mean", "sum", "amax", "amin", "max", "min", "argmax", "argmin", "prod", "norm", "std", "var", "topk", "cumsum", "logsumexp")
+@_lowers(
+    "mean", "sum", "amax", "amin", "max", "min", "argmax", "argmin", "prod", "norm", "std", "var", "topk", "cumsum", "logsumexp"
+)
 def _reduce(made: LayerList, node: Any, shape: Shape) -> Value:
     data = _value(made, node, 0)
     return made.vector(node.name, "reduce", _tensors(made, node.args), shape, -(-data.elements // math.prod(shape)))
@@ -226,19 +228,22 @@ def _resize(made: LayerList, node: Any, shape: Shape) -> Value:
 
 # --- Element-wise work, and views ---------------------------------------------------------------------------------------------
 
-_ELEMENTWISE = """
-    abs add addcdiv addcmul batch_norm _native_batch_norm_legit_no_training bitwise_and bitwise_not bitwise_or ceil celu clamp clamp_max
-    clamp_min cos div elu eq erf exp floor floor_divide fmod ge gelu glu gt hardsigmoid hardswish hardtanh le leaky_relu log log1p
-    logical_and logical_not logical_or lt masked_fill maximum minimum mish mul ne neg pow prelu reciprocal relu relu6 remainder round
-    rsqrt rsub selu sigmoid sign silu sin softplus sqrt square sub tan tanh threshold true_divide where
-""".split()
-_VIEWS = """
-    _assert_tensor_metadata _to_copy _unsafe_view alias cat chunk channel_shuffle clone concat concatenate constant_pad_nd contiguous
-    copy detach detach dropout expand expand_as feature_dropout flatten flip gather index index_select lift_fresh_copy movedim narrow
-    native_channel_shuffle pad permute pixel_shuffle pixel_unshuffle repeat repeat_interleave reshape roll select slice split
-    split_with_sizes squeeze stack t tile to transpose tril triu type_as unbind unflatten unfold unsqueeze view view_as
-    split_with_sizes_copy unsafe_split unsafe_chunk
-""".split()
+_ELEMENTWISE = [
+    "abs", "add", "addcdiv", "addcmul", "batch_norm", "_native_batch_norm_legit_no_training", "bitwise_and", "bitwise_not",
+    "bitwise_or", "ceil", "celu", "clamp", "clamp_max", "clamp_min", "cos", "div", "elu", "eq", "erf", "exp", "floor",
+    "floor_divide", "fmod", "ge", "gelu", "glu", "gt", "hardsigmoid", "hardswish", "hardtanh", "le", "leaky_relu", "log", "log1p",
+    "logical_and", "logical_not", "logical_or", "lt", "masked_fill", "maximum", "minimum", "mish", "mul", "ne", "neg", "pow",
+    "prelu", "reciprocal", "relu", "relu6", "remainder", "round", "rsqrt", "rsub", "selu", "sigmoid", "sign", "silu", "sin",
+    "softplus", "sqrt", "square", "sub", "tan", "tanh", "threshold", "true_divide", "where",
+]  # fmt: skip
+_VIEWS = [
+    "_assert_tensor_metadata", "_to_copy", "_unsafe_view", "alias", "cat", "chunk", "channel_shuffle", "clone", "concat",
+    "concatenate", "constant_pad_nd", "contiguous", "copy", "detach", "dropout", "expand", "expand_as", "feature_dropout",
+    "flatten", "flip", "gather", "index", "index_select", "lift_fresh_copy", "movedim", "narrow", "native_channel_shuffle", "pad",
+    "permute", "pixel_shuffle", "pixel_unshuffle", "repeat", "repeat_interleave", "reshape", "roll", "select", "slice", "split",
+    "split_with_sizes", "squeeze", "stack", "t", "tile", "to", "transpose", "tril", "triu", "type_as", "unbind", "unflatten",
+    "unfold", "unsqueeze", "view", "view_as", "split_with_sizes_copy", "unsafe_split", "unsafe_chunk",
+]  # fmt: skip
 
 
 @_lowers(*_ELEMENTWISE)

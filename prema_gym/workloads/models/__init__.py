@@ -19,19 +19,21 @@ from prema_gym.workloads.models.transformer import BERT_BASE, VIT_B16
 from prema_gym.workloads.models.translation import RNN_MT1, RNN_MT2
 from prema_gym.workloads.models.vgg import CNN_VN
 
-__all__ = ["MODELS", "MeasuredModel", "Model", "get_model", "register_model"]
+__all__ = ["MEASURED", "MODELS", "MeasuredModel", "Model", "get_model", "register_model"]
 
-AnyModel = TypeVar("AnyModel", Model, MeasuredModel)
+AnyModel = TypeVar("AnyModel", bound="Model | MeasuredModel")
 
 PAPER = (CNN_AN, CNN_GN, CNN_VN, CNN_MN, RNN_SA, RNN_MT1, RNN_MT2, RNN_ASR)
 """The paper's benchmark, in the order of :data:`prema_gym.config.MODEL_NAMES`: what an episode draws unless told otherwise."""
 LATER = (RESNET_50, MOBILENET_V2, VIT_B16, BERT_BASE, DLRM)
-MODELS: dict[str, Model | MeasuredModel] = {model.name: model for model in (*PAPER, *LATER)}
+MODELS: dict[str, Model] = {model.name: model for model in (*PAPER, *LATER)}
 """Models by name, the built-in ones first."""
 BUILT_IN = frozenset(MODELS)
+MEASURED: dict[str, MeasuredModel] = {}
+"""Networks known by measured latencies, by name: all of them registered by users."""
 
 
-def get_model(name: str) -> Model | MeasuredModel:
+def get_model(name: str) -> Model:
     """Return the model called ``name``; raises :class:`ModelError` for an unknown one."""
     if name not in MODELS:
         raise ModelError(unknown_name("model", name, MODELS))
@@ -39,12 +41,20 @@ def get_model(name: str) -> Model | MeasuredModel:
 
 
 def register_model(model: AnyModel) -> AnyModel:
-    """Add ``model`` to :data:`MODELS` and return it. Your own may be replaced, a built-in one may not."""
+    """Add ``model`` to :data:`MODELS`, or a measured one to :data:`MEASURED`, and return it.
+
+    Your own may be replaced, a built-in one may not.
+    """
     if not isinstance(model, (Model, MeasuredModel)):
         raise ModelError(f"register_model({model!r}): must be a Model, or what from_profile returns.")
     if not isinstance(model.name, str) or not model.name:
         raise ModelError(f"Model.name = {model.name!r}: must be a non-empty string.")
     if model.name in BUILT_IN:
         raise ModelError(f"Model.name = {model.name!r}: must differ from the built-in models ({', '.join(sorted(BUILT_IN))}).")
-    MODELS[model.name] = model
+    MODELS.pop(model.name, None)
+    MEASURED.pop(model.name, None)
+    if isinstance(model, MeasuredModel):
+        MEASURED[model.name] = model
+    else:
+        MODELS[model.name] = model
     return model

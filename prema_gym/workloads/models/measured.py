@@ -50,13 +50,17 @@ class MeasuredModel:
         """The measured batch sizes."""
         return tuple(sorted({row.batch for row in self.rows}))
 
+    def layers_at(self, batch: int) -> list[MeasuredLayer]:
+        """Return the layers as measured at the smallest batch size that holds ``batch`` samples."""
+        larger = [measured for measured in self.batches if measured >= batch]
+        if not larger:
+            raise ModelError(f"{self.name}: batch = {batch!r}: was measured at {', '.join(map(str, self.batches))} only.")
+        return [row for row in self.rows if row.batch == larger[0]]
+
     def program(self, batch: int = 1, npu: NPUConfig | str | Mapping[str, Any] | None = None) -> Program:
         """Return the program at ``batch`` on an NPU: its clock and memory count, its array does not."""
         config = NPUConfig.coerce(npu)
-        larger = [measured for measured in self.batches if measured >= batch]
-        if not larger:
-            raise ModelError(f"{self.name}: batch = {batch!r}: was measured at {', '.join(map(str, self.batches))} at most.")
-        layers = [row for row in self.rows if row.batch == larger[0]]
+        layers = self.layers_at(batch)
         ends = np.cumsum([row.cycles_at(config.clock_hz) for row in layers])
         live = [row.live_bytes for row in layers]
         return Program.from_points(int(ends[-1]), ends.tolist(), save_bytes=live, name=self.name)

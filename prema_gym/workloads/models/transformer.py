@@ -12,7 +12,8 @@ from prema_gym.workloads.models.model import Model
 WIDTH, HEADS, INNER, BLOCKS = 768, 12, 3072, 12
 """Of both "base" models (Vaswani et al. 2017; Devlin et al. 2019, section 3; Dosovitskiy et al. 2021, table 1)."""
 NORM_OPS = 8
-"""Vector operations per element of a layer normalisation (our charge): mean, difference, square, sum, product, scale, shift, store."""
+"""Vector operations per element of a layer normalisation (our charge): mean, difference, square, sum, product, scale, shift and
+a store."""
 BERT_LENGTHS = LengthSpec(min=8, max=128, median=40, sigma=0.6)
 """Word pieces of a request; the middle 68 % have 22 to 73 (our choice; the model itself takes up to 512)."""
 BERT_VOCABULARY, BERT_POSITIONS, BERT_SEGMENTS = 30_522, 512, 2
@@ -49,7 +50,7 @@ def _feed_forward(name: str, before: str, length: int) -> Iterator[Layer]:
 
 
 def _block(name: str, before: str, length: int, norm_first: bool) -> Iterator[Layer]:
-    """Yield one encoder block; ``norm_first`` normalises before attention and before the inner layers (ViT), else after each (BERT)."""
+    """Yield one encoder block; ``norm_first`` normalises before attention and inner layers (ViT), else after each (BERT)."""
     read = before
     if norm_first:
         read = f"{name}_norm1"
