@@ -52,7 +52,7 @@ def test_a_trace_names_a_file(files):
     env = gym.make("prema_gym:Prema-v0", workload={"num_tasks": 2})
     trace = [{"arrival_cycles": 0, "model": files[1], "batch": 4}, {"arrival_cycles": 10, "model": files[0]}]
     env.reset(options={"trace": trace})
-    assert [task["isolated_cycles"] for task in env.unwrapped.tasks()][0] == 2000
+    assert env.unwrapped.tasks()[0]["isolated_cycles"] == 2000
 
 
 def test_imported_programs_are_compiled_once_and_read_from_disk_after(files, tmp_path, monkeypatch):
