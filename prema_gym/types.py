@@ -154,6 +154,7 @@ SLOT = np.dtype(
         ("priority", np.int32),
         ("npu", np.int32),  # the NPU that runs it, is bound to run it or saves its context; NONE where there is none
         ("configuration", np.int32),  # on which it has progress or runs; NONE where there is none
+        ("assigned_npu", np.int32),  # a dispatcher's note: where the task is to run; NONE at first. The machine never reads it
         ("state", np.int8),  # EMPTY, READY, RUNNING, ...
         ("length_estimated", np.bool_),
         ("freed", np.bool_),  # whether it became choosable while the NPUs were being asked

@@ -54,7 +54,7 @@ class LearnedPolicy(StatesNeeds):
 
     def act(self, view: View, truth: np.ndarray | None = None) -> np.ndarray:
         """Return (N,) int64 actions."""
-        self.warn_if_asked_less(view.config)
+        self.warn_if_it_lacks(view.config)
         actions, _ = self.evaluate(view.observation, view.mask, view.config.mechanisms)
         return actions
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from baselines.policies.compiled import Chooser, Compiled, addresses, ask, is_asked
+from baselines.policies.compiled import Chooser, Compiled, Shown, addresses, ask, is_asked
 from baselines.policies.policy import Policy
 from prema_gym._jit import jit_borrowing, jit_nogil
 from prema_gym.config import EnvConfig
@@ -106,7 +106,7 @@ def record_episode(row, episode, tasks):
 def _play_chunk(words, entry, asked, truth, split, seed, first, last, episodes, tasks):
     """Play episodes ``first`` to ``last - 1`` of ``seed`` in row 0 under a compiled policy, from trace to metrics.
 
-    ``entry`` is the policy's address, ``asked`` (7,) int64 what it is called with, ``truth`` (T,) int64 its true times, or (0,).
+    ``entry`` is the policy's address, ``asked`` the int64 words that it is called with, ``truth`` (T,) int64 its true times, or (0,).
     """
     tables, draws, state = open_book(words)
     row = row_of(state, 0)
@@ -140,7 +140,8 @@ class EpisodePlayer:
         """Fill ``played`` with episodes ``first`` to ``last - 1`` of ``seed``; other threads run meanwhile."""
         state, rules = self._simulator.state, self._simulator.tables.rules
         truth = self._truth if clairvoyant else self._truth[:0]
-        asked = addresses(state.status, state.table, rules, truth if clairvoyant else None, policy)
+        shown = Shown(state.status, state.table, state.npus, state.predictions)
+        asked = addresses(shown, rules, truth if clairvoyant else None, policy)
         _play_chunk(
             self._simulator.words, policy.entry.address, asked, truth, split_index(split),
             np.uint64(seed % (1 << 64)), first, last, played.episodes, played.tasks,

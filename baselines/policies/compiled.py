@@ -30,13 +30,14 @@ from prema_gym.envs.view import View
 from prema_gym.errors import PolicyError
 from prema_gym.sim.borrow import borrowed
 from prema_gym.sim.simulator import rules_record
-from prema_gym.types import RULES, SLOT, STATUS
+from prema_gym.types import NPU, RULES, SLOT, STATUS
 
 
 class Seen(NamedTuple):
     """What a compiled policy is shown of one row, as records and arrays of compiled code.
 
-    It is the simulator's own memory: compiled code must only read it. (What :meth:`Policy.act` is handed cannot be written at all.)
+    It is the simulator's own memory: compiled code must only read it, but for a dispatcher's note, ``table[slot].assigned_npu``.
+    (What :meth:`Policy.act` is handed cannot be written at all.)
     """
 
     npu: Any
@@ -45,6 +46,10 @@ class Seen(NamedTuple):
     """(T,) SLOT: the context table."""
     rules: Any
     """RULES record: quantum, allowed mechanisms, clock and DMA rates; of the asked NPU."""
+    npus: Any
+    """(M,) NPU: every NPU of the row."""
+    predictions: Any
+    """(T, C) int64: predicted total cycles on each configuration; C = 0 on one NPU."""
     truth: Any
     """(T,) int64 true isolated cycles of the present tasks for a clairvoyant policy; (0,) for all others."""
 
@@ -52,25 +57,50 @@ class Seen(NamedTuple):
 _npu = borrowed(STATUS, 1)
 _table = borrowed(SLOT, 2)
 _rules_at = borrowed(RULES, 1)
+_npus_at = borrowed(NPU, 2)
 _cycles = borrowed(np.int64, 1)
+_predictions_at = borrowed(np.int64, 2)
+
+(
+    _NPU_WORD,
+    _TABLE_WORD,
+    _SLOTS_WORD,
+    _RULES_WORD,
+    _TRUTH_WORD,
+    _NPUS_WORD,
+    _NPU_COUNT_WORD,
+    _PREDICTIONS_WORD,
+    _CONFIGURATIONS_WORD,
+    _PARAMS_WORD,
+    _EVICTS_WORD,
+    _OWN_WORD,
+) = range(12)
+"""The words that :func:`addresses` makes: addresses and extents of what N rows show (a truth of 0 is none), the policy's ``params``,
+whether it evicts, and the address of the words themselves."""
+_WORDS = 12
+_STATUS_BYTES, _SLOT_BYTES, _NPU_BYTES, _RULES_BYTES, _CYCLE_BYTES = STATUS.itemsize, SLOT.itemsize, NPU.itemsize, RULES.itemsize, 8
 
 
-RULES_BYTES = RULES.itemsize
-
-
-def _seen_at(npu: Any, table: Any, slots: Any, rules: Any, truth: Any) -> Seen:
-    """Return what lies at the addresses as :class:`Seen`; ``truth`` is 0 where there is none."""
-    known = slots if truth != 0 else 0
-    status = _npu(npu, (1,))[0]
-    own_rules = _rules_at(rules + status.configuration * RULES_BYTES, (1,))[0]
-    return Seen(status, _table(table, (1, slots))[0], own_rules, _cycles(truth, (known,)))
+def _seen_at(at: Any, row: Any) -> Seen:
+    """Return what row ``row`` of the arrays behind the words at the address ``at`` shows."""
+    words = _cycles(at, (_WORDS,))
+    slots, npus, configurations = words[_SLOTS_WORD], words[_NPU_COUNT_WORD], words[_CONFIGURATIONS_WORD]
+    status = _npu(words[_NPU_WORD] + row * _STATUS_BYTES, (1,))[0]
+    known = slots if words[_TRUTH_WORD] != 0 else 0
+    return Seen(
+        status,
+        _table(words[_TABLE_WORD] + row * slots * _SLOT_BYTES, (1, slots))[0],
+        _rules_at(words[_RULES_WORD] + status.configuration * _RULES_BYTES, (1,))[0],
+        _npus_at(words[_NPUS_WORD] + row * npus * _NPU_BYTES, (1, npus))[0],
+        _predictions_at(words[_PREDICTIONS_WORD] + row * slots * configurations * _CYCLE_BYTES, (slots, configurations)),
+        _cycles(words[_TRUTH_WORD] + row * known * _CYCLE_BYTES, (known,)),
+    )
 
 
 seen_at: Callable[..., Seen] = _seen_at if numba_config.DISABLE_JIT else jit_inline(_seen_at)
 
-_STATUS_BYTES, _SLOT_BYTES, _CYCLE_BYTES = STATUS.itemsize, SLOT.itemsize, 8
-ENTRY_ARGUMENTS = 7
-"""Every entry takes the addresses of STATUS, of the table, its slots, the addresses of RULES, truth and params, and a slot."""
+ENTRY_ARGUMENTS = 4
+"""Every entry takes the address of the words, a row, the address of params, and a slot."""
 _SIGNATURE = types.int64(*[types.int64] * ENTRY_ARGUMENTS)
 
 if numba_config.DISABLE_JIT:
@@ -82,7 +112,7 @@ if numba_config.DISABLE_JIT:
 else:
 
     @intrinsic
-    def call(typingctx: Any, entry: Any, npu: Any, table: Any, slots: Any, rules: Any, truth: Any, params: Any, slot: Any) -> Any:
+    def call(typingctx: Any, entry: Any, at: Any, row: Any, params: Any, slot: Any) -> Any:
         """Call the entry at an address (see ENTRY_ARGUMENTS); return its int64 answer."""
 
         def codegen(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -120,9 +150,9 @@ def record_at(dtype: np.dtype) -> dict[str, Any]:
     return {"_params": borrowed(dtype, 1), "fields": (str(dtype.descr),)}
 
 
-def _answer(npu: Any, table: Any, slots: Any, rules: Any, truth: Any, params: Any, slot: Any) -> Any:
+def _answer(at: Any, row: Any, params: Any, slot: Any) -> Any:
     """Template of a policy's entry: show it what lies at the addresses."""
-    return _choose(seen_at(npu, table, slots, rules, truth), _params(params, (1,))[0])  # type: ignore[name-defined]  # noqa: F821
+    return _choose(seen_at(at, row), _params(params, (1,))[0])  # type: ignore[name-defined]  # noqa: F821
 
 
 def policy_entry(name: str, choose: Callable[..., Any], params: np.dtype) -> JitEntry:
@@ -130,11 +160,23 @@ def policy_entry(name: str, choose: Callable[..., Any], params: np.dtype) -> Jit
     return specialised(_answer, f"choose_{name}", (choose,), _choose=choose, **record_at(params))
 
 
-class Asked(NamedTuple):
-    """What a chooser was asked about, and the (7,) int64 words that :func:`ask` takes for it."""
+class Shown(NamedTuple):
+    """The arrays of N rows that policies are shown."""
 
     npu: np.ndarray
+    """(N,) STATUS."""
     table: np.ndarray
+    """(N, T) SLOT."""
+    npus: np.ndarray
+    """(N, M) NPU."""
+    predictions: np.ndarray
+    """(N, T, C) int64."""
+
+
+class Asked(NamedTuple):
+    """What a chooser was asked about, and the int64 words that :func:`ask` takes for it."""
+
+    shown: Shown
     config: EnvConfig
     words: np.ndarray
 
@@ -163,18 +205,17 @@ class Compiled(Policy, Protocol):
         ...
 
 
-def addresses(npu: np.ndarray, table: np.ndarray, rules: np.ndarray, truth: np.ndarray | None, chooser: Chooser) -> np.ndarray:
-    """Return the (7,) int64 words that :func:`ask` takes. All arrays must be C-contiguous and outlive the words."""
-    return np.array(
-        [
-            npu.ctypes.data, table.ctypes.data, table.shape[1], rules.ctypes.data,
-            0 if truth is None else truth.ctypes.data, chooser.params.ctypes.data, chooser.evicts,
-        ],
-        np.int64,
-    )  # fmt: skip
-
-
-_TRUTH_WORD, _EVICTS_WORD = 4, 6
+def addresses(shown: Shown, rules: np.ndarray, truth: np.ndarray | None, chooser: Chooser) -> np.ndarray:
+    """Return the int64 words that :func:`ask` takes. All arrays must be C-contiguous and outlive the words."""
+    words = np.zeros(_WORDS, np.int64)
+    words[_NPU_WORD], words[_RULES_WORD] = shown.npu.ctypes.data, rules.ctypes.data
+    words[_TABLE_WORD], words[_SLOTS_WORD] = shown.table.ctypes.data, shown.table.shape[1]
+    words[_NPUS_WORD], words[_NPU_COUNT_WORD] = shown.npus.ctypes.data, shown.npus.shape[1]
+    words[_PREDICTIONS_WORD], words[_CONFIGURATIONS_WORD] = shown.predictions.ctypes.data, shown.predictions.shape[2]
+    words[_TRUTH_WORD] = 0 if truth is None else truth.ctypes.data
+    words[_PARAMS_WORD], words[_EVICTS_WORD] = chooser.params.ctypes.data, chooser.evicts
+    words[_OWN_WORD] = words.ctypes.data
+    return words
 
 
 @jit_borrowing
@@ -186,15 +227,12 @@ def is_asked(npu, words):
 @jit_borrowing
 def ask(entry, words, row):
     """Return the action of the policy at ``entry`` in ``row`` of the arrays behind ``words``, by calling it."""
-    npu = words[0] + row * _STATUS_BYTES
-    table = words[1] + row * words[2] * _SLOT_BYTES
-    truth = words[4] + row * words[2] * _CYCLE_BYTES if words[4] != 0 else 0
-    return call(entry, npu, table, words[2], words[3], truth, words[5], 0)
+    return call(entry, words[_OWN_WORD], row, words[_PARAMS_WORD], 0)
 
 
 @jit_borrowing
 def _ask_rows(entry, words, out):
-    npu = _npu(words[0], out.shape)
+    npu = _npu(words[_NPU_WORD], out.shape)
     for row in range(out.shape[0]):
         out[row] = ask(entry, words, row) if is_asked(npu[row], words) else KEEP
 
@@ -215,11 +253,12 @@ def _rules_of(config: EnvConfig) -> np.ndarray:
 def _asked(chooser: Chooser, view: View) -> Asked:
     """Return the words for ``view``, those of the last decision where they still hold; truth is not among them."""
     last = chooser.last
-    if last is not None and last.npu is view.npu and last.table is view.table and last.config is view.config:
+    if last is not None and last.shown.table is view.table and last.shown.npu is view.npu and last.config is view.config:
         return last
-    npu, table = np.ascontiguousarray(view.npu), np.ascontiguousarray(view.table)
-    asked = Asked(npu, table, view.config, addresses(npu, table, _rules_of(view.config), None, chooser))
-    if npu is view.npu and table is view.table:  # copies would not show the next decision
+    given = Shown(view.npu, view.table, view.npus, view.predictions)
+    shown = Shown(*map(np.ascontiguousarray, given))
+    asked = Asked(shown, view.config, addresses(shown, _rules_of(view.config), None, chooser))
+    if all(one is other for one, other in zip(shown, given, strict=True)):  # copies would not show the next decision
         chooser.last = asked
     return asked
 
@@ -231,7 +270,7 @@ def act_compiled(chooser: Chooser, view: View, truth: np.ndarray | None = None) 
     if truth is not None:
         known = np.ascontiguousarray(truth, np.int64)
         words = words.copy()
-        words[_TRUTH_WORD] = known.ctypes.data
+        words[_TRUTH_WORD], words[_OWN_WORD] = known.ctypes.data, words.ctypes.data
     _ask_rows(chooser.entry.address, words, out)
     return out
 
@@ -249,5 +288,5 @@ class CompiledPolicy(StatesNeeds):
         """Return (N,) int64 actions."""
         if self.clairvoyant and truth is None:
             raise PolicyError(f"{self.name} knows true times: baselines.evaluate hands them over; act() alone cannot.")
-        self.warn_if_asked_less(view.config)
+        self.warn_if_it_lacks(view.config)
         return act_compiled(self.chooser(view.config), view, truth if self.clairvoyant else None)

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 
 from baselines.policies.compiled import Chooser, CompiledPolicy
-from baselines.policies.rules.registry import SELECTION_RULES, SWITCHING_RULES
+from baselines.policies.rules.registry import SWITCHING_RULES, selection_rule
 from baselines.policies.rules.rule import HEURISTIC, SelectionRule, SwitchingRule, parameters_of
 from prema_gym.config import EnvConfig
 from prema_gym.errors import PolicyError, unknown_name
@@ -32,7 +32,7 @@ class Heuristic(CompiledPolicy):
         Parameters
         ----------
         name: what tables call it.
-        selection: a key of :data:`baselines.policies.rules.registry.SELECTION_RULES`.
+        selection: a key of :data:`baselines.policies.rules.registry.SELECTION_RULES`, or ``GATE/`` and one.
         mechanism: a key of :data:`baselines.policies.rules.registry.SWITCHING_RULES`.
         clairvoyant: whether rules get true times in place of predicted ones.
         source: where it comes from; by default where its selection rule does.
@@ -49,9 +49,7 @@ class Heuristic(CompiledPolicy):
 
     @property
     def _selection_rule(self) -> SelectionRule:
-        if self.selection not in SELECTION_RULES:
-            raise PolicyError(unknown_name("selection rule", self.selection, SELECTION_RULES))
-        return SELECTION_RULES[self.selection]
+        return selection_rule(self.selection)
 
     @property
     def _switching_rule(self) -> SwitchingRule:
@@ -67,6 +65,11 @@ class Heuristic(CompiledPolicy):
         nothing about it, since a running task that is let run has less and less left.
         """
         return 1 if self._switching_rule.evicts and self._selection_rule.changes_between_events else None
+
+    @property
+    def allow_idle(self) -> bool:
+        """Whether it leaves an NPU idle though tasks wait: only a gate does."""
+        return self._selection_rule.may_idle
 
     @property
     def mechanisms(self) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """What a policy needs of its environment: how often it is to be asked, and by which mechanisms it switches.
 
-A policy says so by two attributes, both optional. ``asked_every`` are the quanta between decisions asked by the quantum; None: it
-decides nothing new between arrivals and completions. ``mechanisms`` are those that it may play. PREMA, whose tokens grow while
+A policy says so by attributes, all optional. ``asked_every`` are the quanta between decisions asked by the quantum; None: it
+decides nothing new between arrivals and completions. ``mechanisms`` are those that it may play. ``allow_idle`` is True for one that leaves an NPU idle though tasks wait for it. PREMA, whose tokens grow while
 tasks wait, is asked at every quantum; shortest job first need not be.
 """
 
@@ -20,7 +20,10 @@ def env_arguments(*policies: object) -> dict[str, Any]:
     intervals = [every for policy in policies if (every := getattr(policy, "asked_every", None)) is not None]
     wanted = {mechanism for policy in policies for mechanism in getattr(policy, "mechanisms", MECHANISMS)}
     mechanisms = tuple(mechanism for mechanism in MECHANISMS if mechanism in wanted) or MECHANISMS[:1]
-    return {"decision_every": min(intervals, default=None), "mechanisms": mechanisms}
+    needed: dict[str, Any] = {"decision_every": min(intervals, default=None), "mechanisms": mechanisms}
+    if any(getattr(policy, "allow_idle", False) for policy in policies):
+        needed["allow_idle"] = True
+    return needed
 
 
 def config_for(policy: object, config: EnvConfig, arguments: Mapping[str, Any]) -> EnvConfig:
@@ -47,12 +50,29 @@ class StatesNeeds:
         return MECHANISMS
 
     @property
+    def allow_idle(self) -> bool:
+        """Whether it leaves an NPU idle though tasks wait for it, which ``allow_idle=True`` lets it do."""
+        return False
+
+    @property
     def env_arguments(self) -> dict[str, Any]:
         """What ``gym.make`` wants for this policy: ``gym.make("Prema-v0", **policy.env_arguments)``."""
         return env_arguments(self)
 
-    def warn_if_asked_less(self, config: EnvConfig) -> None:
-        """Warn, once for each policy, where the environment asks less often than this policy needs."""
+    def warn_if_it_lacks(self, config: EnvConfig) -> None:
+        """Warn, once for each policy, where the environment doesn't give what this policy needs."""
+        self._warn_if_asked_less(config)
+        several = len(config.all_npus) > 1
+        if not (self.allow_idle and several) or config.allow_idle or f"{self.name} idle" in self._warned:
+            return
+        self._warned.add(f"{self.name} idle")
+        warnings.warn(
+            f"{self.name} leaves NPUs idle while tasks wait, and this environment doesn't let it: they are given tasks that are not "
+            f"meant for them. Make the environment with **policy.env_arguments, or leave allow_idle to evaluate().",
+            stacklevel=3,
+        )
+
+    def _warn_if_asked_less(self, config: EnvConfig) -> None:
         needed, given = self.asked_every, config.decision_every
         if needed is None or (given is not None and given <= needed) or self.name in self._warned:
             return
@@ -61,5 +81,5 @@ class StatesNeeds:
         warnings.warn(
             f"{self.name} is to be asked every {needed} quanta, and this environment asks {often}: it decides late, and does "
             f"worse. Make the environment with **policy.env_arguments, or leave decision_every to evaluate().",
-            stacklevel=3,
+            stacklevel=4,
         )

@@ -9,8 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from baselines.policies.chance import RandomPolicy
+from baselines.policies.compiled import Compiled
+from baselines.policies.dispatch import DISPATCHERS, DispatchedPolicy
 from baselines.policies.heuristic import Heuristic
 from baselines.policies.policy import Policy
+from baselines.policies.rules.gate import DEFAULTS as GATE_PARAMETERS
+from baselines.policies.rules.gate import GATE
+from baselines.policies.rules.registry import SELECTION_RULES
 from prema_gym.errors import PolicyError, unknown_name
 
 ENTRY_POINTS = "prema_gym.policies"
@@ -47,6 +52,7 @@ def _prema_variants() -> Iterator[Heuristic]:
 def _relatives() -> Iterator[Heuristic]:
     yield Heuristic("SRPT", "SRPT", "CHECKPOINT", clairvoyant=True)
     yield Heuristic("INDEX-SIMPLE", "INDEX", "CHECKPOINT", source="Ours: the simplest index with a = d = 1, c = 1/4.")
+    yield Heuristic("GATE", "GATE", "CHECKPOINT")
     for selection in ("WSPT", "WSRPT", "HRRN", "WFQ", "LAS", "MLFQ", "EDF", "LLF"):
         yield Heuristic(selection, selection, "CHECKPOINT")
 
@@ -60,7 +66,7 @@ def rules_of(part: Mapping[str, Any]) -> list[Heuristic]:
 
 
 def _tuned() -> Iterator[Heuristic]:
-    """Yield INDEX, INDEX-FRONT-00, -01, ... and CAP-INDEX as frozen in TUNED_FILE; nothing where it is missing."""
+    """Yield INDEX, INDEX-FRONT-00, -01, ..., CAP-INDEX and GATE as frozen in TUNED_FILE; nothing where it is missing."""
     if not TUNED_FILE.exists():
         return
     for part in json.loads(TUNED_FILE.read_text(encoding="utf-8")).values():
@@ -118,10 +124,47 @@ def register_policy(name: str, factory: Factory) -> None:
 
 
 def make_policy(name: str) -> Policy:
-    """Return the policy called ``name``; raises :class:`PolicyError` naming the nearest for an unknown one."""
-    if name not in POLICIES:
+    """Return the policy called ``name``; raises :class:`PolicyError` naming the nearest for an unknown one.
+
+    ``LEAST-LOADED/RULE`` and ``JSQ/RULE`` are a dispatcher in front of a policy or, by CHECKPOINT, of a selection rule; ``GATE/RULE``
+    is the gate over one, with the parameters that are frozen for GATE.
+    """
+    if name in POLICIES:
+        return POLICIES[name]()
+    first, slash, rest = name.partition("/")
+    if not slash:
         raise PolicyError(unknown_name("policy", name, POLICIES))
+    if first == GATE.name:
+        return _gate_over(rest)
+    if first not in DISPATCHERS:
+        raise PolicyError(unknown_name("dispatcher", first, (*DISPATCHERS, GATE.name)))
+    behind = make_policy(rest) if "/" in rest else _policy_or_rule(rest)
+    if not isinstance(behind, Compiled):
+        raise PolicyError(f"{name}: {rest} is not a compiled policy, and only those can stand behind a dispatcher.")
+    return DispatchedPolicy(DISPATCHERS[first], behind)
+
+
+def _policy_or_rule(name: str) -> Policy:
+    """Return the policy called ``name``; where there is none, the selection rule of that name, by CHECKPOINT."""
+    if name in SELECTION_RULES and name not in POLICIES:
+        return Heuristic(name, name, "CHECKPOINT")
+    if name not in POLICIES:
+        raise PolicyError(unknown_name("rule", name, {*SELECTION_RULES, *POLICIES}))
     return POLICIES[name]()
+
+
+def _gate_over(base: str) -> Policy:
+    """Return the gate over the heuristic or selection rule ``base``."""
+    over = _policy_or_rule(base)
+    if not isinstance(over, Heuristic) or over.allow_idle:
+        raise PolicyError(f"{GATE.name}/{base}: the gate stands over a selection rule, and {base} is none.")
+    gate = POLICIES[GATE.name]()
+    assert isinstance(gate, Heuristic)
+    frozen = {name: gate.parameters[name] for name in GATE_PARAMETERS}
+    name = f"{GATE.name}/{base}"
+    return Heuristic(
+        name, f"{GATE.name}/{over.selection}", over.mechanism, clairvoyant=over.clairvoyant, **over.parameters, **frozen
+    )  # fmt: skip
 
 
 def _returning(policy: Policy) -> Factory:

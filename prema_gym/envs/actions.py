@@ -70,7 +70,8 @@ def decode(action, mechanisms):
 
 
 @jit_borrowing
-def _may_keep(status):
+def may_keep(status):
+    """Whether the asked NPU may keep what runs on it, or if idle stay so."""
     return status.running_slot >= 0 or status.may_keep
 
 
@@ -81,7 +82,7 @@ def fill_mask(status, slots, mechanisms, asking, out):
     if not asking:
         out[KEEP] = 1
         return
-    out[KEEP] = _may_keep(status)
+    out[KEEP] = may_keep(status)
     running = status.running_slot >= 0
     columns = count_columns(mechanisms)
     for slot in range(slots.shape[0]):
@@ -96,7 +97,7 @@ def fill_mask(status, slots, mechanisms, asking, out):
 def is_legal(status, slots, mechanisms, action):
     """Whether ``action`` is one, and legal; agrees with :func:`fill_mask` element by element."""
     if action == KEEP:
-        return _may_keep(status)
+        return may_keep(status)
     columns = count_columns(mechanisms)
     if action < 0 or action > columns * slots.shape[0]:
         return False
@@ -107,7 +108,7 @@ def is_legal(status, slots, mechanisms, action):
 @jit_borrowing
 def replacement(status, slots):
     """Return the move that is played in place of an illegal action: keep where it is legal, else the earliest ready task."""
-    if _may_keep(status):
+    if may_keep(status):
         return NONE, CHECKPOINT
     best = NONE
     for slot in range(slots.shape[0]):

@@ -41,6 +41,9 @@ class View:
     """(N, D) float32."""
     npus: np.ndarray
     """(N, M) NPU: every NPU of the row."""
+    predictions: np.ndarray
+    """(N, T, C) int64: predicted total cycles of a slot's task on each of the C distinct configurations (``npus["configuration"]``
+    names them by index; empty slots hold anything). C = 0 where a row is one NPU: ``table["predicted_cycles"]`` is all there is."""
 
     @property
     def rows(self) -> int:

@@ -67,6 +67,7 @@ _ARRAYS: dict[str, tuple[np.dtype, int]] = {
     "status": (STATUS, 1),
     "npus": (NPU, 2),
     "table": (SLOT, 2),
+    "predictions": (np.dtype(np.int64), 3),
     "reward": (REWARD, 1),
     "log": (EVENT, 2),
 }
@@ -99,6 +100,7 @@ _draw, _mixes, _priorities, _totals = _borrowed("draw"), _borrowed("mixes"), _bo
 _machine, _engines, _tasks, _times = _borrowed("machine"), _borrowed("engines"), _borrowed("tasks"), _borrowed("times")
 _shares = _borrowed("shares")
 _status, _npus, _table = _borrowed("status"), _borrowed("npus"), _borrowed("table")
+_predictions = _borrowed("predictions")
 _reward, _log = _borrowed("reward"), _borrowed("log")
 
 
@@ -147,6 +149,7 @@ else:
             _status(words),
             _npus(words),
             _table(words),
+            _predictions(words),
             _reward(words),
             _log(words),
             _several(words),

@@ -57,6 +57,7 @@ def _state(config: EnvConfig, rows: int, log_entries: int) -> State:
         status=np.zeros(rows, STATUS),
         npus=np.zeros((rows, len(npus)), NPU),
         table=np.zeros((rows, slots), SLOT),
+        predictions=np.zeros((rows, slots, len(config.configurations) if several else 0), np.int64),
         reward=np.zeros(rows, REWARD),
         log=np.zeros((rows, log_entries), EVENT),
         several=1 if several else None,

@@ -55,6 +55,7 @@ def clear(entry):
     entry.priority = 0
     entry.npu = NONE
     entry.configuration = NONE
+    entry.assigned_npu = NONE
     entry.state = EMPTY
     entry.length_estimated = False
     entry.freed = False
@@ -83,6 +84,8 @@ def arrive(row):
     entry.length_estimated = task.length_estimated
     for n in range(row.shares.shape[1]):
         row.shares[slot, n] = 0
+    for c in range(row.predictions.shape[1]):
+        row.predictions[slot, c] = row.times[number, c].predicted_cycles
     row.machine.next_task += 1
     row.machine.ready += 1
     row.status.last_arrival_cycles = task.arrival_cycles

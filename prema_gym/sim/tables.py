@@ -43,6 +43,9 @@ class State(NamedTuple):
     """(N, M) NPU, visible."""
     table: np.ndarray
     """(N, T) SLOT: the context table, visible."""
+    predictions: np.ndarray
+    """(N, T, C) int64, visible: predicted total cycles of a slot's task on each configuration, of the last one in an empty slot; C = 0
+    where a row is one NPU: SLOT says it all."""
     reward: np.ndarray
     """(N,) REWARD, envs/reward.py's own."""
     log: np.ndarray
@@ -67,6 +70,7 @@ class Row(NamedTuple):
     status: np.void
     npus: np.ndarray
     table: np.ndarray
+    predictions: np.ndarray
     reward: np.void
     log: np.ndarray
     several: int | None
@@ -84,6 +88,7 @@ def row_of(state, i):
         state.status[i],
         state.npus[i],
         state.table[i],
+        state.predictions[i],
         state.reward[i],
         state.log[i],
         state.several,

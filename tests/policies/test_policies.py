@@ -41,7 +41,8 @@ class InPython:
 
 def row_of(view: View, i: int) -> View:
     part = slice(i, i + 1)
-    return View(view.config, view.npu[part], view.table[part], view.mask[part], view.observation[part], view.npus[part])
+    shown = (view.npu, view.table, view.mask, view.observation, view.npus, view.predictions)
+    return View(view.config, *(array[part] for array in shown))
 
 
 def views_on_the_way(steps: int = 60, rows: int = 24, seed: int = 5) -> list[tuple[View, np.ndarray]]:
@@ -55,7 +56,7 @@ def views_on_the_way(steps: int = 60, rows: int = 24, seed: int = 5) -> list[tup
         truth = np.take_along_axis(state.tasks["isolated_cycles"], np.maximum(view.table["task"], 0), axis=1)
         found.append(
             (
-                View(view.config, view.npu.copy(), view.table.copy(), view.mask.copy(), view.observation.copy(), view.npus),
+                View(view.config, view.npu.copy(), view.table.copy(), view.mask.copy(), view.observation.copy(), view.npus, view.predictions),
                 truth.copy(),
             )
         )
@@ -118,7 +119,7 @@ def permuted(view: View, truth: np.ndarray, order: np.ndarray) -> tuple[View, np
     columns = np.take_along_axis(columns.reshape(-1, count, 3), order[..., None], axis=1).reshape(columns.shape)
     mask = np.concatenate([view.mask[:, :1], columns], axis=1)
     observation = np.concatenate([features, view.observation[:, count * F :]], axis=1)
-    moved = View(view.config, status, np.ascontiguousarray(slots), mask, observation, view.npus)
+    moved = View(view.config, status, np.ascontiguousarray(slots), mask, observation, view.npus, view.predictions)
     return moved, np.take_along_axis(truth, order, axis=1)
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from baselines.policies.rules.arrival import FCFS, RRB
 from baselines.policies.rules.attained import LAS, MLFQ, WFQ
 from baselines.policies.rules.cap import CAP_INDEX
 from baselines.policies.rules.deadline import EDF, LLF
 from baselines.policies.rules.density import WSPT, WSRPT
+from baselines.policies.rules.gate import GATE, gated
 from baselines.policies.rules.index import HRRN, INDEX
 from baselines.policies.rules.length import SJF, SRPT
 from baselines.policies.rules.priority import HPF
 from baselines.policies.rules.rule import Rule, SelectionRule, SwitchingRule
 from baselines.policies.rules.switching import BY_CHECKPOINT, BY_DRAIN, BY_KILL, COMMIT, DYNAMIC, NONE
 from baselines.policies.rules.token import PREMA, TOKEN
-from prema_gym.errors import PolicyError
+from prema_gym.errors import PolicyError, unknown_name
 
 SELECTION_RULES: dict[str, SelectionRule] = {}
 """Whom to run, by name."""
@@ -27,6 +30,20 @@ def register_rule(rule: Rule) -> None:
     if rule.name in known:
         raise PolicyError(f"rule {rule.name!r} is registered already; choose another name.")
     known[rule.name] = rule
+
+
+def selection_rule(name: str) -> SelectionRule:
+    """Return the selection rule called ``name``; ``GATE/BASE`` is the gate over the rule BASE. :class:`PolicyError` for others."""
+    if name not in SELECTION_RULES and name.startswith(f"{GATE.name}/"):
+        return _gate_over(name.removeprefix(f"{GATE.name}/"))
+    if name not in SELECTION_RULES:
+        raise PolicyError(unknown_name("selection rule", name, SELECTION_RULES))
+    return SELECTION_RULES[name]
+
+
+@cache
+def _gate_over(base: str) -> SelectionRule:
+    return gated(selection_rule(base))
 
 
 for _rule in (
@@ -47,6 +64,7 @@ for _rule in (
     CAP_INDEX,
     EDF,
     LLF,
+    GATE,
     NONE,
     BY_CHECKPOINT,
     BY_KILL,

@@ -4,7 +4,8 @@
 Candidates are the tasks that the asked NPU may take and the one that it runs; on one NPU these are all that are present.
 Ties go to the running task, then to the earlier arrival, then to the lower slot. A rule may also have ``prepare(seen, params)``. It
 is called once per decision, before the keys, and returns what all keys get as ``shared``: a float (PREMA's threshold, for one) or a
-tuple of floats.
+tuple of floats. On several NPUs a rule may also say which tasks the asked NPU would start at all (``admits``), and weigh its keys by
+where a task runs best (``weigh``): see :mod:`baselines.policies.rules.gate`.
 
 **Switching** says how the running task makes room. Its ``switch(seen, chosen, params)`` returns the action to play when another
 task than the running one is to run. An action that the environment forbids is not played: the heuristic keeps.
@@ -24,7 +25,7 @@ import numpy as np
 from baselines.policies.compiled import call, record_at, seen_at, specialised
 from prema_gym._jit import JitEntry, jit_borrowing
 from prema_gym.config import MECHANISMS
-from prema_gym.envs.actions import KEEP, dispatch, is_legal
+from prema_gym.envs.actions import KEEP, dispatch, is_legal, may_keep
 from prema_gym.envs.observation import predicted_remaining
 from prema_gym.errors import PolicyError, unknown_name
 from prema_gym.sim.borrow import borrowed
@@ -69,6 +70,18 @@ def nothing_shared(seen, params):
 
 
 @jit_borrowing
+def admits_all(seen, slot, params):
+    """Return True: the ``admits`` of rules that leave no NPU idle."""
+    return True
+
+
+@jit_borrowing
+def unweighed(seen, slot, key, params):
+    """Return the key as it is."""
+    return key
+
+
+@jit_borrowing
 def _precedes(slot, other):
     """Whether ``slot`` wins a tie against ``other``, of a lower slot number."""
     if slot.state == RUNNING or other.state == RUNNING:
@@ -76,33 +89,39 @@ def _precedes(slot, other):
     return slot.arrival_cycles < other.arrival_cycles
 
 
-def _smallest_key(npu: Any, table: Any, slots: Any, rules: Any, truth: Any, params: Any, slot: Any) -> Any:
+def _smallest_key(at: Any, row: Any, params: Any, slot: Any) -> Any:
     """Template of a selection rule's entry: return a heuristic's action, which lets the candidate of the smallest key run.
 
-    A mechanism that the environment forbids is not played: the heuristic keeps.
+    A mechanism that the environment forbids is not played: the heuristic keeps. An idle NPU for which the rule admits no task stays
+    idle; where it may not, the rule chooses among all candidates.
     """
-    seen, heuristic = seen_at(npu, table, slots, rules, truth), _heuristic(params, (1,))[0]
+    seen, heuristic = seen_at(at, row), _heuristic(params, (1,))[0]
     given = _params(heuristic.selection_params, (1,))[0]  # type: ignore[name-defined]  # noqa: F821
     shared = _prepare(seen, given)  # type: ignore[name-defined]  # noqa: F821
-    best, best_key = NONE, np.inf
-    for i in range(slots):
-        if not is_candidate(seen.table[i]):
-            continue
-        key = _key(seen, i, shared, given)  # type: ignore[name-defined]  # noqa: F821
-        if best == NONE or key < best_key or (key == best_key and _precedes(seen.table[i], seen.table[best])):
-            best, best_key = i, key
+    best, best_key, from_all = NONE, np.inf, False
+    while True:
+        for i in range(seen.table.shape[0]):
+            admitted = from_all or _admits(seen, i, given)  # type: ignore[name-defined]  # noqa: F821
+            if not is_candidate(seen.table[i]) or not admitted:
+                continue
+            key = _weigh(seen, i, _key(seen, i, shared, given), given)  # type: ignore[name-defined]  # noqa: F821
+            if best == NONE or key < best_key or (key == best_key and _precedes(seen.table[i], seen.table[best])):
+                best, best_key = i, key
+        if best != NONE or from_all or may_keep(seen.npu):
+            break
+        from_all = True
     running = seen.npu.running_slot
     if best == running:  # NONE, both of them, where there is no candidate
         return KEEP
     if running < 0:
         return dispatch(best, seen.rules.mechanisms)
-    action = call(heuristic.switch, npu, table, slots, rules, truth, heuristic.switching_params, best)
+    action = call(heuristic.switch, at, row, heuristic.switching_params, best)
     return action if is_legal(seen.npu, seen.table, seen.rules.mechanisms, action) else KEEP
 
 
-def _switching_action(npu: Any, table: Any, slots: Any, rules: Any, truth: Any, params: Any, slot: Any) -> Any:
+def _switching_action(at: Any, row: Any, params: Any, slot: Any) -> Any:
     """Template of a switching rule's entry: return the action for wanting ``slot`` while another task runs."""
-    seen = seen_at(npu, table, slots, rules, truth)
+    seen = seen_at(at, row)
     return _switch(seen, slot, _params(params, (1,))[0])  # type: ignore[name-defined]  # noqa: F821
 
 
@@ -138,18 +157,27 @@ class SelectionRule(Rule):
     """Jitted ``key(seen, slot, shared, params) -> float``."""
     prepare: Callable[..., Any] = nothing_shared
     """Jitted ``prepare(seen, params)``: what ``key`` gets as ``shared``, a float or a tuple of floats."""
+    admits: Callable[..., Any] = admits_all
+    """Jitted ``admits(seen, slot, params) -> bool``: whether the asked NPU would start the task, or go on with it."""
+    weigh: Callable[..., Any] = unweighed
+    """Jitted ``weigh(seen, slot, key, params) -> float``: what is compared in place of the key."""
     source: str = ""
     """Where the rule comes from."""
     changes_between_events: bool = True
     """Whether another task can come to have the smallest key while one runs and none arrives or completes: True where the keys of
     waiting tasks fall or the running task's rises. Such a rule is played as it is meant only if it is asked at every quantum."""
 
+    @property
+    def may_idle(self) -> bool:
+        """Whether it may leave an NPU idle though tasks wait for it."""
+        return self.admits is not admits_all
+
     @cached_property
     def entry(self) -> JitEntry:
         """The compiled rule: takes a HEURISTIC record and returns an action, so that most decisions are one call."""
         return specialised(
-            _smallest_key, f"select_{self.name}", (self.key, self.prepare),
-            _key=self.key, _prepare=self.prepare, **record_at(self.dtype),
+            _smallest_key, f"select_{self.name}", (self.key, self.prepare, self.admits, self.weigh),
+            _key=self.key, _prepare=self.prepare, _admits=self.admits, _weigh=self.weigh, **record_at(self.dtype),
         )  # fmt: skip
 
 
