@@ -31,7 +31,7 @@ class Rollouts:
         local = self._local
         if not hasattr(local, "player"):
             local.player = EpisodePlayer(self.config)
-        played = Played.empty(episodes, self.config.workload.num_tasks)
+        played = Played.empty(episodes, self.config.workload.num_tasks, len(self.config.all_npus))
         network = network_chooser(self.shape, weights, self.config)
         local.player.play_chunk(network, played, 0, episodes, seed, self.split)
         return played

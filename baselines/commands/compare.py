@@ -18,9 +18,9 @@ from baselines.evaluation.evaluate import evaluate
 from baselines.evaluation.results import REFERENCE, Results
 from baselines.policies.registry import POLICIES, make_policy
 from baselines.report.isolated import isolated_table
-from baselines.report.tables import TABLE_WIDTH, fairness_notes, fairness_table, fitting_table, headline, notes
+from baselines.report.tables import TABLE_WIDTH, fairness_notes, fairness_table, fitting_table, headline, notes, utilisation_table
 from prema_gym.config import MECHANISMS, MODEL_NAMES, EnvConfig, NPUConfig, WorkloadConfig
-from prema_gym.errors import PremaError, UsageError, unknown_name
+from prema_gym.errors import PremaError
 from prema_gym.sim.simulator import Simulator
 from prema_gym.workloads.seeding import SPLITS
 
@@ -32,13 +32,16 @@ DEFAULT_POLICIES = (
     "INDEX-SIMPLE", "INDEX", "CAP-INDEX", "RANDOM",
 )  # fmt: skip
 """What is compared unless ``--policies`` says otherwise, in this order; published learned policies follow."""
+ON_SEVERAL_NPUS = ("LEAST-LOADED/PREMA", "JSQ/PREMA", "LEAST-LOADED/WSRPT", "JSQ/WSRPT", "GATE")
+"""What is compared as well where there is more than one NPU."""
 FAMILY = "-FRONT-"
 """Part of the names of a family's members: there are too many of them to be shown unasked."""
 
 
-def default_policies() -> list[str]:
-    """Return what is compared unless ``--policies`` says otherwise."""
-    return [*DEFAULT_POLICIES, *(name for name in POLICIES.plugins() if FAMILY not in name)]
+def default_policies(several: bool = False) -> list[str]:
+    """Return what is compared unless ``--policies`` says otherwise, on one NPU or on ``several``."""
+    added = ON_SEVERAL_NPUS if several else ()
+    return [*DEFAULT_POLICIES, *added, *(name for name in POLICIES.plugins() if FAMILY not in name)]
 
 
 FAIRNESS_HINT = 'Fairness above is the paper\'s; a claim of "fairer" needs more than it: --fairness.'
@@ -58,6 +61,7 @@ examples:
   python -m baselines.compare --policies all                          everything that is registered
   python -m baselines.compare --models CNN-AN RNN-MT1 --batches 1     a mix of your own
   python -m baselines.compare --npu edge --tasks 16                   another NPU, more tenants
+  python -m baselines.compare --npus prema,prema,edge --window 0.2    three NPUs behind one table: see --window
   python -m baselines.compare --fairness                              also print what a claim of "fairer" needs
   python -m baselines.compare --isolated                              also print how long each program takes alone
   python -m baselines.compare --json --quiet | jq .versus_np_fcfs     for other programs
@@ -72,7 +76,8 @@ reading the table:
 
 policies:
   NP-X never evicts, P-X saves contexts, P-X-KILL, -DRAIN and -DYNAMIC switch otherwise; names without a prefix evict, by CHECKPOINT
-  unless they say otherwise. --list prints every policy's rule."""
+  unless they say otherwise. --list prints every policy's rule. LEAST-LOADED/X and JSQ/X are a dispatcher in front of the policy or rule X,
+  GATE/X is the gate over it: for --npus."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -92,12 +97,14 @@ def build_parser() -> Parser:
     add("--episodes", type=int, default=1000, metavar="N", help="episodes that every policy plays (default 1000)")
     add("--seed", type=int, default=0, metavar="S", help="which episodes (default 0); the same seed, the same episodes")
     add("--window", type=float, default=_DEFAULTS.window, metavar="X",
-        help=f"arrivals spread over X times the sum of isolated times; smaller is busier (default {_DEFAULTS.window})")  # fmt: skip
+        help="arrivals spread over X times the sum of isolated times, however many NPUs there are; smaller is busier "
+        f"(default {_DEFAULTS.window})")  # fmt: skip
     add("--tasks", type=int, default=_DEFAULTS.num_tasks, metavar="N", help=f"tasks per episode (default {_DEFAULTS.num_tasks})")
     add("--npu", default="prema", metavar="NAME", help=f"hardware preset: {', '.join(NPUConfig.PRESETS)} (default prema)")
-    add("--policies", nargs="+", default=default_policies(), metavar="NAME",
+    add("--npus", default=None, metavar="NAMES", help="several NPUs behind one context table, as in prema,prema,edge")
+    add("--policies", nargs="+", default=None, metavar="NAME",
         help="policies in the table's order; all: every registered one (default: "
-        f"{', '.join(DEFAULT_POLICIES)} and installed learned ones)")  # fmt: skip
+        f"{', '.join(DEFAULT_POLICIES)} and installed learned ones; with --npus {', '.join(ON_SEVERAL_NPUS)} too)")  # fmt: skip
     add(
         "--models",
         nargs="+",
@@ -146,13 +153,14 @@ def env_arguments(options: argparse.Namespace) -> dict[str, Any]:
     return chosen
 
 
-def chosen_policies(given: Sequence[str]) -> list[str]:
-    """Return the policies by name, ``all`` replaced by every registered one."""
+def chosen_policies(given: Sequence[str] | None, several: bool = False) -> list[str]:
+    """Return the policies by name, None replaced by the default ones, and ``all`` by every registered one."""
+    if given is None:
+        return default_policies(several)
     if list(given) == ["all"]:
-        return list(POLICIES)
+        return [*POLICIES, *(name for name in ON_SEVERAL_NPUS if several and name not in POLICIES)]
     for name in given:
-        if name not in POLICIES:
-            raise UsageError(unknown_name("policy", name, POLICIES))
+        make_policy(name)  # raises for an unknown one
     return list(given)
 
 
@@ -179,8 +187,9 @@ def progress_bar(console: Console, total: int, quiet: bool) -> Iterator[Any]:
 def run(options: argparse.Namespace, errors: Console) -> Results:
     """Play what ``options`` ask for, with a progress bar on ``errors``."""
     arguments = env_arguments(options)
-    policies = chosen_policies(options.policies)
-    Simulator(EnvConfig.coerce(arguments))  # a wrong configuration is an error before the bar appears
+    config = EnvConfig.coerce(arguments)
+    policies = chosen_policies(options.policies, len(config.all_npus) > 1)
+    Simulator(config)  # a wrong configuration is an error before the bar appears
     with progress_bar(errors, len(policies) * max(options.episodes, 0), options.quiet) as report:
         return evaluate(
             policies,
@@ -230,13 +239,15 @@ def show(results: Results, options: argparse.Namespace, console: Console) -> Non
     workload = results.config.workload
     console.print(
         f"[bold]{results.episodes} episodes of {workload.num_tasks} tasks[/bold], window {workload.window:g}, "
-        f"NPU {results.npu_name}, seed {results.seed}, split {results.split}"
+        f"NPU{'s' if len(results.npu_names) > 1 else ''} {results.npu_name}, seed {results.seed}, split {results.split}"
     )
     if options.isolated:
         console.print(isolated_table(results.config))
     console.print(fitting_table(results, console, reference=reference))
     for line in notes(results, reference=reference):
         console.print(line, style="dim", markup=False, highlight=False)
+    if len(results.npu_names) > 1:
+        console.print(utilisation_table(results))
     if options.fairness:
         console.print(fairness_table(results, console))
     for line in fairness_notes(results) if options.fairness else [FAIRNESS_HINT]:

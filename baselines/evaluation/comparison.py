@@ -24,6 +24,10 @@ BOUNDS = ("weighted_antt", "antt")
 """Measures that no schedule can bring below a known bound."""
 
 
+def _preset_of(npu: NPUConfig) -> str:
+    return next((name for name in NPUConfig.PRESETS if NPUConfig.preset(name) == npu), "custom")
+
+
 @dataclass(frozen=True)
 class Comparison:
     """What every policy did on the same episodes. Intervals are 95 % bootstrap intervals over episodes, computed on first use."""
@@ -47,9 +51,19 @@ class Comparison:
         return list(self.played)
 
     @property
+    def npu_names(self) -> tuple[str, ...]:
+        """By NPU: the preset that it is, else "custom"."""
+        return tuple(map(_preset_of, self.config.all_npus))
+
+    @property
     def npu_name(self) -> str:
-        """The preset that the NPU is, else "custom"."""
-        return next((name for name in NPUConfig.PRESETS if NPUConfig.preset(name) == self.config.npu), "custom")
+        """The preset that the NPU is, else "custom"; of several all, with commas."""
+        return ", ".join(self.npu_names)
+
+    @property
+    def has_bounds(self) -> bool:
+        """Whether it is known what no schedule can beat: on one NPU only."""
+        return len(self.config.all_npus) == 1
 
     @cached_property
     def priorities(self) -> tuple[int, ...]:
@@ -84,7 +98,9 @@ class Comparison:
 
     @cached_property
     def bounds(self) -> np.ndarray:
-        """(E, 2) float64: what no schedule of the episode can beat on each of BOUNDS."""
+        """(E, 2) float64: what no schedule of the episode can beat on each of BOUNDS; NaN on several NPUs."""
+        if not self.has_bounds:
+            return np.full((self.episodes, len(BOUNDS)), np.nan)
         tasks = next(iter(self.played.values())).tasks
         arrival, isolated = tasks["arrival_cycles"], tasks["isolated_cycles"]
         return np.column_stack([weighted_antt_bound(arrival, isolated, tasks["priority"]), antt_bound(arrival, isolated)])
@@ -143,11 +159,29 @@ class Comparison:
         return estimate_of(self.mean(policy, measure), self.draws(policy, measure))
 
     def bound(self, measure: str = "weighted_antt") -> Estimate:
-        """Return the clairvoyant lower bound on ``measure`` ("weighted_antt" or "antt"), averaged over the episodes."""
+        """Return the clairvoyant lower bound on ``measure`` ("weighted_antt" or "antt"), averaged over the episodes.
+
+        NaN on several NPUs: the bound is about one.
+        """
         if measure not in BOUNDS:
             raise PremaError(unknown_name("bound", measure, BOUNDS))
         column = BOUNDS.index(measure)
         return estimate_of(float(self.bounds[:, column].mean()), self._draws[2][:, column])
+
+    @cached_property
+    def _utilisation_draws(self) -> dict[str, np.ndarray]:
+        """Per policy the (B, M) resampled means of utilisation."""
+        drawn: dict[str, list[np.ndarray]] = {name: [] for name in self.played}
+        for counts in resamples(self.episodes):
+            for name, played in self.played.items():
+                drawn[name].append(counts / self.episodes @ played.utilisation)
+        return {name: np.concatenate(parts) for name, parts in drawn.items()}
+
+    def utilisation(self, policy: str) -> list[Estimate]:
+        """Return for each NPU the share of time in which it was not idle, averaged over the episodes; overhead counts as use."""
+        self._check(policy, EPISODE_MEASURES[0])
+        means, draws = self.played[policy].utilisation.mean(axis=0), self._utilisation_draws[policy]
+        return [estimate_of(mean, draws[:, n]) for n, mean in enumerate(means.tolist())]
 
     def factor(self, policy: str, measure: str, reference: str = REFERENCE) -> Factor:
         """Return how many times better ``policy`` is than ``reference``; above 1 is better."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -55,11 +55,13 @@ class Played:
     """(E,) EPISODE."""
     tasks: np.ndarray
     """(E, n) PLAYED_TASK, in order of arrival."""
+    utilisation: np.ndarray = field(default_factory=lambda: np.zeros((0, 1)))
+    """(E, M) float64: the share of an episode's time in which each NPU was not idle, overhead included."""
 
     @classmethod
-    def empty(cls, episodes: int, tasks: int) -> Played:
-        """Return room for ``episodes`` of ``tasks``."""
-        return cls(np.zeros(episodes, EPISODE), np.zeros((episodes, tasks), PLAYED_TASK))
+    def empty(cls, episodes: int, tasks: int, npus: int = 1) -> Played:
+        """Return room for ``episodes`` of ``tasks`` on ``npus`` NPUs."""
+        return cls(np.zeros(episodes, EPISODE), np.zeros((episodes, tasks), PLAYED_TASK), np.zeros((episodes, npus)))
 
     @property
     def metrics(self) -> np.ndarray:
@@ -82,15 +84,21 @@ class Played:
 
 @jit_borrowing
 def _true_totals(row, out):
-    """Fill ``out`` (T,) int64 with the true totals of the present tasks."""
+    """Fill ``out`` (T,) int64 with the true totals of the present tasks, as SLOT has the predicted: here, or where they have begun."""
     for i in range(out.shape[0]):
         slot = row.table[i]
-        out[i] = 0 if slot.state == EMPTY else row.tasks[slot.task].isolated_cycles
+        if slot.state == EMPTY:
+            out[i] = 0
+        elif row.times.shape[1] == 0:
+            out[i] = row.tasks[slot.task].isolated_cycles
+        else:
+            own = slot.configuration if slot.executed_cycles > 0 else row.status.configuration
+            out[i] = row.times[slot.task, own].isolated_cycles
 
 
 @jit_borrowing
-def record_episode(row, episode, tasks):
-    """Fill ``episode`` (EPISODE) and ``tasks`` (n,) PLAYED_TASK with the episode that has ended in ``row``."""
+def record_episode(row, episode, tasks, utilisation):
+    """Fill ``episode`` (EPISODE), ``tasks`` (n,) PLAYED_TASK and ``utilisation`` (M,) with the episode that has ended in ``row``."""
     now = row.status.clock_cycles
     episode_metrics(row.machine, row.engines, row.tasks, now, episode.metrics)
     episode.decisions = row.machine.decisions
@@ -100,10 +108,12 @@ def record_episode(row, episode, tasks):
         tasks[i].arrival_cycles = row.tasks[i].arrival_cycles
         tasks[i].isolated_cycles = row.tasks[i].isolated_cycles
         tasks[i].priority = row.tasks[i].priority
+    for n in range(row.engines.shape[0]):
+        utilisation[n] = 1.0 - row.engines[n].idle_cycles / max(now, 1)
 
 
 @jit_nogil
-def _play_chunk(words, entry, asked, truth, split, seed, first, last, episodes, tasks):
+def _play_chunk(words, entry, asked, truth, split, seed, first, last, episodes, tasks, utilisation):
     """Play episodes ``first`` to ``last - 1`` of ``seed`` in row 0 under a compiled policy, from trace to metrics.
 
     ``entry`` is the policy's address, ``asked`` the int64 words that it is called with, ``truth`` (T,) int64 its true times, or (0,).
@@ -123,7 +133,7 @@ def _play_chunk(words, entry, asked, truth, split, seed, first, last, episodes, 
                 slot, mechanism, legal = legal_move(row, tables, ask(entry, asked, 0))
                 illegal += not legal
             make_move(row, tables, slot, mechanism)
-        record_episode(row, episodes[k], tasks[k])
+        record_episode(row, episodes[k], tasks[k], utilisation[k])
         episodes[k].illegal_actions = illegal
 
 
@@ -144,16 +154,16 @@ class EpisodePlayer:
         asked = addresses(shown, rules, truth if clairvoyant else None, policy)
         _play_chunk(
             self._simulator.words, policy.entry.address, asked, truth, split_index(split),
-            np.uint64(seed % (1 << 64)), first, last, played.episodes, played.tasks,
+            np.uint64(seed % (1 << 64)), first, last, played.episodes, played.tasks, played.utilisation,
         )  # fmt: skip
 
 
 @jit_borrowing
-def _record_rows(words, rows, numbers, illegal, episodes, tasks):
+def _record_rows(words, rows, numbers, illegal, episodes, tasks, utilisation):
     """Record the ended ``rows`` as the episodes ``numbers``; ``illegal`` (N,) counts replaced actions and restarts."""
     _, _, state = open_book(words)
     for k in range(rows.shape[0]):
-        record_episode(row_of(state, rows[k]), episodes[numbers[k]], tasks[numbers[k]])
+        record_episode(row_of(state, rows[k]), episodes[numbers[k]], tasks[numbers[k]], utilisation[numbers[k]])
         episodes[numbers[k]].illegal_actions = illegal[rows[k]]
         illegal[rows[k]] = 0
 
@@ -189,7 +199,13 @@ def _play_compiled(
 def _truth(core: Core) -> np.ndarray:
     """Return the (N, T) int64 true totals of the present tasks."""
     state = core.simulator.state
-    totals = np.take_along_axis(state.tasks["isolated_cycles"], np.maximum(state.table["task"], 0), axis=1)
+    table = state.table
+    tasks = np.maximum(table["task"], 0)
+    if state.several is None:
+        totals = np.take_along_axis(state.tasks["isolated_cycles"], tasks, axis=1)
+    else:
+        own = np.where(table["executed_cycles"] > 0, table["configuration"], state.status["configuration"][:, None])
+        totals = state.times["isolated_cycles"][np.arange(len(table))[:, None], tasks, own]
     return read_only(np.where(state.table["state"] == EMPTY, 0, totals))
 
 
@@ -233,7 +249,7 @@ def _play_in_python(
         ended = np.flatnonzero(alive & (machine["outcome"] != ASKING))
         if len(ended) == 0:
             continue
-        _record_rows(words, ended, numbers[ended], illegal, played.episodes, played.tasks)
+        _record_rows(words, ended, numbers[ended], illegal, played.episodes, played.tasks, played.utilisation)
         advance_bar(len(ended))
         numbers[ended] = [next(upcoming, NONE) for _ in ended]
         starting[ended] = alive[ended] = numbers[ended] != NONE
@@ -250,7 +266,7 @@ def play_policy(
     progress: Callable[[int], None] = lambda count: None,
 ) -> Played:
     """Play ``episodes`` of ``split`` under ``policy``; the same arguments give the same episodes to every policy."""
-    played = Played.empty(episodes, config.workload.num_tasks)
+    played = Played.empty(episodes, config.workload.num_tasks, len(config.all_npus))
     if isinstance(policy, Compiled):
         _play_compiled(policy, config, split, seed, played, threads, progress)
     else:

@@ -37,6 +37,12 @@ def _policies(given: Sequence[str | Policy]) -> list[Policy]:
     return made
 
 
+def _trained_elsewhere(policy: Policy, config: EnvConfig) -> bool:
+    """Whether ``policy`` says what it was trained on, and that is anything else than the one NPU of ``config``."""
+    trained_on = getattr(policy, "trained_on", None)
+    return trained_on is not None and config.all_npus != (trained_on,)
+
+
 def evaluate(
     policies: Sequence[str | Policy],
     episodes: int = 1000,
@@ -49,7 +55,7 @@ def evaluate(
 ) -> Results:
     """Play the same ``episodes`` under every policy and return their metrics.
 
-    Raises :class:`prema_gym.errors.BoundError` if a policy does better than any schedule can.
+    Raises :class:`prema_gym.errors.BoundError` if a policy does better than any schedule can; that is known for one NPU only.
 
     Parameters
     ----------
@@ -57,9 +63,10 @@ def evaluate(
     episodes, seed, split: which episodes; "eval" is for figures that are reported, "valid" for choosing between policies.
     threads: of compiled policies; None uses every core.
     progress: called as ``progress(policy name, episodes just finished)``.
-    arguments: the environment's (``npu``, ``workload``, ``mechanisms``, ...), as ``gym.make("Prema-v0")`` takes them. Where
-        ``decision_every`` or ``mechanisms`` is left out, every policy is asked as often as it needs and plays the mechanisms that
-        it states (see :mod:`baselines.policies.needs`); a value given here holds for all.
+    arguments: the environment's (``npu`` or ``npus``, ``workload``, ``mechanisms``, ...), as ``gym.make("Prema-v0")`` takes them.
+        Where ``decision_every``, ``mechanisms`` or ``allow_idle`` is left out, every policy is asked as often as it needs, plays the
+        mechanisms that it states, and may leave NPUs idle if it wants to (see :mod:`baselines.policies.needs`); a value given here
+        holds for all.
 
     """
     made = _policies(policies)
@@ -81,7 +88,7 @@ def evaluate(
             policy, configs[policy.name], episodes, seed, split=split, threads=workers, progress=report
         )  # fmt: skip
     clairvoyant = tuple(policy.name for policy in made if policy.clairvoyant)
-    elsewhere = tuple(policy.name for policy in made if getattr(policy, "trained_on", None) not in (None, config.npu))
+    elsewhere = tuple(policy.name for policy in made if _trained_elsewhere(policy, config))
     asked = {name: own.decision_every for name, own in configs.items()}
     results = Results(
         config=config, episodes=episodes, seed=seed, split=split, played=played,

@@ -33,10 +33,15 @@ class Results(Comparison):
     """A comparison with its ways out of Python."""
 
     def summary(self, policy: str) -> dict[str, Any]:
-        """Return ``{measure: {"mean": .., "ci95": [..]}}``, the SLA violations per target in ``sla_violation_at``."""
+        """Return ``{measure: {"mean": .., "ci95": [..]}}``, SLA violations per target in ``sla_violation_at``.
+
+        ``utilisation`` is a list of such entries, one per NPU.
+        """
         plain = {name: self.estimate(policy, name).to_dict() for name in self.measures if name not in SLA_MEASURES}
         targets = zip(SLA_TARGETS, SLA_MEASURES, strict=True)
-        return {**plain, "sla_violation_at": {str(n): self.estimate(policy, name).to_dict() for n, name in targets}}
+        at_targets = {str(n): self.estimate(policy, name).to_dict() for n, name in targets}
+        utilisation = [share.to_dict() for share in self.utilisation(policy)]
+        return {**plain, "sla_violation_at": at_targets, "utilisation": utilisation}
 
     def versus(self, reference: str = REFERENCE) -> dict[str, Any]:
         """Return the factors of every other policy over ``reference``; empty if it was not played."""
@@ -55,6 +60,7 @@ class Results(Comparison):
             "split": self.split,
             "window": self.config.workload.window,
             "npu": self.npu_name,
+            "npus": list(self.npu_names),
             "config": _json_types(self.config.to_dict()),
             "priorities": list(self.priorities),
             "clairvoyant": list(self.clairvoyant),
@@ -83,15 +89,19 @@ class Results(Comparison):
             for measure in self.measures:
                 estimate = self.estimate(policy, measure)
                 row |= {measure: estimate.mean, f"{measure}_low": estimate.low, f"{measure}_high": estimate.high}
+            for npu, share in enumerate(self.utilisation(policy)):
+                name = f"utilisation_{npu}"
+                row |= {name: share.mean, f"{name}_low": share.low, f"{name}_high": share.high}
             yield row
 
     def _episode_rows(self) -> Iterator[dict[str, Any]]:
         for policy, values in self.values.items():
-            seeds = self.played[policy].episodes["seed"].tolist()
+            seeds, used = self.played[policy].episodes["seed"].tolist(), self.played[policy].utilisation
             for episode, (seed, numbers) in enumerate(zip(seeds, values.tolist(), strict=True)):
                 bounds = dict(zip((f"{name}_bound" for name in BOUNDS), self.bounds[episode].tolist(), strict=True))
                 measured = dict(zip(EPISODE_MEASURES, numbers, strict=True))
-                yield {"policy": policy, "episode": episode, "episode_seed": seed, **measured, **bounds}
+                shares = {f"utilisation_{npu}": share for npu, share in enumerate(used[episode].tolist())}
+                yield {"policy": policy, "episode": episode, "episode_seed": seed, **measured, **bounds, **shares}
 
     def to_csv(self, path: str | Path, per: str = "policy") -> None:
         """Write :meth:`rows` to ``path``."""

@@ -75,7 +75,7 @@ def draw_bars(axes: Any, results: Comparison, measure: str) -> None:
     axes.set_ylim(len(results.policies) - 0.4, -0.6)
     if measure in _LOGARITHMIC:
         use_log_axis(axes)
-    if measure == "antt":
+    if measure == "antt" and results.has_bounds:
         bound = results.bound("antt").mean
         axes.axvline(bound, color="black", linestyle=":", linewidth=1)
         axes.annotate("bound", (bound, -0.6), xytext=(2, 2), textcoords="offset points", fontsize=7)
@@ -126,7 +126,7 @@ def comparison_figure(results: Comparison) -> Figure:
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=9, frameon=False)
     workload = results.config.workload
     figure.suptitle(
-        f"{results.episodes} episodes of {workload.num_tasks} tasks, window {workload.window:g}, NPU {results.npu_name!r}; "
+        f"{results.episodes} episodes of {workload.num_tasks} tasks, window {workload.window:g}, NPU {results.npu_name}; "
         "black lines: 95 % intervals"
     )
     return figure

@@ -116,6 +116,25 @@ def illegal_note(results: Comparison) -> str | None:
     return f"‡ played illegal actions, which the environment replaced (per episode): {', '.join(counts)}."
 
 
+def utilisation_table(results: Comparison) -> Table:
+    """Return the table of how much of the time each NPU was in use, by policy."""
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False, title="NPUs in use, % of the time", title_justify="left")
+    table.add_column("policy", no_wrap=True)
+    for npu, name in enumerate(results.npu_names):
+        table.add_column(f"{npu}: {name}", justify="right", no_wrap=True)
+    for policy in results.policies:
+        shares = [f"{digits(100 * share.mean)} ±{digits(100 * share.half_width, 1)}" for share in results.utilisation(policy)]
+        table.add_row(escape(named(results, policy)), *shares)
+    return table
+
+
+def _bound_note(results: Comparison) -> str:
+    if not results.has_bounds:
+        return "What no schedule can beat is known for one NPU only: no bound is given here."
+    bounds = [f"{MEASURES[name].label} {results.bound(name).mean:.3f}" for name in ("antt", "weighted_antt")]
+    return f"No schedule, clairvoyant or not, can average below: {', '.join(bounds)} (mean-busy-time bound)."
+
+
 def notes(results: Comparison, *, reference: str | None) -> list[str]:
     """Return the lines that go under the table."""
     tail = MEASURES["hp_tail"].meaning
@@ -126,8 +145,7 @@ def notes(results: Comparison, *, reference: str | None) -> list[str]:
         lines.append("asked: decisions per episode; q: at every quantum too, or as --decision-every says, not on events alone.")
     if results.clairvoyant:
         lines.append("† is told true times; the best of the others is in bold (in a file: *).")
-    bounds = [f"{MEASURES[name].label} {results.bound(name).mean:.3f}" for name in ("antt", "weighted_antt")]
-    lines.append(f"No schedule, clairvoyant or not, can average below: {', '.join(bounds)} (mean-busy-time bound).")
+    lines.append(_bound_note(results))
     if results.trained_elsewhere:
         lines.append(
             "§ was trained on another NPU configuration than this one (for published policies: the default of version 0.1)."
