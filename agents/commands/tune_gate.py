@@ -1,8 +1,8 @@
 """``python -m agents.tune_gate``: tune GATE, the rule for unlike NPUs.
 
-CMA-ES searches the gate's parameters, over WSRPT, for the smallest mean of one measure on the stated NPUs. Every candidate plays the
-same episodes of the split "train". The outcome is frozen as GATE in ``baselines/policies/tuned.json``, which the registry reads; what
-else is there stays.
+CMA-ES searches the gate's parameters, over WSRPT, for the smallest mean of one measure on the stated NPUs. Every candidate plays
+the same episodes of the split "train". The outcome is frozen as GATE in ``baselines/policies/tuned.json``, which the registry
+reads; what else is there stays.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -30,8 +30,14 @@ from baselines.policies.policy import Policy
 from baselines.policies.registry import TUNED_FILE, make_policy
 from prema_gym.config import EnvConfig
 
+if TYPE_CHECKING:
+    from cmaes import CMA
+
 GATE = Space.of(
-    "GATE", {"advantage_power": (1.0, 0.0, 4.0, 1.0), "log_gate": (np.log(4.0), 0.0, np.log(30.0), 1.0)}, generations=0, population=10
+    "GATE",
+    {"advantage_power": (1.0, 0.0, 4.0, 1.0), "log_gate": (np.log(4.0), 0.0, np.log(30.0), 1.0)},
+    generations=0,
+    population=10,
 )
 """Starts from where the prototypes were: nothing on an NPU more than four times slower than the best."""
 UNGATED = "WSRPT"
@@ -60,15 +66,26 @@ class Judge:
             return list(pool.map(self.mean, policies))
 
 
-def search(judge: Judge, space: Space, evaluations: int) -> tuple[Heuristic, float, int]:
-    """Return the best rule that CMA-ES finds, its mean, and how many candidates were played."""
+def _start(space: Space, judge: Judge, run: int) -> CMA:
+    """Return the optimizer of a start: the first from the space's start, later ones from anywhere, with more candidates at once."""
     from cmaes import CMA
 
     bounds = np.column_stack([space.low, space.high]) / space.scales[:, None]
-    optimizer = CMA(mean=space.start / space.scales, sigma=0.3, bounds=bounds, seed=judge.seed, population_size=space.population)
-    best, least, played = space.rule("GATE", space.start, "CHECKPOINT"), np.inf, 0
-    while played < evaluations and not optimizer.should_stop():
-        asked = [optimizer.ask() for _ in range(space.population)]
+    anywhere = np.random.default_rng((judge.seed, run)).uniform(bounds[:, 0], bounds[:, 1])
+    mean = space.start / space.scales if run == 0 else anywhere
+    return CMA(mean=mean, sigma=0.3, bounds=bounds, seed=judge.seed + run, population_size=space.population << min(run, 2))
+
+
+def search(judge: Judge, space: Space, evaluations: int) -> tuple[Heuristic, float, int]:
+    """Return the best rule, its mean, and how many candidates were played; once converged, CMA-ES starts anew elsewhere."""
+    run, played = 0, 0
+    optimizer = _start(space, judge, run)
+    best, least = space.rule("GATE", space.start, "CHECKPOINT"), np.inf
+    while played < evaluations:
+        if optimizer.should_stop():
+            run += 1
+            optimizer = _start(space, judge, run)
+        asked = [optimizer.ask() for _ in range(optimizer.population_size)]
         rules = [space.rule("GATE", point * space.scales, "CHECKPOINT") for point in asked]
         costs = judge.means(rules)
         optimizer.tell(list(zip(asked, costs, strict=True)))
@@ -107,7 +124,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--measure", choices=[name for name in EPISODE_MEASURES if MEASURES[name].higher_is_better is False], metavar="NAME",
         default="weighted_antt", help="What is to become small (default %(default)s).")  # fmt: skip
     add("--evaluations", type=int, default=2000, help="Candidates that are played (default %(default)s).")
-    add("--episodes", type=int, default=100, help="Episodes that each candidate plays (default %(default)s).")
+    add("--episodes", type=int, default=200, help="Episodes that each candidate plays (default %(default)s).")
     add("--seed", type=int, default=0, help="Seed of the episodes and of the search (default 0).")
     add("--threads", type=int, default=os.cpu_count() or 1, help="Threads that play episodes.")
     add("--output", type=Path, default=TUNED_FILE, help=f"File to write (default {TUNED_FILE.name} beside the registry).")

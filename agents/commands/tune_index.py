@@ -270,7 +270,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         started = time.monotonic()
         known[part] = {**origin, **tune(evaluator, part, options, known)}
         options.output.write_text(
-            json.dumps({name: known[name] for name in dict.fromkeys([*PARTS, *known]) if name in known}, indent=1) + "\n", encoding="utf-8"
+            json.dumps({name: known[name] for name in dict.fromkeys([*PARTS, *known]) if name in known}, indent=1) + "\n",
+            encoding="utf-8",
         )
         print(json.dumps({key: known[part].get(key) for key in ("improvements_over_PREMA", "objective_by_mechanism")}))
         print(f"{part}: written to {options.output} after {time.monotonic() - started:.0f} s", flush=True)

@@ -118,7 +118,9 @@ def illegal_note(results: Comparison) -> str | None:
 
 def utilisation_table(results: Comparison) -> Table:
     """Return the table of how much of the time each NPU was in use, by policy."""
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False, title="NPUs in use, % of the time", title_justify="left")
+    table = Table(
+        box=box.SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False, title="NPUs in use, % of the time", title_justify="left"
+    )
     table.add_column("policy", no_wrap=True)
     for npu, name in enumerate(results.npu_names):
         table.add_column(f"{npu}: {name}", justify="right", no_wrap=True)

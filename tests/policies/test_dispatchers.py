@@ -8,6 +8,7 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from tools.hand_made import register_round_programs, task
 
 from baselines import make_policy
 from baselines.evaluation.episodes import play_policy
@@ -17,7 +18,6 @@ from prema_gym import Program, register_program
 from prema_gym.config import EnvConfig
 from prema_gym.envs.vector_env import PremaVectorEnv
 from prema_gym.errors import PolicyError
-from tools.hand_made import register_round_programs, task
 
 LIKE, UNLIKE = ["prema", "prema"], ["prema", "edge"]
 BEHIND = ("LEAST-LOADED/PREMA", "LEAST-LOADED/WSRPT", "JSQ/NP-FCFS", "JSQ/P-SJF-KILL", "LEAST-LOADED/P-HPF-DRAIN", "JSQ/MLFQ")

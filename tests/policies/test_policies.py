@@ -56,7 +56,15 @@ def views_on_the_way(steps: int = 60, rows: int = 24, seed: int = 5) -> list[tup
         truth = np.take_along_axis(state.tasks["isolated_cycles"], np.maximum(view.table["task"], 0), axis=1)
         found.append(
             (
-                View(view.config, view.npu.copy(), view.table.copy(), view.mask.copy(), view.observation.copy(), view.npus, view.predictions),
+                View(
+                    view.config,
+                    view.npu.copy(),
+                    view.table.copy(),
+                    view.mask.copy(),
+                    view.observation.copy(),
+                    view.npus,
+                    view.predictions,
+                ),
                 truth.copy(),
             )
         )
