@@ -76,8 +76,8 @@ reading the table:
 
 policies:
   NP-X never evicts, P-X saves contexts, P-X-KILL, -DRAIN and -DYNAMIC switch otherwise; names without a prefix evict, by CHECKPOINT
-  unless they say otherwise. --list prints every policy's rule. LEAST-LOADED/X and JSQ/X are a dispatcher in front of the policy or rule X,
-  GATE/X is the gate over it: for --npus."""
+  unless they say otherwise. --list prints every policy's rule. For --npus: LEAST-LOADED/X and JSQ/X are a dispatcher before the
+  policy or rule X, GATE/X is the gate over it."""
 
 
 class Parser(argparse.ArgumentParser):

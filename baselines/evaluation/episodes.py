@@ -84,7 +84,7 @@ class Played:
 
 @jit_borrowing
 def _true_totals(row, out):
-    """Fill ``out`` (T,) int64 with the true totals of the present tasks, as SLOT has the predicted: here, or where they have begun."""
+    """Fill ``out`` (T,) int64 with the true totals of the present tasks: here, or where they have begun."""
     for i in range(out.shape[0]):
         slot = row.table[i]
         if slot.state == EMPTY:
@@ -98,7 +98,7 @@ def _true_totals(row, out):
 
 @jit_borrowing
 def record_episode(row, episode, tasks, utilisation):
-    """Fill ``episode`` (EPISODE), ``tasks`` (n,) PLAYED_TASK and ``utilisation`` (M,) with the episode that has ended in ``row``."""
+    """Fill ``episode`` (EPISODE), ``tasks`` (n,) PLAYED_TASK and ``utilisation`` (M,) once an episode has ended in ``row``."""
     now = row.status.clock_cycles
     episode_metrics(row.machine, row.engines, row.tasks, now, episode.metrics)
     episode.decisions = row.machine.decisions
@@ -116,7 +116,7 @@ def record_episode(row, episode, tasks, utilisation):
 def _play_chunk(words, entry, asked, truth, split, seed, first, last, episodes, tasks, utilisation):
     """Play episodes ``first`` to ``last - 1`` of ``seed`` in row 0 under a compiled policy, from trace to metrics.
 
-    ``entry`` is the policy's address, ``asked`` the int64 words that it is called with, ``truth`` (T,) int64 its true times, or (0,).
+    ``entry`` is the policy's address, ``asked`` the int64 words it is called with, ``truth`` (T,) int64 its true times, or (0,).
     """
     tables, draws, state = open_book(words)
     row = row_of(state, 0)

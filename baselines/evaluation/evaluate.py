@@ -64,9 +64,9 @@ def evaluate(
     threads: of compiled policies; None uses every core.
     progress: called as ``progress(policy name, episodes just finished)``.
     arguments: the environment's (``npu`` or ``npus``, ``workload``, ``mechanisms``, ...), as ``gym.make("Prema-v0")`` takes them.
-        Where ``decision_every``, ``mechanisms`` or ``allow_idle`` is left out, every policy is asked as often as it needs, plays the
-        mechanisms that it states, and may leave NPUs idle if it wants to (see :mod:`baselines.policies.needs`); a value given here
-        holds for all.
+        Where ``decision_every``, ``mechanisms`` or ``allow_idle`` is left out, every policy is asked as often as it needs, plays
+        the mechanisms that it states, and may leave NPUs idle if it wants to (see :mod:`baselines.policies.needs`); a value given
+        here holds for all.
 
     """
     made = _policies(policies)

@@ -75,8 +75,8 @@ _predictions_at = borrowed(np.int64, 2)
     _EVICTS_WORD,
     _OWN_WORD,
 ) = range(12)
-"""The words that :func:`addresses` makes: addresses and extents of what N rows show (a truth of 0 is none), the policy's ``params``,
-whether it evicts, and the address of the words themselves."""
+"""The words that :func:`addresses` makes: addresses and extents of what N rows show (a truth of 0 is none), the policy's
+``params``, whether it evicts, and the address of the words themselves."""
 _WORDS = 12
 _STATUS_BYTES, _SLOT_BYTES, _NPU_BYTES, _RULES_BYTES, _CYCLE_BYTES = STATUS.itemsize, SLOT.itemsize, NPU.itemsize, RULES.itemsize, 8
 

@@ -3,9 +3,9 @@
 ``LEAST-LOADED/PREMA`` is PREMA on each NPU, behind a dispatcher that sends a task to the NPU with the least predicted work. This is
 how clusters are mostly built: a queue for each server. A policy without a dispatcher sees one common queue.
 
-The assignment depends on what was there when the task arrived, and cannot be told from a later table. So it is noted in the table, in
-``assigned_npu``: the machine clears it when a task arrives, never reads it, and copies it with the rest of a row. The policy itself
-remembers nothing, and one policy plays any number of environments in turn.
+The assignment depends on what was there when the task arrived, and cannot be told from a later table. So it is noted in the table,
+in ``assigned_npu``: the machine clears it when a task arrives, never reads it, and copies it with the rest of a row. The policy
+itself remembers nothing, and one policy plays any number of environments in turn.
 """
 
 from __future__ import annotations
@@ -163,7 +163,7 @@ class DispatchedPolicy(CompiledPolicy):
     """A dispatcher in front of a compiled policy, which then schedules each NPU's own tasks."""
 
     def __init__(self, dispatcher: Dispatcher, policy: Compiled) -> None:
-        """Take a dispatcher and what plays behind it; raises :class:`PolicyError` for a policy that has to choose the NPU itself."""
+        """Take a dispatcher and what plays behind it; raises :class:`PolicyError` for one that has to choose the NPU itself."""
         if getattr(policy, "allow_idle", False):
             raise PolicyError(f"{policy.name} chooses the NPU itself: it can't stand behind the dispatcher {dispatcher.name}.")
         self.dispatcher, self.policy = dispatcher, policy
@@ -173,7 +173,7 @@ class DispatchedPolicy(CompiledPolicy):
 
     @property
     def asked_every(self) -> int | None:
-        """Quanta between the decisions that it needs: those of the policy behind. Arrivals and completions it is always asked at."""
+        """Quanta between the decisions that it needs: those of the policy behind."""
         every: int | None = getattr(self.policy, "asked_every", None)
         return every
 

@@ -1,8 +1,9 @@
 """What a policy needs of its environment: how often it is to be asked, and by which mechanisms it switches.
 
 A policy says so by attributes, all optional. ``asked_every`` are the quanta between decisions asked by the quantum; None: it
-decides nothing new between arrivals and completions. ``mechanisms`` are those that it may play. ``allow_idle`` is True for one that leaves an NPU idle though tasks wait for it. PREMA, whose tokens grow while
-tasks wait, is asked at every quantum; shortest job first need not be.
+decides nothing new between arrivals and completions. ``mechanisms`` are those that it may play. ``allow_idle`` is True for one that
+leaves an NPU idle though tasks wait. PREMA, whose tokens grow while tasks wait, is asked at every quantum; shortest job first need
+not be.
 """
 
 from __future__ import annotations
@@ -67,8 +68,8 @@ class StatesNeeds:
             return
         self._warned.add(f"{self.name} idle")
         warnings.warn(
-            f"{self.name} leaves NPUs idle while tasks wait, and this environment doesn't let it: they are given tasks that are not "
-            f"meant for them. Make the environment with **policy.env_arguments, or leave allow_idle to evaluate().",
+            f"{self.name} leaves NPUs idle while tasks wait, and this environment doesn't let it: they are given tasks that are "
+            f"not meant for them. Make the environment with **policy.env_arguments, or leave allow_idle to evaluate().",
             stacklevel=3,
         )
 

@@ -126,8 +126,8 @@ def register_policy(name: str, factory: Factory) -> None:
 def make_policy(name: str) -> Policy:
     """Return the policy called ``name``; raises :class:`PolicyError` naming the nearest for an unknown one.
 
-    ``LEAST-LOADED/RULE`` and ``JSQ/RULE`` are a dispatcher in front of a policy or, by CHECKPOINT, of a selection rule; ``GATE/RULE``
-    is the gate over one, with the parameters that are frozen for GATE.
+    ``LEAST-LOADED/RULE`` and ``JSQ/RULE`` are a dispatcher in front of a policy or, by CHECKPOINT, of a selection rule;
+    ``GATE/RULE`` is the gate over one, with the parameters that are frozen for GATE.
     """
     if name in POLICIES:
         return POLICIES[name]()
@@ -161,10 +161,9 @@ def _gate_over(base: str) -> Policy:
     gate = POLICIES[GATE.name]()
     assert isinstance(gate, Heuristic)
     frozen = {name: gate.parameters[name] for name in GATE_PARAMETERS}
-    name = f"{GATE.name}/{base}"
-    return Heuristic(
-        name, f"{GATE.name}/{over.selection}", over.mechanism, clairvoyant=over.clairvoyant, **over.parameters, **frozen
-    )  # fmt: skip
+    parameters: dict[str, Any] = {**over.parameters, **frozen}
+    selection, name = f"{GATE.name}/{over.selection}", f"{GATE.name}/{base}"
+    return Heuristic(name, selection, over.mechanism, clairvoyant=over.clairvoyant, **parameters)
 
 
 def _returning(policy: Policy) -> Factory:

@@ -44,8 +44,8 @@ class State(NamedTuple):
     table: np.ndarray
     """(N, T) SLOT: the context table, visible."""
     predictions: np.ndarray
-    """(N, T, C) int64, visible: predicted total cycles of a slot's task on each configuration, of the last one in an empty slot; C = 0
-    where a row is one NPU: SLOT says it all."""
+    """(N, T, C) int64, visible: predicted total cycles of a slot's task on each configuration, of the last one in an empty slot;
+    C = 0 where a row is one NPU: SLOT says it all."""
     reward: np.ndarray
     """(N,) REWARD, envs/reward.py's own."""
     log: np.ndarray

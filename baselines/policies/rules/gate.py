@@ -1,13 +1,13 @@
 """The gate: on unlike NPUs, *where* a task runs is a decision of its own, and the worst of it is to start one on a slow NPU.
 
-A gate stands over any selection rule. What it adds, for a task that takes ``here`` on the asked NPU and ``fastest`` on its best one,
-both predicted:
+A gate stands over any selection rule. What it adds, for a task that takes ``here`` on the asked NPU and ``fastest`` on its best
+one, both predicted:
 
 * nothing is started where ``here > gate * fastest``: rather than that, an NPU stays idle (``allow_idle``);
 * the rule's key is made worse by ``(fastest / here)^advantage_power``, so that an NPU prefers the tasks that it is good at.
 
-A key that is a density (negative: the largest density runs) is multiplied by that, one that is a length is divided. For keys that are
-neither, as arrivals, only the gate has a meaning: leave ``advantage_power`` at 0. On one NPU the gate changes nothing.
+A key that is a density (negative: the largest density runs) is multiplied by that, one that is a length is divided. For keys that
+are neither, as arrivals, only the gate has a meaning: leave ``advantage_power`` at 0. On one NPU the gate changes nothing.
 """
 
 from __future__ import annotations

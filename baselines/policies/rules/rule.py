@@ -4,8 +4,8 @@
 Candidates are the tasks that the asked NPU may take and the one that it runs; on one NPU these are all that are present.
 Ties go to the running task, then to the earlier arrival, then to the lower slot. A rule may also have ``prepare(seen, params)``. It
 is called once per decision, before the keys, and returns what all keys get as ``shared``: a float (PREMA's threshold, for one) or a
-tuple of floats. On several NPUs a rule may also say which tasks the asked NPU would start at all (``admits``), and weigh its keys by
-where a task runs best (``weigh``): see :mod:`baselines.policies.rules.gate`.
+tuple of floats. On several NPUs a rule may also say which tasks the asked NPU would start at all (``admits``), and weigh its keys
+by where a task runs best (``weigh``): see :mod:`baselines.policies.rules.gate`.
 
 **Switching** says how the running task makes room. Its ``switch(seen, chosen, params)`` returns the action to play when another
 task than the running one is to run. An action that the environment forbids is not played: the heuristic keeps.
