@@ -15,7 +15,7 @@ BUSY = {"num_tasks": 6, "window": 0.3}
 RECURRENT = {"models": ("RNN-MT1", "RNN-MT2", "RNN-ASR"), "window": 0.2}
 """Tasks that overrun their prediction: EDF changes its mind in between for these alone."""
 HEURISTICS = [name for name in POLICIES if isinstance(make_policy(name), Heuristic)]
-CHANGE_ONLY_AT_EVENTS = {"FCFS", "HPF", "SJF", "SRPT", "WSPT", "WSRPT"}
+CHANGE_ONLY_AT_EVENTS = {"FCFS", "HPF", "SJF", "SRPT", "WSPT", "WSRPT", "GATE"}
 
 
 def played(policy, every: int | None, workload=BUSY, episodes: int = 60):
