@@ -52,7 +52,6 @@ def _prema_variants() -> Iterator[Heuristic]:
 def _relatives() -> Iterator[Heuristic]:
     yield Heuristic("SRPT", "SRPT", "CHECKPOINT", clairvoyant=True)
     yield Heuristic("INDEX-SIMPLE", "INDEX", "CHECKPOINT", source="Ours: the simplest index with a = d = 1, c = 1/4.")
-    yield Heuristic("GATE", "GATE", "CHECKPOINT")
     for selection in ("WSPT", "WSRPT", "HRRN", "WFQ", "LAS", "MLFQ", "EDF", "LLF"):
         yield Heuristic(selection, selection, "CHECKPOINT")
 
