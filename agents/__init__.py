@@ -13,7 +13,8 @@ The modules beside this file are the entry points of ``python -m agents.X``; eac
 
 * ``train``: train a scheduler and publish its weights; ``publish``: make the best network of a run a policy with a name;
 * ``evaluate``: compare a policy with others; ``pictures``: draw the learning curves of runs; ``export``: write a policy as ONNX;
-* ``tune_index``: tune the index rules that learning starts from; ``front``: train and measure a family along a front.
+* ``tune_index``: tune the index rules that learning starts from; ``tune_gate``: tune the rule for unlike NPUs;
+* ``front``: train and measure a family along a front.
 
 A training algorithm of your own: ``docs/extending/agent.md``.
 """

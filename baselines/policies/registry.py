@@ -23,10 +23,9 @@ ENTRY_POINTS = "prema_gym.policies"
 Factory = Callable[[], Policy]
 
 TUNED_FILE = Path(__file__).with_name("tuned.json")
-"""The tuned index rules: parameters, results, and the commands that found them (``agents.tune_index`` writes it)."""
+"""The tuned rules: parameters, results, and the commands that found them (``agents.tune_index`` and ``tune_gate`` write it)."""
 
 _PAPER = "Choi & Rhu, HPCA 2020"
-_TUNED_SOURCE = "Ours: tuned by agents.tune_index, see tuned.json."
 
 
 def _paper_family() -> Iterator[Heuristic]:
@@ -58,8 +57,10 @@ def _relatives() -> Iterator[Heuristic]:
 
 def rules_of(part: Mapping[str, Any]) -> list[Heuristic]:
     """Return the heuristics of a part of TUNED_FILE."""
+    module = part["command"].split()[2]  # python -m MODULE
+    source = f"Ours: tuned by {module}, see tuned.json."
     return [
-        Heuristic(name, entry["selection"], entry["mechanism"], source=_TUNED_SOURCE, **entry["parameters"])
+        Heuristic(name, entry["selection"], entry["mechanism"], source=source, **entry["parameters"])
         for name, entry in part["rules"].items()
     ]
 

@@ -35,11 +35,19 @@ def test_points_are_spaced_along_the_whole_front() -> None:
 
 
 def test_the_file_names_its_command_and_its_split() -> None:
-    assert list(TUNED) == list(tune_index.PARTS)
-    for part in TUNED.values():
+    assert list(TUNED) == [*tune_index.PARTS, "GATE"]
+    for part in (TUNED[name] for name in tune_index.PARTS):
         assert part["split"] == "valid"
         assert part["command"].startswith("python -m agents.tune_index")
         assert part["scales"] == SCALES
+
+
+def test_the_gate_is_tuned_on_train_for_the_npus_that_the_file_names() -> None:
+    part = TUNED["GATE"]
+    assert part["command"].startswith("python -m agents.tune_gate")
+    assert (part["split"], part["npus"]) == ("train", "prema,prema,edge,edge")
+    assert make_policy("GATE").parameters == part["rules"]["GATE"]["parameters"]  # type: ignore[attr-defined]
+    assert part["rules"]["GATE"]["results"]["weighted_antt"] < part["opponents"]["WSRPT"]["weighted_antt"]
 
 
 def test_index_and_its_front_of_sixteen_are_registered() -> None:
