@@ -11,7 +11,9 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import pickle
 import re
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,8 +21,11 @@ from typing import Any, TypeAlias
 import numba
 import numpy as np
 from numba.core import sigutils
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
 from numba.core.ccallback import CFunc
+
+from prema_gym.errors import FileError
+from prema_gym.files import make_private
 
 Compiled: TypeAlias = Callable[..., Any]
 
@@ -86,6 +91,9 @@ class _Locator(_CacheLocator):
     def get_cache_path(self) -> str:
         return str(cache_dir() / "numba")
 
+    def ensure_cache_path(self) -> None:
+        make_private(cache_dir() / "numba")
+
     def get_source_stamp(self) -> str:
         hashes = [sources_hash(Path(self._py_file)), *sorted(map(sources_hash, self._others))]
         return hashes[0] if len(hashes) == 1 else hashlib.sha256("".join(hashes).encode()).hexdigest()
@@ -100,8 +108,56 @@ class _Locator(_CacheLocator):
         return cls(py_func, py_file)
 
 
+class _CheckedFiles(IndexDataCacheFile):
+    """Index and machine code with a checksum before the content: a damaged file, or one of another function, is not run.
+
+    The checksum is of the file's name and of what the function depends on as well, so that no file passes for another.
+    """
+
+    def _digest(self, path: str, content: bytes) -> bytes:
+        return hashlib.sha256(f"{os.path.basename(path)}\0{self._source_stamp}\0".encode() + content).digest()
+
+    def _load_index(self) -> Any:
+        try:
+            return pickle.loads(self._checked(self._index_path))  # a private folder, and checked
+        except FileNotFoundError:
+            return {}
+
+    def _load_data(self, name: str) -> Any:
+        return pickle.loads(self._checked(self._data_path(name)))
+
+    def _save_index(self, overloads: Any) -> None:
+        self._write(self._index_path, self._dump(overloads))
+
+    def _save_data(self, name: str, data: Any) -> None:
+        self._write(self._data_path(name), self._dump(data))
+
+    def _write(self, path: str, content: bytes) -> None:
+        with self._open_for_write(path) as file:
+            file.write(self._digest(path, content) + content)
+
+    def _checked(self, path: str) -> bytes:
+        with open(path, "rb") as file:
+            stored = file.read()
+        size = hashlib.sha256().digest_size
+        if stored[:size] != self._digest(path, stored[size:]):
+            raise ValueError(f"{path}: damaged, or of other sources.")
+        return stored[size:]
+
+
 class _CacheImpl(CompileResultCacheImpl):
     _locator_classes = [_Locator]  # noqa: RUF012  # numba's own name and form
+
+
+@functools.cache
+def _may_be_run(folder: Path) -> bool:
+    """Return whether machine code from ``folder`` may be run; warn, once, where it belongs to somebody else."""
+    try:
+        make_private(folder)
+    except FileError as error:
+        warnings.warn(f"{error} Everything is compiled anew in every process.", stacklevel=2)
+        return False
+    return True
 
 
 class _Cache(FunctionCache):
@@ -109,7 +165,14 @@ class _Cache(FunctionCache):
 
     _impl_class = _CacheImpl
 
+    def __init__(self, py_func: Callable[..., Any]) -> None:
+        super().__init__(py_func)
+        stamp = f"{numba.__version__} {self._impl.locator.get_source_stamp()}"
+        self._cache_file = _CheckedFiles(self._cache_path, self._impl.filename_base, stamp)
+
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        if not _may_be_run(cache_dir() / "numba"):
+            return None
         try:
             return super().load_overload(sig, target_context)
         except Exception:

@@ -38,6 +38,10 @@ class BoundError(PremaError, ArithmeticError):
     """A policy reached more than any schedule can: what was measured can't be right."""
 
 
+class FileError(PremaError, OSError):
+    """A file can't be written, or a folder can't be used."""
+
+
 class UsageError(PremaError, RuntimeError):
     """An environment was used in the wrong order, for example stepped before its first reset."""
 

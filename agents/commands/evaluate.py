@@ -11,7 +11,6 @@ A difference is better (or worse) where its 95 % bootstrap interval over episode
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import sys
 import time
@@ -27,7 +26,6 @@ from rich.table import Table
 from agents.commands import pictures
 from agents.commands.command import exit_status
 from agents.publishing.policies import find_policy
-from agents.publishing.weights import write_atomically
 from baselines.evaluation.disagreement import disagreements
 from baselines.evaluation.evaluate import evaluate
 from baselines.evaluation.measures import HEADLINES, MEASURES
@@ -37,6 +35,7 @@ from baselines.policies.policy import Policy
 from baselines.report.tables import illegal_note
 from prema_gym.config import MODEL_NAMES, NPUConfig
 from prema_gym.envs.vector_env import PremaVectorEnv
+from prema_gym.files import write_csv, write_text
 from prema_gym.hardware.program import Program
 from prema_gym.workloads.programs import register_program
 
@@ -234,19 +233,11 @@ def parse(given: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(given)
 
 
-def _write_csv(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-
-
 def _compare(options: argparse.Namespace, policy: Policy, console: Console) -> None:
     arguments: dict[str, Any] = {} if options.window is None else {"workload": {"window": options.window}}
     results = evaluate([policy, *options.versus], options.episodes or 5000, options.seed, **arguments)
     if options.json is not None:
-        write_atomically(options.json, (json.dumps(report(results, policy.name, options.versus), indent=1) + "\n").encode())
+        write_text(options.json, json.dumps(report(results, policy.name, options.versus), indent=1) + "\n")
     console.print(table(results, policy.name, options.versus))
     illegal = illegal_note(results)
     if illegal:
@@ -264,7 +255,7 @@ def _run(options: argparse.Namespace, console: Console) -> None:
     elif options.grid:
         found = list(grid(policy, options.versus, options.episodes or 1000, options.seed))
         if options.csv is not None:
-            _write_csv(options.csv, found)
+            write_csv(options.csv, found)
         if options.figure is not None:
             pictures.grid(found, options.figure)
         console.print(grid_table(found))

@@ -19,6 +19,7 @@ from agents.learning.log import read_log
 from agents.learning.objective import SCALES
 from baselines.evaluation.measures import HEADLINES, MEASURES
 from baselines.report.plots import front, use_log_axis
+from prema_gym.files import save_figure
 
 _DPI = 150
 _LARGEST_SHARE = 0.3
@@ -42,7 +43,7 @@ def curves(runs: Sequence[Path], path: Path, over: str = "over_prema") -> Path:
     opponent = {"over_prema": "PREMA", "over_opponent": "the opponent"}[over]
     panels[0].set_ylabel(f"times better than {opponent}, less 1, in %", fontsize=8)
     panels[-1].legend(frameon=False, fontsize=7)
-    return save_figure(figure, path)
+    return save(figure, path)
 
 
 def grid(rows: Sequence[dict[str, Any]], path: Path) -> Path:
@@ -65,7 +66,7 @@ def grid(rows: Sequence[dict[str, Any]], path: Path) -> Path:
     panels[0].set_yticks(range(len(cells)), [f"{axis} {value}" for axis, value in cells], fontsize=8)
     figure.colorbar(drawn, ax=panels, label="times better, less 1", format=lambda x, _: f"{100 * x:+.0f} %", shrink=0.6)
     figure.suptitle("% better (green) or worse; in brackets where the 95 % interval holds zero", fontsize=10)
-    return save_figure(figure, path)
+    return save(figure, path)
 
 
 def relative_gain(row: dict[str, Any]) -> float:
@@ -91,13 +92,12 @@ def fronts(compared: FrontComparison, path: Path) -> Path:
     use_log_axis(axes)
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
-    return save_figure(figure, path)
+    return save(figure, path)
 
 
-def save_figure(figure: Figure, path: Path) -> Path:
-    """Write ``figure`` to ``path``, whose folder is made if need be."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=_DPI)
+def save(figure: Figure, path: Path) -> Path:
+    """Write ``figure`` to ``path``, and return the path."""
+    save_figure(figure, path, dpi=_DPI)
     return path
 
 

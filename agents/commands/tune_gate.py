@@ -29,6 +29,7 @@ from baselines.policies.needs import config_for
 from baselines.policies.policy import Policy
 from baselines.policies.registry import TUNED_FILE, make_policy
 from prema_gym.config import EnvConfig
+from prema_gym.files import write_text
 
 if TYPE_CHECKING:
     from cmaes import CMA
@@ -148,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     }
     found = tune(judge, options.evaluations)
     known = json.loads(options.output.read_text(encoding="utf-8")) if options.output.exists() else {}
-    options.output.write_text(json.dumps({**known, "GATE": {**origin, **found}}, indent=1) + "\n", encoding="utf-8")
+    write_text(options.output, json.dumps({**known, "GATE": {**origin, **found}}, indent=1) + "\n")
     print(json.dumps(found))
     print(f"GATE: written to {options.output} after {time.monotonic() - started:.0f} s", flush=True)
     return 0

@@ -32,6 +32,7 @@ from baselines.policies.heuristic import Heuristic
 from baselines.policies.needs import config_for
 from baselines.policies.registry import TUNED_FILE, make_policy, rules_of
 from prema_gym.config import EnvConfig
+from prema_gym.files import write_text
 
 PARTS = ("INDEX", "INDEX-FRONT", "CAP-INDEX")
 """What is tuned, in this order: the later ones build on INDEX."""
@@ -269,10 +270,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for part in (name for name in PARTS if name in options.only):
         started = time.monotonic()
         known[part] = {**origin, **tune(evaluator, part, options, known)}
-        options.output.write_text(
-            json.dumps({name: known[name] for name in dict.fromkeys([*PARTS, *known]) if name in known}, indent=1) + "\n",
-            encoding="utf-8",
-        )
+        kept = {name: known[name] for name in dict.fromkeys([*PARTS, *known]) if name in known}
+        write_text(options.output, json.dumps(kept, indent=1) + "\n")
         print(json.dumps({key: known[part].get(key) for key in ("improvements_over_PREMA", "objective_by_mechanism")}))
         print(f"{part}: written to {options.output} after {time.monotonic() - started:.0f} s", flush=True)
     return 0

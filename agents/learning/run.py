@@ -21,8 +21,9 @@ from agents.learning.objective import SCALES, STANDARD_ERRORS, by_measure, parse
 from agents.learning.selection import SELECTION_SEED, SELECTION_SPLIT, Selection
 from agents.publishing.policies import LearnedPolicy
 from agents.publishing.provenance import provenance
-from agents.publishing.weights import save_weights, write_atomically
+from agents.publishing.weights import save_weights
 from baselines.policies.policy import Policy
+from prema_gym.files import write_bytes
 
 CHECKPOINT, STATE, BEST = "checkpoint", "state.json", "best"
 """Names in a run's folder: of the checkpoint, of what the run needs beside it, and of the best policy's weights and card."""
@@ -46,7 +47,7 @@ class Run:
         self.folder.mkdir(parents=True, exist_ok=True)
         if arguments.resume and (self.folder / STATE).exists():
             self.state = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
-        write_atomically(self.folder / "arguments.json", json.dumps(arguments.recorded(), indent=1).encode())
+        write_bytes(self.folder / "arguments.json", json.dumps(arguments.recorded(), indent=1).encode())
 
     # --- Progress ---------------------------------------------------------------------------------------------------------------
 
@@ -91,7 +92,7 @@ class Run:
         self._save_state()
 
     def _save_state(self) -> None:
-        write_atomically(self.folder / STATE, json.dumps({**self.state, "seconds": self.seconds}).encode())
+        write_bytes(self.folder / STATE, json.dumps({**self.state, "seconds": self.seconds}).encode())
 
     @property
     def last_checkpoint(self) -> Path | None:

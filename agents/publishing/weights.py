@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import os
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from agents.network.slotnet import Shape
 from prema_gym.config import MECHANISMS
 from prema_gym.envs import observation
 from prema_gym.errors import PolicyError
+from prema_gym.files import write_bytes
 
 FORMAT = "prema-gym policy"
 VERSION = 2
@@ -29,6 +29,7 @@ SUFFIX = ".safetensors"
 _LENGTH_BYTES = 8
 _LARGEST_HEADER = 1 << 20
 _LARGEST_UNITS = 4096
+_LARGEST_FILE = 256 << 20
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 
 
@@ -37,17 +38,6 @@ def schema_fingerprint() -> str:
     features = [(kind.name, kind.low, kind.high) for kind in (*observation.SLOT_FEATURES, *observation.GLOBAL_FEATURES)]
     scales = (observation.LOG_SCALE, observation.REFERENCE_CYCLES, observation.CONTEXT_SCALE_CYCLES, observation.REMAINING_FLOOR)
     return hashlib.sha256(repr((observation.F, observation.G, features, scales)).encode()).hexdigest()[:16]
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` so that ``path`` holds either what it held or all of ``data``, whatever happens in between."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
 
 
 # --- safetensors ------------------------------------------------------------------------------------------------------------
@@ -77,7 +67,7 @@ def decode_tensors(data: bytes, source: str) -> dict[str, np.ndarray]:
     body = data[_LENGTH_BYTES + length :]
     try:
         header = json.loads(data[_LENGTH_BYTES : _LENGTH_BYTES + length])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PolicyError(f"{source}: no safetensors file: its header is not JSON ({error}).") from error
     if not isinstance(header, dict):
         raise PolicyError(f"{source}: no safetensors file: its header is not a JSON object.")
@@ -92,7 +82,9 @@ def decode_tensors(data: bytes, source: str) -> dict[str, np.ndarray]:
 def _tensor(name: str, entry: Any, body: bytes, source: str) -> np.ndarray:
     where = f"{source}: tensor {name!r}"
     try:
-        dtype, shape, (begin, end) = _DTYPES[entry["dtype"]], [int(n) for n in entry["shape"]], entry["data_offsets"]
+        dtype, shape, (begin, end) = _DTYPES[entry["dtype"]], list(entry["shape"]), entry["data_offsets"]
+        if not all(type(number) is int for number in (*shape, begin, end)):
+            raise TypeError("extents and offsets must be whole numbers")
         size = math.prod(shape) * dtype.itemsize
         wrong = min([0, *shape]) < 0 or end - begin != size or begin < 0
     except (KeyError, TypeError, ValueError) as error:
@@ -132,8 +124,8 @@ def save_weights(path: Path, shape: Shape, flat: np.ndarray, about: dict[str, An
         "observation": {"fingerprint": schema_fingerprint(), "F": observation.F, "G": observation.G},
         **about,
     }
-    write_atomically(path, data)
-    write_atomically(path.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode())
+    write_bytes(path, data)
+    write_bytes(path.with_suffix(".json"), (json.dumps(card, indent=1) + "\n").encode())
     return path
 
 
@@ -153,6 +145,10 @@ def load_weights(path: str | Path) -> Weights:
 
 def _read(path: Path) -> bytes:
     try:
+        if path.exists() and not path.is_file():
+            raise PolicyError(f"{path}: is no file.")  # a pipe would keep whoever reads it waiting
+        if path.stat().st_size > _LARGEST_FILE:
+            raise PolicyError(f"{path}: has {path.stat().st_size} bytes: at most {_LARGEST_FILE} are read.")
         return path.read_bytes()
     except OSError as error:
         raise PolicyError(f"{path}: cannot be read ({error.strerror}).") from error
@@ -161,7 +157,7 @@ def _read(path: Path) -> bytes:
 def _read_card(path: Path) -> dict[str, Any]:
     try:
         card = json.loads(_read(path))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise PolicyError(f"{path}: is no JSON ({error}).") from error
     if not isinstance(card, dict) or card.get("format") != FORMAT:
         raise PolicyError(f"{path}: is no card of a {FORMAT} (its 'format' says otherwise).")

@@ -30,6 +30,7 @@ from prema_gym._jit import jit_borrowing
 from prema_gym.config import EnvConfig
 from prema_gym.envs.core import Core
 from prema_gym.errors import PremaError
+from prema_gym.files import write_text
 
 SCHEMA = 1
 SIZES = (1, 64, 1024, 16384)
@@ -278,7 +279,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(json.dumps(results, indent=2))
         if not chosen.json:
             path = chosen.output / "bench.json"
-            path.write_text(json.dumps(results, indent=2) + "\n")
+            write_text(path, json.dumps(results, indent=2) + "\n")
             print(f"wrote {path}")
     except (PremaError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

@@ -21,6 +21,7 @@ from baselines.report.isolated import isolated_table
 from baselines.report.tables import TABLE_WIDTH, fairness_notes, fairness_table, fitting_table, headline, notes, utilisation_table
 from prema_gym.config import MECHANISMS, MODEL_NAMES, EnvConfig, NPUConfig, WorkloadConfig
 from prema_gym.errors import PremaError
+from prema_gym.files import write_text
 from prema_gym.sim.simulator import Simulator
 from prema_gym.workloads.seeding import SPLITS
 
@@ -223,10 +224,10 @@ def write_files(results: Results, options: argparse.Namespace) -> list[Path]:
     written = [folder / name for name in ("compare.json", "compare.csv", "compare.png", "gantt.png")]
     if options.latex:
         written.append(folder / "compare.tex")
-        written[-1].write_text(results.latex(), encoding="utf-8")
+        write_text(written[-1], results.latex())
     if options.latex and options.fairness:
         written.append(folder / "compare_fairness.tex")
-        written[-1].write_text(results.latex(results.fairness_measures), encoding="utf-8")
+        write_text(written[-1], results.latex(results.fairness_measures))
     if options.per_episode:
         written.append(folder / "compare_episodes.csv")
         results.to_csv(written[-1], per="episode")

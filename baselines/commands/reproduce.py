@@ -21,6 +21,7 @@ from baselines.studies.catalogue import STUDIES
 from baselines.studies.study import PAPER, Json, Measurement, Player, Study, save
 from prema_gym.config import EnvConfig
 from prema_gym.errors import PremaError, UsageError, unknown_name
+from prema_gym.files import write_text
 
 SCHEMA = 1
 """Version of reproduction.json; raised when a key changes its meaning or goes."""
@@ -146,7 +147,7 @@ def write_files(data: Json, options: argparse.Namespace) -> list[Path]:
     folder: Path = options.output
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "reproduction.json"
-    path.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(data, indent=1, allow_nan=False) + "\n")
     if options.no_figures:
         return [path]
     for name, found in data["studies"].items():

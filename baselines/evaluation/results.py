@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from baselines.evaluation.estimates import Difference, Estimate, Factor
 from baselines.evaluation.measures import EPISODE_MEASURES, HEADLINES, SLA_MEASURES
 from baselines.report.latex import latex_table
 from prema_gym.errors import PremaError, unknown_name
+from prema_gym.files import write_csv, write_text
 from prema_gym.metrics import SLA_TARGETS
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Results(Comparison):
 
     def to_json(self, path: str | Path) -> None:
         """Write :meth:`to_dict` to ``path``."""
-        _write(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+        write_text(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
 
     # --- Tables ----------------------------------------------------------------------------------------------------------------
 
@@ -106,11 +106,7 @@ class Results(Comparison):
     def to_csv(self, path: str | Path, per: str = "policy") -> None:
         """Write :meth:`rows` to ``path``."""
         rows = list(self.rows(per))
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-        with Path(path).open("w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, fieldnames=list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
+        write_csv(path, rows)
 
     def to_pandas(self, per: str = "policy") -> pd.DataFrame:
         """Return :meth:`rows` as a data frame, indexed by policy (and episode); needs pandas (the ``notebooks`` extra)."""
@@ -129,8 +125,3 @@ class Results(Comparison):
 def _json_types(value: Any) -> Any:
     """Return ``value`` with tuples as lists, as it comes back from JSON."""
     return json.loads(json.dumps(value))
-
-
-def _write(path: str | Path, text: str) -> None:
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    Path(path).write_text(text, encoding="utf-8")

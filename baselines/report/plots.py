@@ -13,6 +13,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from baselines.evaluation.comparison import Comparison
 from baselines.evaluation.measures import HEADLINES, MEASURES
+from prema_gym.files import save_figure
 
 # Okabe & Ito's palette: told apart by people with colour blindness too.
 _GROUPS = {
@@ -134,4 +135,4 @@ def comparison_figure(results: Comparison) -> Figure:
 
 def save_comparison(results: Comparison, path: str | Path) -> None:
     """Write :func:`comparison_figure` to ``path``; the ending says the format."""
-    comparison_figure(results).savefig(path, dpi=110)
+    save_figure(comparison_figure(results), path, dpi=110)

@@ -15,6 +15,7 @@ from baselines.evaluation.results import REFERENCE, Results
 from baselines.policies.needs import config_for
 from baselines.policies.registry import make_policy
 from prema_gym.config import EnvConfig
+from prema_gym.files import save_figure
 from prema_gym.sim.simulator import Simulator
 
 PAPER_POLICY = "PREMA"
@@ -129,5 +130,4 @@ def estimates(results: Results, measures: Sequence[str]) -> Json:
 
 def save(figure: Figure, path: Path) -> None:
     """Write ``figure`` to ``path``."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)

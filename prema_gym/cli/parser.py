@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from prema_gym.config import MECHANISMS, MODEL_NAMES, NPUConfig, WorkloadConfig
 from prema_gym.errors import PremaError
+from prema_gym.files import write_text
 
 PROG = "prema-gym"
 OK, ERROR, INTERRUPTED = 0, 2, 130
@@ -126,5 +127,4 @@ def print_json(value: Any) -> None:
 
 def save_json(value: Any, path: Path) -> None:
     """Write ``value`` to ``path`` as JSON, folders included."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(plain(value), indent=1, allow_nan=False) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(plain(value), indent=1, allow_nan=False) + "\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
-import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 
 from prema_gym._jit import cache_dir
+from prema_gym.files import replacing
 from prema_gym.types import BLOCK, PROGRAM, RUN, SEGMENT
 
 if TYPE_CHECKING:
@@ -146,15 +146,8 @@ class ProgramLibrary:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the library to ``path``, atomically: readers see the old file or the whole new one."""
-        target = Path(path)
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=target.name, suffix=".tmp")
-        try:
-            with os.fdopen(handle, "wb") as file:
-                np.savez_compressed(file, **{"checksum": _checksum(self.arrays), **self.arrays})  # type: ignore[arg-type]
-            os.replace(temporary, target)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        with replacing(path) as file:
+            np.savez_compressed(file, **{"checksum": _checksum(self.arrays), **self.arrays})  # type: ignore[arg-type]
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import struct
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -231,6 +233,37 @@ def test_what_was_saved_comes_back_and_other_readers_agree(published: Path, tmp_
 def test_a_foreign_or_damaged_file_is_refused(data: bytes, message: str) -> None:
     with pytest.raises(PolicyError, match=message):
         decode_tensors(data, "the file")
+
+
+def header(text: str, body: bytes = b"") -> bytes:
+    return struct.pack("<Q", len(text)) + text.encode() + body
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        header("[" * 100_000),
+        header('{"a": {"dtype": "F32", "shape": [1.5], "data_offsets": [0, 6]}}', b"123456"),
+        header('{"a": {"dtype": "F32", "shape": [1], "data_offsets": [0.0, 4.0]}}', b"1234"),
+        header('{"a": {"dtype": "F32", "shape": [4611686018427387904, 4], "data_offsets": [0, 4]}}', b"1234"),
+        header('{"a": {"dtype": "F32", "shape": [-1], "data_offsets": [0, -4]}}'),
+        header('{"a": {"dtype": "F32", "shape": "1", "data_offsets": [0, 4]}}', b"1234"),
+        header('{"a": {"dtype": ["F32"], "shape": [1], "data_offsets": [0, 4]}}', b"1234"),
+        header('{"a": 1}'),
+    ],
+)
+def test_a_hostile_header_is_refused_before_anything_is_allocated(data: bytes) -> None:
+    with pytest.raises(PolicyError, match="the file"):
+        decode_tensors(data, "the file")
+
+
+def test_pipes_and_files_of_gigabytes_are_not_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.json")
+    with (tmp_path / "sparse.json").open("wb") as file:
+        file.truncate(40 << 30)
+    for name, reason in (("pipe", "is no file"), ("sparse", "at most")):
+        with pytest.raises(PolicyError, match=reason):
+            load_weights(tmp_path / name)
 
 
 def test_weights_that_are_not_those_of_the_card_are_refused(published: Path) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 
 import prema_gym._jit
+from prema_gym.errors import FileError
+from prema_gym.files import make_private
 
 INNER = """
 from prema_gym._jit import jit
@@ -34,7 +36,8 @@ def project(tmp_path: Path) -> Path:
     """Return a project of two modules, one of which calls the other's compiled function."""
     package = tmp_path / "prema_gym"
     package.mkdir()
-    shutil.copy(prema_gym._jit.__file__, package / "_jit.py")
+    for name in ("_jit.py", "files.py", "errors.py"):
+        shutil.copy(Path(prema_gym._jit.__file__).parent / name, package / name)
     (package / "__init__.py").write_text("")
     (package / "inner.py").write_text(INNER.format(value=1))
     (package / "outer.py").write_text(OUTER)
@@ -73,6 +76,46 @@ def test_an_edit_in_another_module_is_seen(project: Path) -> None:
 def test_parallel_first_starts_agree(project: Path) -> None:
     started = [start(project) for _ in range(4)]
     assert [process.communicate(timeout=120)[0].split()[0] for process in started] == ["2"] * 4
+
+
+def test_flipped_bits_are_noticed_before_anything_runs(project: Path) -> None:
+    run(project)
+    for path in (project / "cache").rglob("*.nb?"):
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 1
+        path.write_bytes(bytes(content))
+    assert run(project) == (2, 0)
+    assert run(project) == (2, 1)
+
+
+def test_one_functions_code_does_not_pass_for_anothers(project: Path) -> None:
+    run(project)
+    (project / "prema_gym" / "outer.py").write_text(OUTER.replace("+ 1", "+ 7"))
+    old = {path.name: path.read_bytes() for path in (project / "cache").rglob("*.nbc")}
+    shutil.rmtree(project / "cache")
+    assert run(project) == (8, 0)
+    for path in (project / "cache").rglob("*.nbc"):
+        path.write_bytes(old[path.name])
+    assert run(project) == (8, 0)
+
+
+def test_machine_code_lies_in_a_folder_of_its_owner_alone(project: Path) -> None:
+    run(project)
+    folder = project / "cache" / "numba"
+    assert folder.stat().st_mode & 0o077 == 0
+    folder.chmod(0o777)
+    assert run(project) == (2, 1)
+    assert folder.stat().st_mode & 0o022 == 0
+
+
+def test_another_users_machine_code_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
+    with pytest.raises(FileError, match="another user"):
+        make_private(tmp_path)
+    prema_gym._jit._may_be_run.cache_clear()
+    with pytest.warns(UserWarning, match="compiled anew"):
+        assert not prema_gym._jit._may_be_run(tmp_path)
+    prema_gym._jit._may_be_run.cache_clear()
 
 
 def test_a_damaged_cache_is_compiled_again(project: Path) -> None:

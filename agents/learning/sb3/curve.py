@@ -14,6 +14,7 @@ from agents.learning.sb3.policy import SB3Policy, policy_from_sb3
 from baselines import evaluate
 from baselines.evaluation.measures import MEASURES
 from prema_gym.errors import ConfigError
+from prema_gym.files import save_figure
 
 RIVALS = ("PREMA", "WSRPT")
 """The paper's scheduler, and the simple rule that is best in weighted ANTT."""
@@ -101,5 +102,5 @@ def plot_curves(curves: Mapping[str, LearningCurve], path: str | Path | None = N
         axes.grid(alpha=0.3)
     panels[-1].legend(frameon=False, fontsize=8)
     if path is not None:
-        figure.savefig(path, dpi=_DPI)
+        save_figure(figure, path, dpi=_DPI)
     return figure

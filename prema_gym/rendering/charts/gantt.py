@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import gymnasium as gym
 
 from prema_gym.errors import ConfigError
+from prema_gym.files import save_figure
 from prema_gym.rendering.episode import RecordedEpisode, npu_labels, task_label
 from prema_gym.rendering.style import (
     KILLED_COLOR,
@@ -275,8 +276,7 @@ def _save(axes: Sequence[Axes], path: str | Path | None) -> None:
         return
     figure = axes[0].get_figure(root=True)
     assert figure is not None
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def gantt(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from prema_gym.config import NPUConfig
+from prema_gym.files import save_figure
 from prema_gym.hardware.program import Program
 
 if TYPE_CHECKING:
@@ -72,8 +73,7 @@ def _save(ax: Axes, path: str | Path | None) -> None:
         return
     figure = ax.get_figure(root=True)
     assert figure is not None
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+    save_figure(figure, path)
 
 
 def _title(program: Program) -> str:

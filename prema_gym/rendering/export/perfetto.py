@@ -16,6 +16,7 @@ from typing import Any
 import gymnasium as gym
 
 from prema_gym.errors import ConfigError
+from prema_gym.files import write_bytes
 from prema_gym.rendering.episode import RecordedEpisode, npu_labels, task_label
 from prema_gym.rendering.timeline import Kind, Slice
 from prema_gym.types import NONE
@@ -158,4 +159,4 @@ def save_trace(
     text = json.dumps({"traceEvents": events, "displayTimeUnit": "ms", "otherData": other})
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    write_bytes(path, gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prema_gym.errors import ModelError
+from prema_gym.files import write_text
 from prema_gym.hardware.layers import BatchedGemm, Conv2d, Embedding, Gemm, Layer, Loop, Network, Vector
 from prema_gym.workloads.importing.layer_list import LayerList, Unsupported
 from prema_gym.workloads.models.model import Model
@@ -59,7 +60,7 @@ class ImportedModel(Model):
             "unsupported": [dataclasses.asdict(entry) for entry in self.unsupported],
             "layers": [_to_plain(layer) for layer in network.layers],
         }
-        target.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_text(target, json.dumps(content, indent=1) + "\n")
         return target
 
 
