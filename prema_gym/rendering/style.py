@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 from prema_gym.rendering.timeline import Kind
 
-PRIORITY_COLORS = {1: "#56B4E9", 3: "#009E73", 9: "#0072B2"}
-"""Execution, by priority: the higher, the darker, so that grey print keeps the order."""
-NAME_COLORS = {1: "#000000", 3: "#FFFFFF", 9: "#FFFFFF"}
-"""What is written on execution, by priority."""
+
+@dataclasses.dataclass(frozen=True)
+class Shade:
+    """How execution at a band of priorities looks: the higher, the darker, so that grey print keeps the order."""
+
+    name: str
+    least: int
+    """The lowest priority of the band."""
+    color: str
+    name_color: str
+    """What is written on it."""
+    hatch: str
+    glyph: str
+    """In a terminal: told apart without colour too."""
+
+
+SHADES = (
+    Shade("low", 1, "#56B4E9", "#000000", "", "▒"),
+    Shade("medium", 3, "#009E73", "#FFFFFF", "////", "▓"),
+    Shade("high", 9, "#0072B2", "#FFFFFF", "", "█"),
+)
+"""Low, medium and high as the paper's 1, 3 and 9 are; other priorities belong to the band that they have reached."""
 KILLED_COLOR = "#D55E00"
 OVERHEAD_COLOR = "#000000"
 STALL_COLOR = "#CC79A7"
@@ -26,9 +46,12 @@ KIND_COLORS = {
 }
 """Everything but execution."""
 
-PRIORITY_NAMES = {1: "low", 3: "medium", 9: "high"}
+
+def shade_of(priority: int) -> Shade:
+    """Return how execution of a task of ``priority``, from 1 to 64, looks."""
+    return next(shade for shade in reversed(SHADES) if shade.least <= priority)
 
 
 def color_of(kind: Kind, priority: int) -> str:
     """Return the colour of a slice of a task of ``priority``."""
-    return PRIORITY_COLORS[priority] if kind is Kind.EXECUTE else KIND_COLORS[kind]
+    return shade_of(priority).color if kind is Kind.EXECUTE else KIND_COLORS[kind]

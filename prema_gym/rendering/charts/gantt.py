@@ -16,13 +16,12 @@ from prema_gym.files import save_figure
 from prema_gym.rendering.episode import RecordedEpisode, npu_labels, task_label
 from prema_gym.rendering.style import (
     KILLED_COLOR,
-    NAME_COLORS,
     OVERHEAD_COLOR,
-    PRIORITY_COLORS,
-    PRIORITY_NAMES,
+    SHADES,
     STALL_COLOR,
     TARGET_COLORS,
     WAIT_COLOR,
+    shade_of,
 )
 from prema_gym.rendering.timeline import Kind, Slice
 from prema_gym.types import NONE
@@ -63,18 +62,16 @@ _TARGET_LINES: dict[bool, dict[str, Any]] = {
     True: {"color": TARGET_COLORS[True], "linewidth": 1.8},
 }
 """An SLA target, by whether it was missed."""
-_HATCHES = {1: "", 3: "////", 9: ""}
-"""Of execution, by priority: light, hatched, dark."""
 
 
 def _bar(kind: Kind, priority: int) -> dict[str, Any]:
     if kind is Kind.EXECUTE:
-        color = PRIORITY_COLORS[priority]
+        shade = shade_of(priority)
         return {
             "height": 0.66,
-            "facecolor": color,
-            "edgecolor": "white" if _HATCHES[priority] else "none",
-            "hatch": _HATCHES[priority],
+            "facecolor": shade.color,
+            "edgecolor": "white" if shade.hatch else "none",
+            "hatch": shade.hatch,
         }
     return _BARS[kind]
 
@@ -124,7 +121,7 @@ def _write_names(
             continue
         priority = _priority(recording, part)
         box = {"facecolor": _bar(part.kind, priority)["facecolor"], "edgecolor": "none", "pad": 0.8}
-        color = NAME_COLORS[priority] if part.kind is Kind.EXECUTE else "white"
+        color = shade_of(priority).name_color if part.kind is Kind.EXECUTE else "white"
         ax.text((first + last) / 2, lane, name, fontsize=NAME_POINTS, ha="center", va="center", color=color, bbox=box, zorder=4.5)
 
 
@@ -209,9 +206,11 @@ def _legend(ax: Axes, recordings: Sequence[RecordedEpisode], targets: Sequence[f
     priorities = sorted({task["priority"] for recording in recordings for task in recording.tasks})
     kinds = {part.kind for recording in recordings for lane in recording.timeline.npus for part in lane}
     handles: list[Any] = []
-    for priority in priorities:
-        style = {key: value for key, value in _bar(Kind.EXECUTE, priority).items() if key != "height"}
-        handles.append(Patch(label=f"runs, {PRIORITY_NAMES[priority]} priority ({priority})", **style))
+    for shade in SHADES:
+        reached = [priority for priority in priorities if shade_of(priority) is shade]
+        if reached:
+            style = {key: value for key, value in _bar(Kind.EXECUTE, shade.least).items() if key != "height"}
+            handles.append(Patch(label=f"runs, {shade.name} priority ({', '.join(map(str, reached))})", **style))
     handles.append(Patch(facecolor=WAIT_COLOR, label="waits"))
     if Kind.KILLED in kinds:
         handles.append(Patch(facecolor=KILLED_COLOR, edgecolor="white", hatch="xxxx", label="killed work"))

@@ -13,7 +13,7 @@ import numpy as np
 
 from prema_gym.rendering.live.scene import DONE, MAX_ROWS, RUNS, NpuRow, Scene, TaskRow
 from prema_gym.rendering.live.text import headline, size, slack
-from prema_gym.rendering.style import KIND_COLORS, NAME_COLORS, OVERHEAD_COLOR, PRIORITY_COLORS
+from prema_gym.rendering.style import KIND_COLORS, OVERHEAD_COLOR, SHADES, shade_of
 from prema_gym.rendering.timeline import ACCOUNTS, Kind, Slice
 from prema_gym.types import NONE
 
@@ -99,7 +99,7 @@ class Painter:
             if part.kind not in (Kind.EXECUTE, Kind.KILLED):
                 continue
             first, last = self._columns(scene, part, span)
-            name, color = f"#{part.task}", NAME_COLORS[scene.priorities[part.task]]
+            name, color = f"#{part.task}", shade_of(scene.priorities[part.task]).name_color
             if last - first > NAME_MARGIN + self._small.getlength(name):
                 draw.text(((first + last) / 2, top + LANE // 2), name, fill=color, font=self._small, anchor="mm")
             if last - first > 3:
@@ -153,7 +153,7 @@ class Painter:
         draw.line((now, HEADER, now, bottom), fill=FAINT)
 
     def _legend(self, draw: ImageDraw) -> None:
-        words = {f"runs, priority {priority}": color for priority, color in PRIORITY_COLORS.items()}
+        words = {f"runs, {shade.name} priority": shade.color for shade in SHADES}
         words |= {
             "waits": KIND_COLORS[Kind.WAIT],
             "killed work": KIND_COLORS[Kind.KILLED],

@@ -10,15 +10,13 @@ from typing import Any
 
 from prema_gym.rendering.live.scene import DONE, RUNS, NpuRow, Scene, TaskRow
 from prema_gym.rendering.live.text import bar, headline, size, slack
-from prema_gym.rendering.style import PRIORITY_COLORS, color_of
+from prema_gym.rendering.style import color_of, shade_of
 from prema_gym.rendering.timeline import ACCOUNTS, Kind, Slice, shares
 from prema_gym.types import NONE
 
 STRIP_CELLS = 48
 _OVERHEAD = frozenset(ACCOUNTS["overhead"])
 _GLYPHS = {Kind.KILLED: "x", Kind.WAIT: "─", Kind.IDLE: " "}
-_RUN_GLYPHS = {1: "▒", 3: "▓", 9: "█"}
-"""Execution, by priority: told apart without colour too."""
 _WAIT_STYLE, _KILLED_STYLE, _OVERHEAD_STYLE, _ASKED_STYLE = "grey50", "#D55E00", "bold", "bold"
 
 
@@ -33,8 +31,8 @@ def _strip(scene: Scene, slices: tuple[Slice, ...]) -> Any:
         elif part.kind in _OVERHEAD:
             strip.append("!", _OVERHEAD_STYLE)
         elif part.kind is Kind.EXECUTE:
-            priority = scene.priorities[part.task]
-            strip.append(_RUN_GLYPHS[priority], PRIORITY_COLORS[priority])
+            shade = shade_of(scene.priorities[part.task])
+            strip.append(shade.glyph, shade.color)
         else:
             strip.append(_GLYPHS[part.kind], _KILLED_STYLE if part.kind is Kind.KILLED else _WAIT_STYLE)
     return strip
