@@ -234,6 +234,7 @@ TASK = np.dtype(
         ("program", np.int32),  # on the first configuration
         ("output_length", np.int32),  # 1 where the network has none
         ("priority", np.int32),
+        ("request_class", np.int32),  # of the mix; NONE in an injected trace
         ("length_estimated", np.bool_),
     ],
     align=True,
@@ -282,10 +283,28 @@ RULES = np.dtype(
 )
 """The rules that a kernel plays by: one record per distinct configuration of NPUs, alike but for the memory."""
 
+CLASS = np.dtype(
+    [
+        ("cumulative_weight", np.float64),  # of the classes up to this one; the last one's is the sum
+        ("sla", np.float64),  # deadline in multiples of the prediction on the fastest NPU; 0 where it isn't given so
+        ("sla_cycles", np.int64),  # deadline in cycles; NONE where it isn't given so
+        ("first_mix", np.int32),  # into MIX: one entry for each batch, equally likely
+        ("mixes", np.int32),
+        ("first_level", np.int32),  # into LEVEL
+        ("levels", np.int32),
+    ],
+    align=True,
+)
+"""A class of requests, drawn by its weight: its batches, priorities and deadline."""
+
+LEVEL = np.dtype([("cumulative_weight", np.float64), ("priority", np.int64)], align=True)
+"""A priority of a class; the weight is that of the class's levels up to this one."""
+
 MIX = np.dtype(
     [
-        ("first_program", np.int32),  # program row at the shortest input length
-        ("min_length", np.int32),  # 0 where the network has no lengths
+        ("first_program", np.int32),  # program row at ``first_length``
+        ("first_length", np.int32),  # the shortest input length that has a program; 0 where the network has no lengths
+        ("min_length", np.int32),  # the shortest that is drawn
         ("max_length", np.int32),
         ("max_output", np.int32),  # 1 where the network has no output length
         ("log_median", np.float64),  # of the input length
@@ -299,14 +318,29 @@ MIX = np.dtype(
 
 DRAW = np.dtype(
     [
-        ("window", np.float64),
+        ("window", np.float64),  # arrivals spread over this many times the sum of isolated times; NaN where they have a rate
+        ("gap_cycles", np.float64),  # mean time between arrivals, outside bursts
+        ("burst_gap_cycles", np.float64),  # inside bursts
+        ("calm_cycles", np.float64),  # mean time between bursts; 0 where there are none
+        ("burst_cycles", np.float64),  # mean length of a burst
+        ("burst_first", np.float64),  # probability that the first request arrives in a burst
         ("predictor_error", np.float64),
         ("num_tasks", np.int64),
         ("program_stride", np.int64),  # program rows from one configuration to the next
     ],
     align=True,
 )
-"""How to draw an episode."""
+"""How to draw requests and their arrivals."""
+
+ARRIVALS = np.dtype(
+    [
+        ("cycles", np.int64),  # the latest arrival
+        ("turn_cycles", np.int64),  # when the present burst or calm ends; NEVER where there are no bursts
+        ("bursting", np.bool_),
+    ],
+    align=True,
+)
+"""How far a sequence of arrivals has come."""
 
 # --- What a step returns (envs/step.py fills it) -----------------------------------------------------------------------------
 

@@ -17,8 +17,8 @@ from prema_gym.sim.book import open_book
 from prema_gym.sim.kernel import begin, make_move
 from prema_gym.sim.tables import row_of
 from prema_gym.types import ASKING, TERMINATED, TRUNCATED, outcome_dtype
+from prema_gym.workloads.drawing import draw_trace
 from prema_gym.workloads.seeding import hash64
-from prema_gym.workloads.trace import draw_trace
 
 OUTCOME = outcome_dtype(NUM_TERMS, NUM_METRICS)
 """What a step returns for one row."""
@@ -47,12 +47,9 @@ def start_episode(row, tables, draws, split):
     machine = row.machine
     machine.episode_seed = hash64(split, machine.seed, 0, machine.episode)
     machine.episode += 1
-    drawn = draws.draw[0]
-    draw_trace(
-        row.tasks, row.times, drawn, draws.mixes, draws.priorities, tables.programs, draws.totals, machine.episode_seed
-    )  # fmt: skip
+    draw_trace(row.tasks, row.times, row.arrivals, draws, tables.programs, machine.episode_seed)
     clear_reward(row.reward)
-    begin(row, tables, drawn.num_tasks)
+    begin(row, tables, draws.draw[0].num_tasks)
 
 
 @jit_borrowing

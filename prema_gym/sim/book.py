@@ -7,7 +7,7 @@ axis more than one of single NPUs: what takes a book is compiled once for each k
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numba import config, types
@@ -17,10 +17,13 @@ from prema_gym._jit import jit_inline, with_attributes
 from prema_gym.sim.borrow import borrowed_from_book
 from prema_gym.sim.tables import State, Tables
 from prema_gym.types import (
+    ARRIVALS,
     BLOCK,
+    CLASS,
     DRAW,
     ENGINE,
     EVENT,
+    LEVEL,
     MACHINE,
     MIX,
     NPU,
@@ -34,20 +37,7 @@ from prema_gym.types import (
     TASK,
     TIMES,
 )
-
-
-class Draws(NamedTuple):
-    """What an episode is drawn from."""
-
-    draw: np.ndarray
-    """(1,) DRAW."""
-    mixes: np.ndarray
-    """(models, batches) MIX."""
-    priorities: np.ndarray
-    """(levels,) int64."""
-    totals: np.ndarray
-    """(...,) int64 true total cycles, by program and output length."""
-
+from prema_gym.workloads.drawing import Draws
 
 _ARRAYS: dict[str, tuple[np.dtype, int]] = {
     "runs": (RUN, 1),
@@ -56,10 +46,12 @@ _ARRAYS: dict[str, tuple[np.dtype, int]] = {
     "programs": (PROGRAM, 1),
     "rules": (RULES, 1),
     "draw": (DRAW, 1),
-    "mixes": (MIX, 2),
-    "priorities": (np.dtype(np.int64), 1),
+    "classes": (CLASS, 1),
+    "mixes": (MIX, 1),
+    "levels": (LEVEL, 1),
     "totals": (np.dtype(np.int64), 1),
     "machine": (MACHINE, 1),
+    "arrivals": (ARRIVALS, 1),
     "engines": (ENGINE, 2),
     "tasks": (TASK, 2),
     "times": (TIMES, 3),
@@ -96,8 +88,10 @@ def _several(typingctx: Any, words: Any) -> Any:
 
 _runs, _blocks, _segments = _borrowed("runs"), _borrowed("blocks"), _borrowed("segments")
 _programs, _rules = _borrowed("programs"), _borrowed("rules")
-_draw, _mixes, _priorities, _totals = _borrowed("draw"), _borrowed("mixes"), _borrowed("priorities"), _borrowed("totals")
-_machine, _engines, _tasks, _times = _borrowed("machine"), _borrowed("engines"), _borrowed("tasks"), _borrowed("times")
+_draw, _classes, _mixes, _levels = _borrowed("draw"), _borrowed("classes"), _borrowed("mixes"), _borrowed("levels")
+_totals = _borrowed("totals")
+_machine, _arrivals = _borrowed("machine"), _borrowed("arrivals")
+_engines, _tasks, _times = _borrowed("engines"), _borrowed("tasks"), _borrowed("times")
 _shares = _borrowed("shares")
 _status, _npus, _table = _borrowed("status"), _borrowed("npus"), _borrowed("table")
 _predictions = _borrowed("predictions")
@@ -139,9 +133,10 @@ else:
     def open_book(words):  # type: ignore[misc]
         """Return (Tables, Draws, State) over the arrays behind ``words``."""
         tables = Tables(_runs(words), _blocks(words), _segments(words), _programs(words), _rules(words))
-        draws = Draws(_draw(words), _mixes(words), _priorities(words), _totals(words))
+        draws = Draws(_draw(words), _classes(words), _mixes(words), _levels(words), _totals(words))
         state = State(
             _machine(words),
+            _arrivals(words),
             _engines(words),
             _tasks(words),
             _times(words),

@@ -9,10 +9,10 @@ import numpy as np
 
 from prema_gym.config import EnvConfig, level_bits, mechanism_bits
 from prema_gym.errors import TraceError
-from prema_gym.sim.book import Draws, write_book
+from prema_gym.sim.book import write_book
 from prema_gym.sim.tables import State, Tables
 from prema_gym.types import (
-    DRAW,
+    ARRIVALS,
     ENGINE,
     EVENT,
     MACHINE,
@@ -26,6 +26,7 @@ from prema_gym.types import (
     TERMINATED,
     TIMES,
 )
+from prema_gym.workloads.mixes import draws_of
 from prema_gym.workloads.programs import ProgramTable
 from prema_gym.workloads.trace import TraceTask
 
@@ -50,6 +51,7 @@ def _state(config: EnvConfig, rows: int, log_entries: int) -> State:
     several = len(npus) > 1
     state = State(
         machine=np.zeros(rows, MACHINE),
+        arrivals=np.zeros(rows, ARRIVALS),
         engines=np.zeros((rows, len(npus)), ENGINE),
         tasks=np.zeros((rows, slots), TASK),
         times=np.zeros((rows, slots, len(config.configurations) if several else 0), TIMES),
@@ -80,19 +82,13 @@ class Simulator:
         self.programs = ProgramTable.of(config.configurations, config.workload)
         self.state = _state(config, rows, log_entries)
         self._rules = rules_record(config)
-        self._draw = np.zeros(1, DRAW)
-        self._draw["window"] = config.workload.window
-        self._draw["predictor_error"] = config.workload.predictor_error
-        self._draw["num_tasks"] = config.workload.num_tasks
-        self._draw["program_stride"] = self.programs.stride
-        self._priorities = np.array(config.workload.priorities, np.int64)
         self._bind()
 
     def _bind(self) -> None:
         """Point the book at the arrays; called again whenever the program table has grown."""
         arrays = self.programs.arrays
         self.tables = Tables(arrays.runs, arrays.blocks, arrays.segments, arrays.programs, self._rules)
-        self.draws = Draws(self._draw, self.programs.mixes, self._priorities, arrays.totals)
+        self.draws = draws_of(self.config.workload, self.programs)
         self.words = write_book(self.tables, self.draws, self.state)
 
     def seed(self, row: int, seed: int) -> None:
@@ -121,6 +117,7 @@ class Simulator:
             tasks[index]["program"] = program
             tasks[index]["output_length"] = output_length
             tasks[index]["priority"] = task.priority
+            tasks[index]["request_class"] = NONE
             tasks[index]["length_estimated"] = self.tables.programs[program]["length_estimated"]
             if self.state.several is not None:
                 self.state.times[row, index] = on
@@ -140,7 +137,7 @@ class Simulator:
         described = []
         for task in self.state.tasks[row, : self.state.machine[row]["tasks"]]:
             key = self.programs.keys[task["program"]]
-            numbers = {name: task[name].item() for name in TASK.names or () if name != "program"}
+            numbers = {name: task[name].item() for name in TASK.names or () if name not in ("program", "request_class")}
             described.append({"model": key.model, "batch": key.batch, "input_length": key.input_length, **numbers})
         return described
 

@@ -29,6 +29,8 @@ class State(NamedTuple):
 
     machine: np.ndarray
     """(N,) MACHINE, hidden."""
+    arrivals: np.ndarray
+    """(N,) ARRIVALS, hidden."""
     engines: np.ndarray
     """(N, M) ENGINE, hidden."""
     tasks: np.ndarray
@@ -63,6 +65,7 @@ class Row(NamedTuple):
     """One row of :class:`State`."""
 
     machine: np.void
+    arrivals: np.void
     engines: np.ndarray
     tasks: np.ndarray
     times: np.ndarray
@@ -81,6 +84,7 @@ def row_of(state, i):
     """Return row ``i`` of ``state``, without a copy."""
     return Row(
         state.machine[i],
+        state.arrivals[i],
         state.engines[i],
         state.tasks[i],
         state.times[i],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import logging
 from collections.abc import Collection, Iterator, Mapping
 from typing import ClassVar, NamedTuple
@@ -128,7 +129,7 @@ def _mix(model: str, first_program: int) -> np.ndarray:
     mix["max_output"] = 1
     spec = MODELS[model].lengths if model in MODELS else None
     if spec is not None:
-        mix["min_length"], mix["max_length"] = spec.min, spec.max
+        mix["first_length"], mix["min_length"], mix["max_length"] = spec.min, spec.min, spec.max
         mix["log_median"], mix["sigma"] = np.log(spec.median), spec.sigma
         if spec.ratio is not None:
             mix["ratio"], mix["output_sigma"], mix["max_output"] = spec.ratio, spec.output_sigma, spec.max_output
@@ -164,7 +165,7 @@ class ProgramTable:
         self._extra: dict[int, int] = {}
         # Programs are told apart by id, which holds only as long as they live: a replaced one must not give its id to another.
         self._alive = [REGISTERED[model] for model in workload.models if model in REGISTERED]
-        self.mixes = np.zeros((len(workload.models), len(workload.batches)), MIX)
+        self.mixes = np.zeros(len(workload.models) * len(workload.batches), MIX)
         wanted = list(self._keys(workload))
         self.stride = len(wanted)
         self.library = ProgramLibrary.joined([self._load(npu, workload, wanted) for npu in configurations])
@@ -179,12 +180,11 @@ class ProgramTable:
     def _keys(self, workload: WorkloadConfig) -> Iterator[Key]:
         """Yield the keys of all rows in order, and note in ``mixes`` where each model and batch starts."""
         row = 0
-        for i, model in enumerate(workload.models):
-            for j, batch in enumerate(workload.batches):
-                self.mixes[i, j] = _mix(model, row)
-                lengths = _lengths(MODELS[model].lengths) if model in MODELS else [None]
-                row += len(lengths)
-                yield from (Key(model, batch, length) for length in lengths)
+        for number, (model, batch) in enumerate(itertools.product(workload.models, workload.batches)):
+            self.mixes[number] = _mix(model, row)
+            lengths = _lengths(MODELS[model].lengths) if model in MODELS else [None]
+            row += len(lengths)
+            yield from (Key(model, batch, length) for length in lengths)
 
     def _load(self, npu: NPUConfig, workload: WorkloadConfig, wanted: list[Key]) -> ProgramLibrary:
         def build() -> ProgramLibrary:

@@ -46,6 +46,19 @@ def uniform(seed, counter):
 
 
 @jit_borrowing
+def exponential(seed, counter):
+    """Return an exponential draw of mean 1."""
+    return -np.log(1.0 - uniform(seed, counter))
+
+
+@jit_borrowing
+def substream(seed, purpose, index):
+    """Return a seed for draws of variable count: one for each ``purpose`` and ``index``, with counters of its own."""
+    word = mix64(seed ^ mix64(np.uint64(purpose) + _GOLDEN))
+    return mix64(word + np.uint64(index) * _GOLDEN)
+
+
+@jit_borrowing
 def normal(seed, counter):
     """Return a standard normal draw (Box-Muller); it uses the uniforms ``counter`` and ``counter + 1``."""
     radius = np.sqrt(-2.0 * np.log(1.0 - uniform(seed, counter)))

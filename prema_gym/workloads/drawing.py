@@ -1,0 +1,183 @@
+"""Drawing requests in compiled code: every one from counters of its own, so that none depends on how many there are."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from prema_gym._jit import jit_borrowing
+from prema_gym.types import NONE
+from prema_gym.workloads.arrivals import next_arrival
+from prema_gym.workloads.seeding import normal, uniform
+
+DRAWS_PER_TASK = 16
+"""Counters set apart for a task, so that a new kind of draw doesn't shift the others."""
+_CLASS, _BATCH, _PRIORITY, _INPUT, _OUTPUT, _ERROR, _ARRIVAL = 0, 1, 2, 3, 5, 7, 9
+
+
+class Draws(NamedTuple):
+    """What requests are drawn from (workloads/mixes.py makes it)."""
+
+    draw: np.ndarray
+    """(1,) DRAW."""
+    classes: np.ndarray
+    """(K,) CLASS."""
+    mixes: np.ndarray
+    """(...,) MIX, those of a class behind each other."""
+    levels: np.ndarray
+    """(...,) LEVEL, likewise."""
+    totals: np.ndarray
+    """(...,) int64 true total cycles, by program and output length."""
+
+
+@jit_borrowing
+def _pick(seed, counter, count):
+    return min(int(uniform(seed, counter) * count), count - 1)
+
+
+@jit_borrowing
+def _pick_weighted(records, first, count, seed, counter):
+    """Return which of ``count`` records from ``first`` on is drawn, by their cumulative weights."""
+    last = first + count - 1
+    reached = uniform(seed, counter) * records[last].cumulative_weight
+    k = first
+    while k < last and reached >= records[k].cumulative_weight:
+        k += 1
+    return k
+
+
+@jit_borrowing
+def draw_length(mix, seed, counter):
+    """Return an input length: log-normal, rounded, clipped; 0 where the network has none."""
+    if mix.max_length == 0:
+        return 0
+    length = np.rint(np.exp(mix.log_median + mix.sigma * normal(seed, counter)))
+    return int(min(max(length, mix.min_length), mix.max_length))
+
+
+@jit_borrowing
+def draw_output(mix, length, seed, counter):
+    """Return an output length: clip(round(ratio * input * exp(sigma * z)), 1, max)."""
+    if mix.max_output == 1:
+        return 1
+    output = np.rint(mix.ratio * length * np.exp(mix.output_sigma * normal(seed, counter)))
+    return int(min(max(output, 1.0), mix.max_output))
+
+
+@jit_borrowing
+def _mispredicted(predicted, error, seed, base):
+    """Return a prediction with the task's error: one factor, whatever the configuration."""
+    factor = np.exp(error * normal(seed, base + _ERROR))
+    return max(np.int64(np.rint(predicted * factor)), 1)
+
+
+@jit_borrowing
+def take_fastest(task, times):
+    """Let ``task`` (TASK) have the shortest isolated and predicted times of ``times`` (C,) TIMES; nothing changes at C = 0."""
+    for c in range(times.shape[0]):
+        shorter = c == 0 or times[c].isolated_cycles < task.isolated_cycles
+        task.isolated_cycles = times[c].isolated_cycles if shorter else task.isolated_cycles
+        quicker = c == 0 or times[c].predicted_cycles < task.predicted_cycles
+        task.predicted_cycles = times[c].predicted_cycles if quicker else task.predicted_cycles
+
+
+@jit_borrowing
+def _draw_times(task, times, draw, programs, totals, seed, base):
+    """Fill ``times`` (C,) TIMES with the drawn ``task`` on every configuration."""
+    for c in range(times.shape[0]):
+        program = task.program + c * draw.program_stride
+        record = programs[program]
+        times[c].program = program
+        times[c].isolated_cycles = totals[record.first_total + min(task.output_length, record.totals) - 1]
+        times[c].predicted_cycles = record.predicted_cycles
+        if draw.predictor_error > 0.0:
+            times[c].predicted_cycles = _mispredicted(record.predicted_cycles, draw.predictor_error, seed, base)
+
+
+@jit_borrowing
+def _allowance(request_class, predicted):
+    """Return the cycles from arrival to deadline; NONE where the class has no deadline."""
+    if request_class.sla_cycles != NONE:
+        return request_class.sla_cycles
+    if request_class.sla > 0.0:
+        return max(np.int64(np.rint(request_class.sla * predicted)), 1)
+    return np.int64(NONE)
+
+
+@jit_borrowing
+def draw_request(task, times, draws, programs, seed, index):
+    """Fill ``task`` (TASK) and ``times`` (C,) TIMES with request ``index`` of the episode of ``seed`` (uint64), arriving at 0.
+
+    ``draws`` is :class:`Draws`, ``programs`` (P,) PROGRAM. C is 0 for one NPU. :func:`arrive_at` moves the arrival.
+    """
+    base = index * DRAWS_PER_TASK
+    draw = draws.draw[0]
+    number = _pick_weighted(draws.classes, 0, draws.classes.shape[0], seed, base + _CLASS)
+    drawn = draws.classes[number]
+    mix = draws.mixes[drawn.first_mix + _pick(seed, base + _BATCH, drawn.mixes)]
+    length = draw_length(mix, seed, base + _INPUT)
+    output = draw_output(mix, length, seed, base + _OUTPUT)
+    program = mix.first_program + length - mix.first_length
+    record = programs[program]
+    task.arrival_cycles = 0
+    task.completion_cycles = NONE
+    task.priority = draws.levels[_pick_weighted(draws.levels, drawn.first_level, drawn.levels, seed, base + _PRIORITY)].priority
+    task.request_class = number
+    task.program = program
+    task.output_length = output
+    task.isolated_cycles = draws.totals[record.first_total + min(output, record.totals) - 1]
+    task.predicted_cycles = record.predicted_cycles
+    task.length_estimated = record.length_estimated
+    if draw.predictor_error > 0.0:
+        task.predicted_cycles = _mispredicted(record.predicted_cycles, draw.predictor_error, seed, base)
+    _draw_times(task, times, draw, programs, draws.totals, seed, base)
+    take_fastest(task, times)
+    task.deadline_cycles = _allowance(drawn, task.predicted_cycles)
+
+
+@jit_borrowing
+def arrive_at(task, cycle):
+    """Move the arrival of ``task`` (TASK) to ``cycle``, and its deadline with it."""
+    if task.deadline_cycles != NONE:
+        task.deadline_cycles += cycle - task.arrival_cycles
+    task.arrival_cycles = cycle
+
+
+@jit_borrowing
+def _window_arrivals(tasks, draw, seed):
+    """Fill the arrivals of ``tasks``: uniform over the window, in order, the first moved to 0.
+
+    Tasks are independent and alike, so sorting the arrival times alone is a fair draw.
+    """
+    count = draw.num_tasks
+    isolated = 0
+    for i in range(count):
+        isolated += tasks[i].isolated_cycles
+    for i in range(count):
+        arrival = np.int64(uniform(seed, i * DRAWS_PER_TASK + _ARRIVAL) * draw.window * isolated)
+        k = i
+        while k > 0 and tasks[k - 1].arrival_cycles > arrival:
+            arrive_at(tasks[k], tasks[k - 1].arrival_cycles)
+            k -= 1
+        arrive_at(tasks[k], arrival)
+    first = tasks[0].arrival_cycles
+    for i in range(count):
+        arrive_at(tasks[i], tasks[i].arrival_cycles - first)
+
+
+@jit_borrowing
+def draw_trace(tasks, times, cursor, draws, programs, seed):
+    """Fill ``tasks`` (n,) TASK and ``times`` (n, C) TIMES with the closed episode of ``seed`` (uint64) in order of arrival.
+
+    ``cursor`` is ARRIVALS, used where arrivals have a rate.
+    """
+    draw = draws.draw[0]
+    for i in range(draw.num_tasks):
+        draw_request(tasks[i], times[i], draws, programs, seed, i)
+    if not np.isnan(draw.window):
+        _window_arrivals(tasks, draw, seed)
+        return
+    for i in range(draw.num_tasks):
+        next_arrival(cursor, draw, seed, i)
+        arrive_at(tasks[i], cursor.cycles)
