@@ -6,25 +6,37 @@ All fields are plain numbers, strings or tuples of them, so a configuration is J
 from __future__ import annotations
 
 import dataclasses
-import functools
-import math
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Protocol
 
+from prema_gym.config.base import Config, check, is_int, is_number, refuses_unknown_fields
+from prema_gym.config.workload import MODEL_NAMES, PRIORITIES, WorkloadConfig
 from prema_gym.errors import ConfigError, unknown_name
 
-PRIORITIES = (1, 3, 9)
-"""Low, medium and high priority (paper, section VI)."""
-MODEL_NAMES = ("CNN-AN", "CNN-GN", "CNN-VN", "CNN-MN", "RNN-SA", "RNN-MT1", "RNN-MT2", "RNN-ASR")
-"""The eight networks of the paper's benchmark (paper, section VI)."""
+__all__ = [
+    "BUILT_IN_NPUS",
+    "MECHANISMS",
+    "MODEL_NAMES",
+    "MOST_NPUS",
+    "PRIORITIES",
+    "WEIGHT_LOADINGS",
+    "Config",
+    "DramPort",
+    "EnvConfig",
+    "NPUConfig",
+    "WorkloadConfig",
+    "context_cycles",
+    "level_bits",
+    "mechanism_bits",
+    "register_npu",
+]
+
 MOST_NPUS = 64
 """NPUs that a row may have."""
 MECHANISMS = ("CHECKPOINT", "KILL", "DRAIN")
 """Preemption mechanisms in the order of the action columns."""
 WEIGHT_LOADINGS = ("exposed", "prefetched", "back_to_back")
 """When a tile's weights move into the array: before its rows do, behind the tile before it, or behind rows that never pause."""
-
-ConfigT = TypeVar("ConfigT", bound="Config")
 
 
 def mechanism_bits(mechanisms: Iterable[str]) -> int:
@@ -61,101 +73,7 @@ def context_cycles(port: DramPort, nbytes: int) -> int:
     return port.dram_latency_cycles + (nbytes * port.clock_hz + port.dram_bytes_per_second - 1) // port.dram_bytes_per_second
 
 
-def _check(cls_name: str, field: str, value: object, ok: bool, rule: str) -> None:
-    if not ok:
-        raise ConfigError(f"{cls_name}.{field} = {value!r}: must be {rule}.")
-
-
-def _is_int(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _refuse(cls: type[Config], key: str, value: object) -> None:
-    """Raise :class:`ConfigError` for a field that ``cls`` doesn't have; one that it had gets its new name."""
-    given = f"{cls.__name__}({key}={value!r})"
-    if key not in cls.RENAMED:
-        raise ConfigError(f"{given}: {unknown_name('field', key, _field_names(cls))}")
-    name, values = cls.RENAMED[key]
-    if isinstance(value, bool):
-        raise ConfigError(f"{given}: {key!r} is now {name!r}: write {name}={values[value]!r}.")
-    equivalents = ", ".join(f"{new!r} for {old!r}" for old, new in values.items())
-    raise ConfigError(f"{given}: {key!r} is now {name!r}: write {equivalents}.")
-
-
-def _field_names(cls: type[Config]) -> list[str]:
-    return [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
-
-
-def _refuses_unknown_fields(cls: type[ConfigT]) -> type[ConfigT]:
-    """Make ``cls(typo=1)`` a :class:`ConfigError` that lists the fields, in place of Python's bare ``TypeError``."""
-    original: Callable[..., None] = cls.__init__
-    names = _field_names(cls)
-
-    @functools.wraps(original)
-    def checked_init(self: Config, *args: Any, **kwargs: Any) -> None:
-        for key, value in kwargs.items():
-            if key not in names:
-                _refuse(cls, key, value)
-        original(self, *args, **kwargs)
-
-    cls.__init__ = checked_init  # type: ignore[assignment]
-    return cls
-
-
-def _plain(value: Any) -> Any:
-    """Return ``value`` with tuples as lists and mappings as dicts, all the way down."""
-    if isinstance(value, Mapping):
-        return {key: _plain(entry) for key, entry in value.items()}
-    return [_plain(entry) for entry in value] if isinstance(value, (tuple, list)) else value
-
-
-class Config:
-    """What the configurations share: presets, construction from plain JSON, and back."""
-
-    PRESETS: ClassVar[dict[str, Mapping[str, Any]]] = {}
-    """Fields of the presets by name; what is not named has its default."""
-    RENAMED: ClassVar[Mapping[str, tuple[str, Mapping[bool, str]]]] = {}
-    """Switches of earlier versions: the field that each has become, and what to write for True and False."""
-
-    @classmethod
-    def preset(cls, name: str) -> Self:
-        """Return the preset ``name``; raises :class:`ConfigError` for an unknown one."""
-        if name not in cls.PRESETS:
-            raise ConfigError(unknown_name(f"{cls.__name__} preset", name, cls.PRESETS))
-        return cls(**cls.PRESETS[name])
-
-    @classmethod
-    def coerce(cls, value: Self | str | Mapping[str, Any] | None) -> Self:
-        """Return ``value`` as a configuration: an instance, a preset's name, a mapping of fields, or None for the default.
-
-        A mapping may name a ``"preset"`` whose fields it changes.
-        """
-        if value is None:
-            return cls()
-        if isinstance(value, cls):
-            return value
-        if isinstance(value, str):
-            return cls.preset(value)
-        if not isinstance(value, Mapping):
-            raise ConfigError(f"{cls.__name__} = {value!r}: must be a {cls.__name__}, a preset's name or a mapping of its fields.")
-        fields = dict(value)
-        base = cls.preset(fields.pop("preset")) if "preset" in fields else cls()
-        names = _field_names(cls)
-        for key, given in fields.items():
-            if key not in names:
-                _refuse(cls, key, given)
-        return dataclasses.replace(base, **fields)  # type: ignore[type-var]
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the fields as plain JSON types, nested configurations included."""
-        return {key: _plain(value) for key, value in dataclasses.asdict(self).items()}  # type: ignore[call-overload]
-
-
-@_refuses_unknown_fields
+@refuses_unknown_fields
 @dataclasses.dataclass(frozen=True)
 class NPUConfig(Config):
     """A weight-stationary systolic array with its buffers and memory. Defaults are the paper's table I where it gives them."""
@@ -218,7 +136,7 @@ class NPUConfig(Config):
         name = type(self).__name__
         for field in ("clock_hz", "dram_bytes_per_second"):
             value = getattr(self, field)
-            if _is_number(value) and float(value).is_integer():
+            if is_number(value) and float(value).is_integer():
                 object.__setattr__(self, field, int(value))
         for field in (entry.name for entry in dataclasses.fields(self)):
             value = getattr(self, field)
@@ -226,9 +144,9 @@ class NPUConfig(Config):
                 self._check_weight_loading()
                 continue
             least = 0 if field == "dram_latency_cycles" else 1
-            _check(name, field, value, _is_int(value) and least <= value < 1 << 42, f"a whole number of at least {least}")
+            check(name, field, value, is_int(value) and least <= value < 1 << 42, f"a whole number of at least {least}")
         tile_bytes = self.array_rows * self.array_cols * self.operand_bytes
-        _check(
+        check(
             name,
             "wbuf_bytes",
             self.wbuf_bytes,
@@ -236,7 +154,7 @@ class NPUConfig(Config):
             f"at least two weight tiles ({2 * tile_bytes} bytes)",
         )
         slice_bytes = 2 * self.array_rows * self.operand_bytes
-        _check(
+        check(
             name,
             "ubuf_bytes",
             self.ubuf_bytes,
@@ -283,48 +201,7 @@ def register_npu(name: str, npu: NPUConfig) -> NPUConfig:
     return npu
 
 
-@_refuses_unknown_fields
-@dataclasses.dataclass(frozen=True)
-class WorkloadConfig(Config):
-    """What an episode draws: tasks, models, batches, priorities and arrivals (DESIGN: uniform, independent)."""
-
-    num_tasks: int = 8
-    models: tuple[str, ...] = MODEL_NAMES
-    batches: tuple[int, ...] = (1, 4, 16)
-    priorities: tuple[int, ...] = PRIORITIES
-    window: float = 0.5
-    """Arrivals are uniform over ``window`` times the sum of the drawn tasks' isolated times; smaller is busier."""
-    hoist_inputs: bool = False
-    """True computes the input half of recurrent cells as one GEMM before the steps (a sensitivity)."""
-    predictor_error: float = 0.0
-    """Standard deviation of a log-normal factor on every predicted total (a sensitivity); 0 is Algorithm 1 as it is."""
-
-    def __post_init__(self) -> None:
-        name = type(self).__name__
-        for field in ("models", "batches", "priorities"):
-            value = getattr(self, field)
-            _check(name, field, value, isinstance(value, (list, tuple)) and len(value) > 0, "a non-empty list")
-            object.__setattr__(self, field, tuple(value))
-        _check(
-            name,
-            "num_tasks",
-            self.num_tasks,
-            _is_int(self.num_tasks) and 1 <= self.num_tasks <= 4096,
-            "a whole number from 1 to 4096",
-        )
-        _check(name, "window", self.window, _is_number(self.window) and self.window >= 0, "a number of at least 0")
-        for model in self.models:
-            _check(name, "models", model, isinstance(model, str), "a list of model names")
-        for batch in self.batches:
-            _check(name, "batches", batch, _is_int(batch) and 1 <= batch <= 1024, "a list of whole numbers from 1 to 1024")
-        for priority in self.priorities:
-            _check(name, "priorities", priority, _is_int(priority) and priority in PRIORITIES, f"a list drawn from {PRIORITIES}")
-        _check(name, "hoist_inputs", self.hoist_inputs, isinstance(self.hoist_inputs, bool), "True or False")
-        error = self.predictor_error
-        _check(name, "predictor_error", error, _is_number(error) and 0 <= error <= 4, "a number from 0 to 4")
-
-
-@_refuses_unknown_fields
+@refuses_unknown_fields
 @dataclasses.dataclass(frozen=True)
 class EnvConfig(Config):
     """Everything ``gym.make("Prema-v0", ...)`` takes; nested configurations may be given as names or mappings."""
@@ -359,7 +236,7 @@ class EnvConfig(Config):
         mechanisms = self.mechanisms
         if isinstance(mechanisms, str):
             mechanisms = (mechanisms,)
-        _check(
+        check(
             name,
             "mechanisms",
             mechanisms,
@@ -367,32 +244,30 @@ class EnvConfig(Config):
             f"a non-empty list drawn from {MECHANISMS}",
         )
         for mechanism in mechanisms:
-            _check(name, "mechanisms", mechanism, mechanism in MECHANISMS, f"a list drawn from {MECHANISMS}")
+            check(name, "mechanisms", mechanism, mechanism in MECHANISMS, f"a list drawn from {MECHANISMS}")
         object.__setattr__(self, "mechanisms", tuple(mechanism for mechanism in MECHANISMS if mechanism in mechanisms))
         slots = self.slots
-        _check(
+        check(
             name,
             "slots",
             slots,
-            slots is None or (_is_int(slots) and 1 <= slots <= 4096),
+            slots is None or (is_int(slots) and 1 <= slots <= 4096),
             "None or a whole number from 1 to 4096",
         )
         every = self.decision_every
-        _check(
+        check(
             name,
             "decision_every",
             every,
-            every is None or (_is_int(every) and every >= 1),
+            every is None or (is_int(every) and every >= 1),
             "None or a whole number of at least 1",
         )
         quantum = self.quantum_cycles
-        _check(name, "quantum_cycles", quantum, _is_int(quantum) and 1 <= quantum < 1 << 42, "a whole number of at least 1")
+        check(name, "quantum_cycles", quantum, is_int(quantum) and 1 <= quantum < 1 << 42, "a whole number of at least 1")
         latency = self.scheduler_latency_cycles
-        _check(
-            name, "scheduler_latency_cycles", latency, _is_int(latency) and 0 <= latency < 1 << 32, "a whole number of at least 0"
-        )
-        _check(name, "strict", self.strict, isinstance(self.strict, bool), "True or False")
-        _check(name, "allow_idle", self.allow_idle, isinstance(self.allow_idle, bool), "True or False")
+        check(name, "scheduler_latency_cycles", latency, is_int(latency) and 0 <= latency < 1 << 32, "a whole number of at least 0")
+        check(name, "strict", self.strict, isinstance(self.strict, bool), "True or False")
+        check(name, "allow_idle", self.allow_idle, isinstance(self.allow_idle, bool), "True or False")
 
     def _check_npus(self) -> None:
         """Make configurations of ``npu`` and ``npus``, and see that they agree."""
@@ -403,7 +278,7 @@ class EnvConfig(Config):
         if isinstance(given, str):
             given = [name.strip() for name in given.split(",")]
         ok = isinstance(given, (list, tuple)) and 1 <= len(given) <= MOST_NPUS
-        _check(type(self).__name__, "npus", given, ok, f"None, or a list of 1 to {MOST_NPUS} NPU configurations")
+        check(type(self).__name__, "npus", given, ok, f"None, or a list of 1 to {MOST_NPUS} NPU configurations")
         npus = tuple(NPUConfig.coerce(npu) for npu in given)
         clocks = sorted({npu.clock_hz for npu in npus})
         if len(clocks) > 1:

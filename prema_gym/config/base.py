@@ -1,0 +1,107 @@
+"""What all configurations share: checks of fields, presets, construction from plain JSON, and back."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Self, TypeVar
+
+from prema_gym.errors import ConfigError, unknown_name
+
+ConfigT = TypeVar("ConfigT", bound="Config")
+
+
+def check(cls_name: str, field: str, value: object, ok: bool, rule: str) -> None:
+    if not ok:
+        raise ConfigError(f"{cls_name}.{field} = {value!r}: must be {rule}.")
+
+
+def is_int(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _refuse(cls: type[Config], key: str, value: object) -> None:
+    """Raise :class:`ConfigError` for a field that ``cls`` doesn't have; one that it had gets its new name."""
+    given = f"{cls.__name__}({key}={value!r})"
+    if key not in cls.RENAMED:
+        raise ConfigError(f"{given}: {unknown_name('field', key, _field_names(cls))}")
+    name, values = cls.RENAMED[key]
+    if isinstance(value, bool):
+        raise ConfigError(f"{given}: {key!r} is now {name!r}: write {name}={values[value]!r}.")
+    equivalents = ", ".join(f"{new!r} for {old!r}" for old, new in values.items())
+    raise ConfigError(f"{given}: {key!r} is now {name!r}: write {equivalents}.")
+
+
+def _field_names(cls: type[Config]) -> list[str]:
+    return [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+
+
+def refuses_unknown_fields(cls: type[ConfigT]) -> type[ConfigT]:
+    """Make ``cls(typo=1)`` a :class:`ConfigError` that lists the fields, in place of Python's bare ``TypeError``."""
+    original: Callable[..., None] = cls.__init__
+    names = _field_names(cls)
+
+    @functools.wraps(original)
+    def checked_init(self: Config, *args: Any, **kwargs: Any) -> None:
+        for key, value in kwargs.items():
+            if key not in names:
+                _refuse(cls, key, value)
+        original(self, *args, **kwargs)
+
+    cls.__init__ = checked_init  # type: ignore[assignment]
+    return cls
+
+
+def _plain(value: Any) -> Any:
+    """Return ``value`` with tuples as lists and mappings as dicts, all the way down."""
+    if isinstance(value, Mapping):
+        return {key: _plain(entry) for key, entry in value.items()}
+    return [_plain(entry) for entry in value] if isinstance(value, (tuple, list)) else value
+
+
+class Config:
+    """What the configurations share: presets, construction from plain JSON, and back."""
+
+    PRESETS: ClassVar[dict[str, Mapping[str, Any]]] = {}
+    """Fields of the presets by name; what is not named has its default."""
+    RENAMED: ClassVar[Mapping[str, tuple[str, Mapping[bool, str]]]] = {}
+    """Switches of earlier versions: the field that each has become, and what to write for True and False."""
+
+    @classmethod
+    def preset(cls, name: str) -> Self:
+        """Return the preset ``name``; raises :class:`ConfigError` for an unknown one."""
+        if name not in cls.PRESETS:
+            raise ConfigError(unknown_name(f"{cls.__name__} preset", name, cls.PRESETS))
+        return cls(**cls.PRESETS[name])
+
+    @classmethod
+    def coerce(cls, value: Self | str | Mapping[str, Any] | None) -> Self:
+        """Return ``value`` as a configuration: an instance, a preset's name, a mapping of fields, or None for the default.
+
+        A mapping may name a ``"preset"`` whose fields it changes.
+        """
+        if value is None:
+            return cls()
+        if isinstance(value, cls):
+            return value
+        if isinstance(value, str):
+            return cls.preset(value)
+        if not isinstance(value, Mapping):
+            raise ConfigError(f"{cls.__name__} = {value!r}: must be a {cls.__name__}, a preset's name or a mapping of its fields.")
+        fields = dict(value)
+        base = cls.preset(fields.pop("preset")) if "preset" in fields else cls()
+        names = _field_names(cls)
+        for key, given in fields.items():
+            if key not in names:
+                _refuse(cls, key, given)
+        return dataclasses.replace(base, **fields)  # type: ignore[type-var]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as plain JSON types, nested configurations included."""
+        return {key: _plain(value) for key, value in dataclasses.asdict(self).items()}  # type: ignore[call-overload]
