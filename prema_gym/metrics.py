@@ -3,6 +3,10 @@
 NTT_i = turnaround / isolated time; ANTT is its mean, STP the sum of 1/NTT (Eyerman & Eeckhout, IEEE Micro 2008). Fairness is the
 smallest over the largest priority-weighted progress PP_i = (1/NTT_i) / (p_i / sum p) (paper, section III). A task violates an SLA
 target of N when NTT > N. An unfinished task counts with its NTT so far. On unlike NPUs the isolated time is the fastest NPU's.
+
+Deadlines: misses are the share of the tasks with a deadline that have passed it, tardiness the mean over them of the time beyond it
+over the isolated time, impossible the share that no schedule could have met. Goodput is the share of all tasks that have completed,
+by their deadline if they have one.
 """
 
 from __future__ import annotations
@@ -10,10 +14,32 @@ from __future__ import annotations
 import numpy as np
 
 from prema_gym._jit import jit_borrowing
+from prema_gym.sim.worth import (
+    HIGHEST_TARGET,
+    HP_TARGET,
+    LOWEST_TARGET,
+    SLA_TARGETS,
+    allowance,
+    impossible,
+    in_time,
+    tardiness_cycles,
+    targets_passed,
+)
 from prema_gym.types import NONE
 
-SLA_TARGETS = tuple(range(2, 21))
-"""N of the SLA targets, in multiples of the isolated time (paper, section VI)."""
+__all__ = [
+    "HIGHEST_TARGET",
+    "HP_TARGET",
+    "LOWEST_TARGET",
+    "METRICS",
+    "NUM_METRICS",
+    "SLA_TARGETS",
+    "age",
+    "episode_metrics",
+    "metrics_dict",
+    "targets_passed",
+]
+
 METRICS = (
     "antt",
     "weighted_antt",
@@ -26,6 +52,10 @@ METRICS = (
     "wasted_share",
     "overhead_share",
     "unfinished",
+    "deadline_misses",
+    "tardiness",
+    "goodput",
+    "impossible_deadlines",
 )
 """Columns of the metrics array; the violation at each SLA target follows them."""
 (
@@ -40,22 +70,13 @@ METRICS = (
     WASTED_SHARE,
     OVERHEAD_SHARE,
     UNFINISHED,
+    DEADLINE_MISSES,
+    TARDINESS,
+    GOODPUT,
+    IMPOSSIBLE_DEADLINES,
 ) = range(len(METRICS))
 FIRST_TARGET = len(METRICS)
 NUM_METRICS = FIRST_TARGET + len(SLA_TARGETS)
-LOWEST_TARGET, HIGHEST_TARGET = SLA_TARGETS[0], SLA_TARGETS[-1]
-HIGH_PRIORITY = 9
-HP_TARGET = 2.3
-"""NTT beyond which time of a high-priority task is excess: about PREMA's 95th percentile (a choice)."""
-
-
-@jit_borrowing
-def targets_passed(elapsed, isolated):
-    """Return how many SLA targets a task of age ``elapsed`` has passed: N in 2..20 with elapsed > N * isolated."""
-    if elapsed <= LOWEST_TARGET * isolated:
-        return 0
-    passed = (elapsed - 1) // isolated
-    return min(max(passed - (LOWEST_TARGET - 1), 0), HIGHEST_TARGET - LOWEST_TARGET + 1)
 
 
 @jit_borrowing
@@ -89,10 +110,16 @@ def episode_metrics(machine, engines, tasks, now, out):
         out[SLA_VIOLATION] += passed / (n * (HIGHEST_TARGET - LOWEST_TARGET + 1))
         for k in range(passed):
             out[FIRST_TARGET + k] += 1.0 / n
-        if task.priority == HIGH_PRIORITY:
+        if task.priority == machine.high_priority:
             out[HP_EXCESS] += max(ntt - HP_TARGET, 0.0) / n
         if task.completion_cycles == NONE:
             out[UNFINISHED] += 1.0
+        out[GOODPUT] += in_time(task) / n
+        if task.deadline_cycles != NONE:
+            late = tardiness_cycles(elapsed, allowance(task))
+            out[DEADLINE_MISSES] += (late > 0) / machine.deadlines
+            out[TARDINESS] += late / (task.isolated_cycles * machine.deadlines)
+            out[IMPOSSIBLE_DEADLINES] += impossible(task) / machine.deadlines
     out[FAIRNESS] = least / most
     out[PREEMPTIONS] = machine.preemptions
     useful, wasted, overhead = 0, 0, 0

@@ -168,6 +168,8 @@ MACHINE = np.dtype(
         ("quantum_due_cycles", np.int64),
         ("horizon_cycles", np.int64),
         ("priority_sum", np.int64),  # over the tasks of the episode
+        ("high_priority", np.int64),  # the highest of the episode's levels: what "hp" means
+        ("deadlines", np.int64),  # tasks of the episode that have one
         ("episode_seed", np.uint64),  # 0 where a trace was injected
         ("seed", np.uint64),  # of reset()
         ("episode", np.int64),  # episodes begun since that seed
@@ -235,6 +237,7 @@ TASK = np.dtype(
         ("output_length", np.int32),  # 1 where the network has none
         ("priority", np.int32),
         ("request_class", np.int32),  # of the mix; NONE in an injected trace
+        ("prediction_factor", np.float64),  # the error in its predictions; 1 where there is none
         ("length_estimated", np.bool_),
     ],
     align=True,

@@ -13,7 +13,7 @@ from baselines.evaluation.episodes import Played
 from baselines.evaluation.measures import HEADLINES, HP_TAIL, MEASURES
 from baselines.evaluation.statistics import TAIL
 from prema_gym.errors import PolicyError, unknown_name
-from prema_gym.metrics import HIGH_PRIORITY, METRICS
+from prema_gym.metrics import METRICS
 
 _SCALE = {"antt": 0.10, "stp": 0.01, "sla_violation": 0.20, "fairness": 0.02, "hp_tail": 0.02}
 SCALES: dict[str, float] = {name: _SCALE[name] for name in HEADLINES}
@@ -46,7 +46,7 @@ def headline_values(played: Played, *, smooth: bool = False) -> np.ndarray:
 
 def _tail(played: Played, smooth: bool) -> float:
     """Return the tail quantile of the NTT of high-priority tasks, pooled over episodes; NaN where there are none."""
-    high = played.ntt[played.priority == HIGH_PRIORITY]
+    high = played.ntt[played.priority == played.priority.max(initial=0)]
     quantiles = TAIL + _TAIL_HALF_WIDTH * np.linspace(-1.0, 1.0, 7) if smooth else np.array([TAIL])
     return float(np.quantile(high, quantiles).mean()) if len(high) else np.nan
 

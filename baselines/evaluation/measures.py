@@ -29,12 +29,16 @@ _MEASURES = (
     Measure("stp", "STP", "system throughput: sum of 1/NTT", True),
     Measure("fairness", "fairness", "smallest over largest priority-weighted progress", True),
     Measure("sla_violation", "SLA violations", "share of tasks with NTT > N, averaged over N = 2..20", False),
-    Measure("hp_excess", "high-priority excess", "time of priority-9 tasks beyond NTT 2.3, per task", False),
+    Measure("hp_excess", "high-priority excess", "time of tasks of the highest priority beyond NTT 2.3, per task", False),
     Measure("preemptions", "preemptions", "evictions per episode", None),
     Measure("useful_share", "useful", "share of elapsed time: progress that was kept", None),
     Measure("wasted_share", "wasted", "share of elapsed time: executed, then killed", False),
     Measure("overhead_share", "overhead", "share of elapsed time: save, restore, refill, scheduler latency", False),
     Measure("unfinished", "unfinished", "tasks cut off by the horizon", False),
+    Measure("deadline_misses", "deadline misses", "share of the tasks with a deadline that have passed it", False),
+    Measure("tardiness", "tardiness", "time beyond the deadline over isolated time, per task with a deadline", False),
+    Measure("goodput", "goodput", "share of tasks completed, by their deadline if they have one", True),
+    Measure("impossible_deadlines", "impossible deadlines", "share of deadlines that no schedule could have met", None),
     *(Measure(f"{_TARGET_PREFIX}{n}", f"SLA violations at {n}", f"share of tasks with NTT > {n}", False) for n in SLA_TARGETS),
     Measure("jain", "Jain's index", "(sum x)^2 / (n sum x^2) of x = 1/NTT (Jain, Chiu & Hawe, DEC-TR-301, 1984)", True),
     Measure("ntt_ratio", "min/max NTT", "smallest over largest NTT, priorities ignored", True),
@@ -45,7 +49,7 @@ _MEASURES = (
 """What has a value per episode, in the order of the columns of :func:`episode_values`."""
 
 HP_TAIL = Measure(
-    "hp_tail", "high-priority tail", "95th percentile of the NTT of priority-9 tasks, pooled over all episodes", False
+    "hp_tail", "high-priority tail", "95th percentile of the NTT of tasks of the highest priority, pooled over all episodes", False
 )
 CLASS_FAIRNESS = Measure(
     "class_fairness", "class fairness", "smallest over largest progress per priority of a class, pooled over all episodes", True

@@ -18,7 +18,6 @@ import numpy as np
 from baselines.evaluation.episodes import Played
 from baselines.evaluation.measures import CLASS_FAIRNESS, HP_TAIL, Measure, visible_ntt
 from baselines.evaluation.statistics import TAIL, pooled_quantiles, ranked
-from prema_gym.metrics import HIGH_PRIORITY
 
 QUANTILES = (0.5, TAIL, 0.99)
 """Of a class's NTT."""
@@ -86,7 +85,7 @@ class Pool:
         for c, priority in enumerate(self._priorities.tolist()):
             columns[progress_name(priority)] = progress[:, c]
             quantiles = pooled_quantiles(self._ranked[c], counts, QUANTILES)
-            if priority == HIGH_PRIORITY:
+            if priority == self._priorities.max():
                 columns[HP_TAIL.name] = quantiles[:, QUANTILES.index(TAIL)]
             for k, quantile in enumerate(QUANTILES):
                 columns[quantile_name(quantile, priority)] = nothing if self._few[c] else quantiles[:, k]

@@ -211,7 +211,7 @@ class EnvConfig(Config):
     npus: tuple[NPUConfig, ...] | None = None
     """The NPUs of a row, behind one context table: ``["prema", "prema", "edge"]``, or names as on the command line,
     ``"prema,prema,edge"``. None is one, ``npu``."""
-    workload: WorkloadConfig = WorkloadConfig()
+    workload: WorkloadConfig = WorkloadConfig()  # noqa: RUF009  # frozen
     reward: str | Mapping[str, float] = "weighted_antt"
     """A reward term's name, or a mapping from names to weights."""
     mechanisms: tuple[str, ...] = MECHANISMS
@@ -233,6 +233,7 @@ class EnvConfig(Config):
         name = type(self).__name__
         self._check_npus()
         object.__setattr__(self, "workload", WorkloadConfig.coerce(self.workload))
+        self._check_arrivals()
         mechanisms = self.mechanisms
         if isinstance(mechanisms, str):
             mechanisms = (mechanisms,)
@@ -289,6 +290,13 @@ class EnvConfig(Config):
             raise ConfigError("EnvConfig: npu and npus are both given, and npu is not the first of npus; give one of them.")
         object.__setattr__(self, "npu", npus[0])
         object.__setattr__(self, "npus", npus if len(npus) > 1 else None)
+
+    def _check_arrivals(self) -> None:
+        arrivals = self.workload.arrivals
+        if arrivals is not None and arrivals.process in ("closed", "trace"):
+            raise ConfigError(
+                f"ArrivalsConfig.process = {arrivals.process!r}: an episode of num_tasks tasks takes window, poisson or bursty."
+            )
 
     @property
     def all_npus(self) -> tuple[NPUConfig, ...]:

@@ -14,15 +14,18 @@ ConfigT = TypeVar("ConfigT", bound="Config")
 
 
 def check(cls_name: str, field: str, value: object, ok: bool, rule: str) -> None:
+    """Raise :class:`ConfigError` naming field, value and rule unless ``ok``."""
     if not ok:
         raise ConfigError(f"{cls_name}.{field} = {value!r}: must be {rule}.")
 
 
 def is_int(value: object) -> bool:
+    """Whether ``value`` is a whole number, and no bool."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def is_number(value: object) -> bool:
+    """Whether ``value`` is a finite number, and no bool."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,9 +17,10 @@ from prema_gym.envs.step import OUTCOME, begin_row
 from prema_gym.envs.view import View, read_only
 from prema_gym.errors import ConfigError, TraceError, unknown_name
 from prema_gym.sim.simulator import Simulator
+from prema_gym.workloads.jsonl import load_trace
 from prema_gym.workloads.programs import known_models
 from prema_gym.workloads.seeding import split_index
-from prema_gym.workloads.trace import parse_trace
+from prema_gym.workloads.trace import TraceTask, parse_trace
 
 OPTIONS = ("trace", "reset_mask")
 
@@ -72,10 +74,20 @@ class Core:
         return self._shown[2]
 
     def load_trace(self, row: int, trace: object) -> None:
-        """Check ``trace``, put it into ``row`` and play to its first decision."""
-        tasks = parse_trace(trace, known_models())
+        """Check ``trace`` (a list of tasks, or a JSONL file's name), put it into ``row`` and play to its first decision."""
+        self.begin_trace(row, checked_trace(trace, self.config))
+
+    def begin_trace(self, row: int, tasks: Sequence[TraceTask]) -> None:
+        """Put a checked trace into ``row`` and play to its first decision."""
         self.simulator.load_trace(row, tasks)
         begin_row(self.simulator.words, row, len(tasks), self.outcomes, self.observations, self.masks)
+
+
+def checked_trace(trace: object, config: EnvConfig) -> list[TraceTask]:
+    """Return the tasks of ``trace``, a list of tasks or a JSONL file's name."""
+    if isinstance(trace, (str, os.PathLike)):
+        return load_trace(trace, known_models(), config.npu.clock_hz)
+    return parse_trace(trace, known_models(), config.npu.clock_hz)
 
 
 def check_options(options: Mapping[str, Any] | None) -> Mapping[str, Any]:
@@ -90,13 +102,24 @@ def check_options(options: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return options
 
 
-def traces_of(options: Mapping[str, Any], rows: int) -> list[object] | None:
-    """Return one trace per row: ``options["trace"]`` is one for all rows, or a list of one per row; None where there is none."""
-    trace = options.get("trace")
-    if trace is None:
+def traces_of(options: Mapping[str, Any], rows: int) -> list[list[object]] | None:
+    """Return the traces that each row plays in turn; None where ``options`` has none.
+
+    ``options["trace"]`` is one trace for all rows (a list of tasks or a file's name), or a list of one entry per row: a trace, or
+    a list of traces.
+    """
+    given = options.get("trace")
+    if given is None:
         return None
-    if isinstance(trace, Sequence) and len(trace) > 0 and not isinstance(trace[0], Mapping) and not isinstance(trace, (str, bytes)):
-        if len(trace) != rows:
-            raise TraceError(f"options['trace'] holds {len(trace)} traces: must be one trace, or one for each of {rows} rows.")
-        return list(trace)
-    return [trace] * rows
+    if _is_one_trace(given):
+        return [[given]] * rows
+    if len(given) != rows:
+        raise TraceError(f"options['trace'] holds {len(given)} traces: must be one trace, or one for each of {rows} rows.")
+    return [[entry] if _is_one_trace(entry) else list(entry) for entry in given]
+
+
+def _is_one_trace(given: Any) -> bool:
+    """Whether ``given`` is a file's name or a list of tasks; what is no trace at all is left to the check of traces."""
+    if isinstance(given, (str, bytes, os.PathLike)) or not isinstance(given, Sequence) or len(given) == 0:
+        return True
+    return isinstance(given[0], Mapping) or not isinstance(given[0], (str, os.PathLike, Sequence))

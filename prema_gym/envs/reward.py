@@ -12,11 +12,15 @@ sla                 -(1/19n) sum of SLA targets passed in the step              
 stp                 growth of sum f_i over arrived tasks (an arrival adds 1)            stp
 fairness            min PP / max PP, paid at the end                                    fairness
 fairness_shaped     growth of min (f_i / p_i) / max (f_i / p_i) over arrived tasks      fairness
-hp_excess           -(1/n) sum over p_i = 9 of time beyond 2.3 I_i, over I_i            -hp_excess
+hp_excess           -(1/n) sum over the highest p of time beyond 2.3 I_i, over I_i      -hp_excess
+deadline_misses     -(1/m) number of deadlines passed in the step                       -deadline_misses
+tardiness           -(1/m) sum of the time in [t0, t1] beyond a deadline, over I_i      -tardiness
+goodput             (1/n) number of tasks completed by their deadline, if they have one goodput
 ==================  ==================================================================  ==========================
 
-Rewards may use the truth (isolated times); what a policy sees may not. Each term is a function in
-:mod:`prema_gym.envs.reward_terms` and a line of :data:`REWARD_TERMS`; :func:`register_reward_term` adds one of your own.
+m of the tasks have a deadline; the highest p is the highest priority of the mix and the trace. Rewards may use the truth (isolated
+times); what a policy sees may not. Each term is a function in :mod:`prema_gym.envs.reward_terms` and a line of
+:data:`REWARD_TERMS`; :func:`register_reward_term` adds one of your own.
 """
 
 from __future__ import annotations
@@ -29,7 +33,18 @@ from pathlib import Path
 import numpy as np
 
 from prema_gym._jit import Compiled, depend_on, in_turn, jit_borrowing
-from prema_gym.envs.reward_terms import antt, fairness, fairness_shaped, hp_excess, sla, stp, weighted_antt
+from prema_gym.envs.reward_terms import (
+    antt,
+    deadline_misses,
+    fairness,
+    fairness_shaped,
+    goodput,
+    hp_excess,
+    sla,
+    stp,
+    tardiness,
+    weighted_antt,
+)
 from prema_gym.errors import ConfigError, UsageError, unknown_name
 
 REWARD_TERMS: dict[str, Compiled] = {
@@ -40,6 +55,9 @@ REWARD_TERMS: dict[str, Compiled] = {
     "fairness": fairness,
     "fairness_shaped": fairness_shaped,
     "hp_excess": hp_excess,
+    "deadline_misses": deadline_misses,
+    "tardiness": tardiness,
+    "goodput": goodput,
 }
 """The terms by name, in the order of the columns of the terms array: each takes a :class:`Step` and returns a float64."""
 BUILT_IN = tuple(REWARD_TERMS)

@@ -42,6 +42,14 @@ class Step(NamedTuple):
     """``progress`` as it was when the step before ended; 0 before the first."""
     fairness_before: float
     """``fairness`` likewise."""
+    deadlines: int
+    """What a mean over deadlines divides by: how many tasks of the episode have one, at least 1."""
+    missed: int
+    """Deadlines passed in this step."""
+    tardy_time: float
+    """Sum over tasks of the time of this step beyond the deadline, over isolated time."""
+    in_time: int
+    """Tasks that completed in this step, by their deadline if they have one."""
 
 
 @jit_borrowing
@@ -84,3 +92,21 @@ def fairness_shaped(step):
 def hp_excess(step):
     """Minus the time of high-priority tasks beyond their target."""
     return 0.0 - step.excess / step.machine.tasks
+
+
+@jit_borrowing
+def deadline_misses(step):
+    """Minus the share of the deadlines that were passed."""
+    return 0.0 - step.missed / step.deadlines
+
+
+@jit_borrowing
+def tardiness(step):
+    """Minus the growth of the mean time beyond the deadline over the isolated time."""
+    return 0.0 - step.tardy_time / step.deadlines
+
+
+@jit_borrowing
+def goodput(step):
+    """Share of all tasks that completed in this step, by their deadline if they have one."""
+    return step.in_time / step.machine.tasks

@@ -7,7 +7,8 @@ import numpy as np
 from prema_gym._jit import jit_borrowing
 from prema_gym.envs.reward import REWARD_TERMS, compiled_together
 from prema_gym.envs.reward_terms import Step
-from prema_gym.metrics import HIGH_PRIORITY, HP_TARGET, LOWEST_TARGET, age, targets_passed
+from prema_gym.metrics import HP_TARGET, LOWEST_TARGET, age, targets_passed
+from prema_gym.sim.worth import allowance, in_time, tardiness_cycles
 from prema_gym.types import NONE
 
 NUM_TERMS = len(REWARD_TERMS)
@@ -26,7 +27,7 @@ def _targets_between(before, after, isolated):
 @jit_borrowing
 def _excess(task, before, after):
     """Return the time beyond the high-priority target that a task gains while it ages, over its isolated time."""
-    if task.priority != HIGH_PRIORITY or after <= HP_TARGET * task.isolated_cycles:
+    if after <= HP_TARGET * task.isolated_cycles:
         return 0.0
     return after / task.isolated_cycles - max(before / task.isolated_cycles, HP_TARGET)
 
@@ -56,6 +57,7 @@ def sums_of_step(memory, machine, tasks, start, now):
     Tasks that completed are settled in ``memory`` (REWARD), so this is called once per step.
     """
     time, weighted_time, targets, excess = 0.0, 0.0, 0, 0.0
+    missed, tardy_time, completed_in_time = 0, 0.0, 0
     total, least, most = memory.settled_progress, memory.settled_least, memory.settled_most
     for i in range(machine.next_task):
         task = tasks[i]
@@ -68,7 +70,14 @@ def sums_of_step(memory, machine, tasks, start, now):
         time += share
         weighted_time += share * priority
         targets += _targets_between(before, after, isolated)
-        excess += _excess(task, before, after)
+        if priority == machine.high_priority:
+            excess += _excess(task, before, after)
+        completed_in_time += in_time(task)
+        if task.deadline_cycles != NONE:
+            allowed = allowance(task)
+            late, late_before = tardiness_cycles(after, allowed), tardiness_cycles(before, allowed)
+            missed += int(late > 0) - int(late_before > 0)
+            tardy_time += (late - late_before) / isolated
         progress = isolated / max(isolated, after)
         per_priority = progress / priority
         total += progress
@@ -76,7 +85,7 @@ def sums_of_step(memory, machine, tasks, start, now):
         most = max(most, per_priority)
         if completion != NONE:
             _settle(memory, progress, per_priority)
-    return time, weighted_time, targets, excess, total, least / most
+    return time, weighted_time, targets, excess, total, least / most, missed, tardy_time, completed_in_time
 
 
 @jit_borrowing
@@ -85,10 +94,17 @@ def fill_terms(memory, machine, tasks, start, now, out):
 
     Once per step: what has been paid for is kept in ``memory`` (REWARD).
     """
-    time, weighted_time, targets, excess, progress, fair = sums_of_step(memory, machine, tasks, start, now)
+    time, weighted_time, targets, excess, progress, fair, missed, tardy_time, completed_in_time = sums_of_step(
+        memory, machine, tasks, start, now
+    )
+    deadlines = max(machine.deadlines, 1)
     before, fair_before = memory.progress, memory.fairness
     _fill_in_turn(
-        Step(machine, tasks, start, now, time, weighted_time, targets, excess, progress, fair, before, fair_before), out
+        Step(
+            machine, tasks, start, now, time, weighted_time, targets, excess, progress, fair, before, fair_before,
+            deadlines, missed, tardy_time, completed_in_time,
+        ),
+        out,
     )  # fmt: skip
     memory.progress = progress
     memory.fairness = fair

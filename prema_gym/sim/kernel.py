@@ -10,7 +10,7 @@ from __future__ import annotations
 from prema_gym._jit import jit_borrowing
 from prema_gym.sim.events import advance as advance_events
 from prema_gym.sim.events import decide as decide_events
-from prema_gym.sim.levels import level_bit
+from prema_gym.sim.levels import highest_level, level_bit
 from prema_gym.sim.straight import advance as advance_straight
 from prema_gym.sim.straight import decide as decide_straight
 from prema_gym.sim.table import clear
@@ -123,12 +123,14 @@ def begin(row, tables, count):
     """Start the episode whose ``count`` tasks lie in ``row.tasks``, in order of arrival, and advance to its first decision."""
     slowest = 0
     priority_sum = 0
+    deadlines = 0
     levels = tables.rules[0].levels
     for task in range(count):
         row.tasks[task].completion_cycles = NONE
         slowest += _slowest_cycles(row, task)
         priority_sum += row.tasks[task].priority
         levels |= level_bit(row.tasks[task].priority)
+        deadlines += row.tasks[task].deadline_cycles != NONE
     for slot in range(row.table.shape[0]):
         clear(row.table[slot])
     for n in range(row.npus.shape[0]):
@@ -137,5 +139,7 @@ def begin(row, tables, count):
     _begin_status(row.status, row.npus[0], levels)
     row.machine.tasks = count
     row.machine.priority_sum = priority_sum
+    row.machine.high_priority = highest_level(levels)
+    row.machine.deadlines = deadlines
     row.machine.horizon_cycles = row.tasks[count - 1].arrival_cycles + HORIZON_FACTOR * slowest
     return _advance(row, tables, row.several)

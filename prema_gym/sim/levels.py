@@ -26,6 +26,15 @@ def count_levels(levels):
 
 
 @jit_borrowing
+def highest_level(levels):
+    """Return the highest level; 0 where there is none."""
+    for priority in range(64, 0, -1):
+        if levels & level_bit(priority) != np.uint64(0):
+            return priority
+    return 0
+
+
+@jit_borrowing
 def rank_of(levels, priority):
     """Return lower levels / (levels - 1): 0 at the lowest level, 1 at the highest and where there is one level only."""
     count = count_levels(levels)

@@ -26,6 +26,7 @@ from prema_gym.types import (
     TERMINATED,
     TIMES,
 )
+from prema_gym.workloads.drawing import mispredicted
 from prema_gym.workloads.mixes import draws_of
 from prema_gym.workloads.programs import ProgramTable
 from prema_gym.workloads.trace import TraceTask
@@ -38,7 +39,7 @@ def rules_record(config: EnvConfig) -> np.ndarray:
     rules["scheduler_latency_cycles"] = config.scheduler_latency_cycles
     rules["decision_every"] = config.decision_every or 0
     rules["mechanisms"] = mechanism_bits(config.mechanisms)
-    rules["levels"] = level_bits(config.workload.priorities)
+    rules["levels"] = level_bits(config.workload.levels)
     rules["allow_idle"] = config.allow_idle
     for record, npu in zip(rules, config.configurations, strict=True):
         for name in ("clock_hz", "dram_bytes_per_second", "dram_latency_cycles"):
@@ -72,6 +73,15 @@ def _state(config: EnvConfig, rows: int, log_entries: int) -> State:
     return state
 
 
+def _deadline_of(task: TraceTask, predicted_cycles: int) -> int:
+    """Return the deadline of a task of a trace in cycles; NONE where it has none."""
+    if task.deadline_cycles is not None:
+        return task.deadline_cycles
+    if task.sla is None:
+        return NONE
+    return task.arrival_cycles + max(round(task.sla * predicted_cycles), 1)
+
+
 class Simulator:
     """N rows, each M NPUs with T slots playing episodes of one workload. ``words`` is what compiled entry points take."""
 
@@ -88,7 +98,7 @@ class Simulator:
         """Point the book at the arrays; called again whenever the program table has grown."""
         arrays = self.programs.arrays
         self.tables = Tables(arrays.runs, arrays.blocks, arrays.segments, arrays.programs, self._rules)
-        self.draws = draws_of(self.config.workload, self.programs)
+        self.draws = draws_of(self.config, self.programs)
         self.words = write_book(self.tables, self.draws, self.state)
 
     def seed(self, row: int, seed: int) -> None:
@@ -108,28 +118,29 @@ class Simulator:
         tasks = self.state.tasks[row]
         tasks[:] = np.zeros((), TASK)
         for index, (task, (program, output_length)) in enumerate(zip(trace, chosen, strict=True)):
-            on = self._times(program, output_length)
+            on = self._times(program, output_length, task.prediction_factor)
             tasks[index]["arrival_cycles"] = task.arrival_cycles
             tasks[index]["completion_cycles"] = NONE
             tasks[index]["isolated_cycles"] = on["isolated_cycles"].min()
             tasks[index]["predicted_cycles"] = on["predicted_cycles"].min()
-            tasks[index]["deadline_cycles"] = NONE
             tasks[index]["program"] = program
             tasks[index]["output_length"] = output_length
             tasks[index]["priority"] = task.priority
             tasks[index]["request_class"] = NONE
+            tasks[index]["prediction_factor"] = task.prediction_factor
+            tasks[index]["deadline_cycles"] = _deadline_of(task, int(tasks[index]["predicted_cycles"]))
             tasks[index]["length_estimated"] = self.tables.programs[program]["length_estimated"]
             if self.state.several is not None:
                 self.state.times[row, index] = on
 
-    def _times(self, program: int, output_length: int) -> np.ndarray:
+    def _times(self, program: int, output_length: int, factor: float) -> np.ndarray:
         """Return the (C,) TIMES of a task; ``program`` is its row on the first configuration."""
         times = np.zeros(len(self.config.configurations), TIMES)
         for configuration, record in enumerate(times):
             record["program"] = self.programs.row_on(program, configuration)
             entry = self.tables.programs[record["program"]]
             record["isolated_cycles"] = self.draws.totals[entry["first_total"] + output_length - 1]
-            record["predicted_cycles"] = entry["predicted_cycles"]
+            record["predicted_cycles"] = mispredicted(entry["predicted_cycles"], factor)
         return times
 
     def describe_tasks(self, row: int) -> list[dict[str, Any]]:

@@ -66,10 +66,9 @@ def draw_output(mix, length, seed, counter):
 
 
 @jit_borrowing
-def _mispredicted(predicted, error, seed, base):
+def mispredicted(predicted, factor):
     """Return a prediction with the task's error: one factor, whatever the configuration."""
-    factor = np.exp(error * normal(seed, base + _ERROR))
-    return max(np.int64(np.rint(predicted * factor)), 1)
+    return predicted if factor == 1.0 else max(np.int64(np.rint(predicted * factor)), 1)
 
 
 @jit_borrowing
@@ -83,16 +82,14 @@ def take_fastest(task, times):
 
 
 @jit_borrowing
-def _draw_times(task, times, draw, programs, totals, seed, base):
+def _draw_times(task, times, draw, programs, totals):
     """Fill ``times`` (C,) TIMES with the drawn ``task`` on every configuration."""
     for c in range(times.shape[0]):
         program = task.program + c * draw.program_stride
         record = programs[program]
         times[c].program = program
         times[c].isolated_cycles = totals[record.first_total + min(task.output_length, record.totals) - 1]
-        times[c].predicted_cycles = record.predicted_cycles
-        if draw.predictor_error > 0.0:
-            times[c].predicted_cycles = _mispredicted(record.predicted_cycles, draw.predictor_error, seed, base)
+        times[c].predicted_cycles = mispredicted(record.predicted_cycles, task.prediction_factor)
 
 
 @jit_borrowing
@@ -127,11 +124,12 @@ def draw_request(task, times, draws, programs, seed, index):
     task.program = program
     task.output_length = output
     task.isolated_cycles = draws.totals[record.first_total + min(output, record.totals) - 1]
-    task.predicted_cycles = record.predicted_cycles
-    task.length_estimated = record.length_estimated
+    task.prediction_factor = 1.0
     if draw.predictor_error > 0.0:
-        task.predicted_cycles = _mispredicted(record.predicted_cycles, draw.predictor_error, seed, base)
-    _draw_times(task, times, draw, programs, draws.totals, seed, base)
+        task.prediction_factor = np.exp(draw.predictor_error * normal(seed, base + _ERROR))
+    task.predicted_cycles = mispredicted(record.predicted_cycles, task.prediction_factor)
+    task.length_estimated = record.length_estimated
+    _draw_times(task, times, draw, programs, draws.totals)
     take_fastest(task, times)
     task.deadline_cycles = _allowance(drawn, task.predicted_cycles)
 

@@ -8,13 +8,10 @@ import logging
 from collections.abc import Collection, Iterator, Mapping
 from typing import ClassVar, NamedTuple
 
-import numpy as np
-
 from prema_gym.config import NPUConfig, WorkloadConfig
 from prema_gym.errors import ConfigError, ModelError, TraceError, unknown_name
 from prema_gym.hardware.library import ProgramLibrary, cached_library
 from prema_gym.hardware.program import Program, compile_model
-from prema_gym.types import MIX
 from prema_gym.workloads.importing.file import from_file, is_file_name
 from prema_gym.workloads.lengths import LengthSpec, predicted_output_length
 from prema_gym.workloads.models import BUILT_IN, MEASURED, MODELS, Model, register_model
@@ -123,17 +120,10 @@ def _lengths(spec: LengthSpec | None) -> list[int | None]:
     return [None] if spec is None else list(range(spec.min, spec.max + 1))
 
 
-def _mix(model: str, first_program: int) -> np.ndarray:
-    mix = np.zeros((), MIX)
-    mix["first_program"] = first_program
-    mix["max_output"] = 1
-    spec = MODELS[model].lengths if model in MODELS else None
-    if spec is not None:
-        mix["first_length"], mix["min_length"], mix["max_length"] = spec.min, spec.min, spec.max
-        mix["log_median"], mix["sigma"] = np.log(spec.median), spec.sigma
-        if spec.ratio is not None:
-            mix["ratio"], mix["output_sigma"], mix["max_output"] = spec.ratio, spec.output_sigma, spec.max_output
-    return mix
+def _shortest(networks: tuple[tuple[str, int], ...]) -> tuple[object, ...]:
+    """Return (models, batches) where ``networks`` are all pairs of them: the mix that says the same shares their library."""
+    models, batches = (tuple(dict.fromkeys(column)) for column in zip(*networks, strict=True))
+    return (models, batches) if tuple(itertools.product(models, batches)) == networks else (networks,)
 
 
 class ProgramTable:
@@ -148,11 +138,13 @@ class ProgramTable:
     @classmethod
     def of(cls, configurations: tuple[NPUConfig, ...], workload: WorkloadConfig) -> ProgramTable:
         """Return the table of ``workload`` on distinct ``configurations``, shared by all simulators of this process."""
-        for model in workload.models:
+        models = tuple(dict.fromkeys(model for model, _ in workload.networks))
+        for model in models:
             if model not in known_models():
-                raise ConfigError(f"WorkloadConfig.models: {unknown_name('model', model, known_models())}")
-        programs = tuple(id(REGISTERED.get(model)) for model in workload.models)
-        key = (configurations, workload.models, workload.batches, workload.hoist_inputs, programs)
+                field = "models" if workload.mix is None else "mix"
+                raise ConfigError(f"WorkloadConfig.{field}: {unknown_name('model', model, known_models())}")
+        programs = tuple(id(REGISTERED.get(model)) for model in models)
+        key = (configurations, workload.networks, workload.hoist_inputs, programs)
         if key not in cls._tables:
             cls._tables[key] = cls(configurations, workload)
         return cls._tables[key]
@@ -164,11 +156,14 @@ class ProgramTable:
         self._rows: dict[Key, int] = {}
         self._extra: dict[int, int] = {}
         # Programs are told apart by id, which holds only as long as they live: a replaced one must not give its id to another.
-        self._alive = [REGISTERED[model] for model in workload.models if model in REGISTERED]
-        self.mixes = np.zeros(len(workload.models) * len(workload.batches), MIX)
-        wanted = list(self._keys(workload))
+        self._alive = [REGISTERED[model] for model, _ in workload.networks if model in REGISTERED]
+        self._networks = workload.networks
+        self._first: dict[tuple[str, int], int] = {}
+        self.means: dict[str, list[float]] = {}
+        """Expected isolated cycles on each configuration, by what is drawn (workloads/mixes.py)."""
+        wanted = list(self._keys())
         self.stride = len(wanted)
-        self.library = ProgramLibrary.joined([self._load(npu, workload, wanted) for npu in configurations])
+        self.library = ProgramLibrary.joined([self._load(npu, wanted) for npu in configurations])
         for key in wanted * len(configurations):
             self._note(key)
 
@@ -177,16 +172,20 @@ class ProgramTable:
         """The concatenated tables: ``runs``, ``blocks``, ``segments``, ``programs``, ``totals``."""
         return self.library
 
-    def _keys(self, workload: WorkloadConfig) -> Iterator[Key]:
-        """Yield the keys of all rows in order, and note in ``mixes`` where each model and batch starts."""
+    def _keys(self) -> Iterator[Key]:
+        """Yield the keys of all rows in order, and note where each model and batch starts."""
         row = 0
-        for number, (model, batch) in enumerate(itertools.product(workload.models, workload.batches)):
-            self.mixes[number] = _mix(model, row)
+        for model, batch in self._networks:
+            self._first[model, batch] = row
             lengths = _lengths(MODELS[model].lengths) if model in MODELS else [None]
             row += len(lengths)
             yield from (Key(model, batch, length) for length in lengths)
 
-    def _load(self, npu: NPUConfig, workload: WorkloadConfig, wanted: list[Key]) -> ProgramLibrary:
+    def first_row(self, model: str, batch: int) -> int:
+        """Return the row of a drawn model and batch at its shortest input, on the first configuration."""
+        return self._first[model, batch]
+
+    def _load(self, npu: NPUConfig, wanted: list[Key]) -> ProgramLibrary:
         def build() -> ProgramLibrary:
             log.info("compiling %d programs (once for this NPU and workload)", len(wanted))
             library = ProgramLibrary()
@@ -194,11 +193,11 @@ class ProgramTable:
                 library.add(self._compile(key, npu))
             return library
 
-        own = [model for model in workload.models if model not in BUILT_IN]
+        own = list(dict.fromkeys(model for model, _ in self._networks if model not in BUILT_IN))
         if any(model not in MODELS for model in own):
             return build()
         content = [self._content(model) for model in own]
-        return cached_library(repr((npu, workload.models, workload.batches, self.hoist_inputs, content)), build)
+        return cached_library(repr((npu, *_shortest(self._networks), self.hoist_inputs, content)), build)
 
     def _content(self, model: str) -> str:
         """Return what the programs of a model that isn't built in depend on: its layers at every input length."""

@@ -38,7 +38,7 @@ def test_a_reward_is_a_term_or_finite_weights_of_terms(reward: Any) -> None:
 
 def test_weights_lie_in_the_order_of_the_terms() -> None:
     assert reward_weights("sla").tolist() == [float(name == "sla") for name in REWARD_TERMS]
-    assert reward_weights({"stp": 2, "antt": 0.5}).tolist() == [0.5, 0, 0, 2.0, 0, 0, 0]
+    assert reward_weights({"stp": 2, "antt": 0.5}).tolist() == [0.5, 0, 0, 2.0, *[0] * (len(REWARD_TERMS) - 4)]
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,12 @@ def test_targets_passed_counts_from_2_to_20_isolated_times(elapsed: int, passed:
 def test_time_beyond_2_3_isolated_times_is_excess_of_high_priority_alone() -> None:
     assert _metrics(waits=2)["hp_excess"] == pytest.approx((3 - 2.3) / 2)
     assert _metrics(waits=2, priority=3)["hp_excess"] == 0
+
+
+def test_high_priority_is_the_highest_that_the_mix_or_the_trace_has() -> None:
+    assert _metrics(waits=2, priority=10)["hp_excess"] == pytest.approx((3 - 2.3) / 2)
+    assert _metrics(waits=2, priority=9)["hp_excess"] == pytest.approx((3 - 2.3) / 2)
+    assert _metrics(waits=2, priority=8)["hp_excess"] == 0
 
 
 def test_a_fair_share_is_progress_per_priority() -> None:

@@ -49,6 +49,8 @@ class Rules:
     mechanisms: tuple[str, ...] = MECHANISMS
     """Those that may evict, in order: each has a column in the action code."""
     allow_idle: bool = False
+    levels: tuple[int, ...] = (1, 3, 9)
+    """Priorities that the mix has."""
 
     @property
     def clock_hz(self) -> int:
@@ -109,6 +111,8 @@ class Task:
     token_whole_wait: float = 0.0
     last_dispatch: int | None = None
     preemptions: int = 0
+    deadline: int | None = None
+    """A cycle, as the arrival is."""
 
     # --- Its programs: on a configuration, on the fastest, on the slowest -------------------------------------------------------
 

@@ -21,12 +21,13 @@ def metrics(machine: Machine) -> dict[str, float]:
         "stp": sum(progress(task, now) for task in tasks),
         "fairness": fairness(tasks, now),
         "sla_violation": sum(violated.values()) / len(TARGETS),
-        "hp_excess": sum(max(x - 2.3, 0) for task, x in zip(tasks, ntt, strict=True) if task.priority == 9) / n,
+        "hp_excess": sum(max(x - 2.3, 0) for task, x in zip(tasks, ntt, strict=True) if task.priority == highest(machine)) / n,
         "preemptions": sum(task.preemptions for task in tasks),
         "useful_share": account.useful / cycles,
         "wasted_share": account.wasted / cycles,
         "overhead_share": account.overhead / cycles,
         "unfinished": sum(task.completion is None for task in tasks),
+        **deadlines(tasks, now),
         **{f"sla_violation_at_{target}": share for target, share in violated.items()},
     }
 
@@ -37,7 +38,7 @@ def reward_terms(machine: Machine, start: int, *, first: bool) -> dict[str, floa
     n, priorities = len(tasks), sum(task.priority for task in tasks)
     spent = [(task.age(now) - task.age(start)) / task.isolated for task in tasks]
     passed = sum(_targets(task, now) - _targets(task, start) for task in tasks)
-    excess = sum(_excess(task, now) - _excess(task, start) for task in tasks if task.priority == 9)
+    excess = sum(_excess(task, now) - _excess(task, start) for task in tasks if task.priority == highest(machine))
     before = [] if first else _arrived(tasks, start)
     after = _arrived(tasks, now)
     return {
@@ -48,7 +49,42 @@ def reward_terms(machine: Machine, start: int, *, first: bool) -> dict[str, floa
         "fairness": fairness(tasks, now) if machine.over else 0.0,
         "fairness_shaped": fairness(after, now) - fairness(before, start),
         "hp_excess": -excess / n,
+        **_deadline_terms(tasks, start, now),
     }
+
+
+def highest(machine: Machine) -> int:
+    """Return the highest priority that the mix or the trace has."""
+    return max(*machine.rules.levels, *(task.priority for task in machine.tasks))
+
+
+def deadlines(tasks: list[Task], now: int) -> dict[str, float]:
+    """Return what has come of the deadlines by ``now``; an unfinished task has missed its own once it has passed."""
+    bound = [task for task in tasks if task.deadline is not None]
+    late = [_late(task, now) for task in bound]
+    good = [
+        t for t in tasks if t.completion is not None and t.completion <= now and (t.deadline is None or t.completion <= t.deadline)
+    ]
+    count = len(bound) or 1
+    return {
+        "deadline_misses": sum(cycles > 0 for cycles in late) / count,
+        "tardiness": sum(cycles / task.isolated for task, cycles in zip(bound, late, strict=True)) / count,
+        "goodput": len(good) / len(tasks),
+        "impossible_deadlines": sum(task.arrival + task.isolated > (task.deadline or 0) for task in bound) / count,
+    }
+
+
+def _late(task: Task, now: int) -> int:
+    """Return the cycles from the deadline to the completion, or to ``now``; 0 before the deadline."""
+    end = now if task.completion is None else min(now, task.completion)
+    return 0 if task.deadline is None else max(end - task.deadline, 0)
+
+
+def _deadline_terms(tasks: list[Task], start: int, now: int) -> dict[str, float]:
+    """Return the growth of the deadline metrics in a step, costs with a minus sign."""
+    before, after = deadlines(tasks, start), deadlines(tasks, now)
+    signs = {"deadline_misses": -1, "tardiness": -1, "goodput": 1}
+    return {name: sign * (after[name] - before[name]) for name, sign in signs.items()}
 
 
 def progress(task: Task, now: int) -> float:

@@ -22,6 +22,9 @@ METRIC_OF_TERM = {
     "fairness": ("fairness", 1),
     "fairness_shaped": ("fairness", 1),
     "hp_excess": ("hp_excess", -1),
+    "deadline_misses": ("deadline_misses", -1),
+    "tardiness": ("tardiness", -1),
+    "goodput": ("goodput", 1),
 }
 
 

@@ -199,7 +199,15 @@ def world(number: int) -> World:
         "scheduler_latency_cycles": latency,
         "decision_every": every,
         "mechanisms": mechanisms,
-        "reward": rng.choice(("weighted_antt", "antt", "fairness_shaped", {"sla": 2.0, "stp": 0.5, "hp_excess": 1.0})),
+        "reward": rng.choice(
+            (
+                "weighted_antt",
+                "antt",
+                "fairness_shaped",
+                {"sla": 2.0, "stp": 0.5, "hp_excess": 1.0},
+                {"tardiness": 1.0, "deadline_misses": 2.0, "goodput": 0.5},
+            )
+        ),
     }
     rules = Rules((hardware_of(chunk.npu),), slots, quantum, latency, every, mechanisms)
     return World(chunk, slots, rules, arguments, endless)
@@ -243,7 +251,20 @@ def episode(number: int, place: World) -> Episode:
         {"arrival_cycles": arrival, "model": name, "priority": rng.choice((1, 3, 9))}
         for arrival, name in zip(arrivals, names, strict=True)
     ]
+    _ask_more(random.Random(f"requests of episode {number}"), trace, [place.library.programs[name].total for name in names])
     return Episode(trace, LIVELOCK if place.endless else rng.choice(MANNERS))
+
+
+def _ask_more(rng: random.Random, trace: list[dict[str, Any]], totals: Sequence[int]) -> None:
+    """Give tasks of two episodes in three deadlines, tight ones and loose ones, and of one in four any priorities."""
+    style = rng.randrange(3)
+    for entry, total in zip(trace, totals, strict=True):
+        if style == 1 or (style == 2 and rng.random() < 0.5):
+            allowed = rng.choice((1, total - 1, total, total + 1, 2 * total, int(total * rng.uniform(1, 8))))
+            entry["deadline_cycles"] = entry["arrival_cycles"] + max(allowed, 1)
+    if rng.random() < 0.25:
+        for entry in trace:
+            entry["priority"] = rng.randint(1, 64)
 
 
 def _candidates(place: World) -> list[str]:
@@ -278,7 +299,13 @@ def _arrivals(rng: random.Random, place: World, totals: Sequence[int]) -> list[i
 def reference_tasks(trace: Sequence[dict[str, Any]], programs: dict[str, ReferenceProgram]) -> list[Task]:
     """Return the reference's tasks of ``trace``, which must be in order of arrival."""
     return [
-        Task(index, entry["arrival_cycles"], entry["priority"], {ONLY: programs[entry["model"]]})
+        Task(
+            index,
+            entry["arrival_cycles"],
+            entry["priority"],
+            {ONLY: programs[entry["model"]]},
+            deadline=entry.get("deadline_cycles"),
+        )
         for index, entry in enumerate(trace)
     ]
 
