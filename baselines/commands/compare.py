@@ -20,6 +20,7 @@ from baselines.policies.registry import POLICIES, make_policy
 from baselines.report.isolated import isolated_table
 from baselines.report.tables import TABLE_WIDTH, fairness_notes, fairness_table, fitting_table, headline, notes, utilisation_table
 from prema_gym.config import MECHANISMS, MODEL_NAMES, EnvConfig, NPUConfig, WorkloadConfig
+from prema_gym.envs.core import checked_trace
 from prema_gym.errors import PremaError
 from prema_gym.files import write_text
 from prema_gym.sim.simulator import Simulator
@@ -63,6 +64,7 @@ examples:
   python -m baselines.compare --models CNN-AN RNN-MT1 --batches 1     a mix of your own
   python -m baselines.compare --npu edge --tasks 16                   another NPU, more tenants
   python -m baselines.compare --npus prema,prema,edge --window 0.2    three NPUs behind one table: see --window
+  python -m baselines.compare --trace mine.jsonl                      requests of your own, a JSON object a line
   python -m baselines.compare --fairness                              also print what a claim of "fairer" needs
   python -m baselines.compare --isolated                              also print how long each program takes alone
   python -m baselines.compare --json --quiet | jq .versus_np_fcfs     for other programs
@@ -103,6 +105,7 @@ def build_parser() -> Parser:
     add("--tasks", type=int, default=_DEFAULTS.num_tasks, metavar="N", help=f"tasks per episode (default {_DEFAULTS.num_tasks})")
     add("--npu", default="prema", metavar="NAME", help=f"hardware preset: {', '.join(NPUConfig.PRESETS)} (default prema)")
     add("--npus", default=None, metavar="NAMES", help="several NPUs behind one context table, as in prema,prema,edge")
+    add("--trace", nargs="+", default=None, metavar="FILE", help="play JSONL files in place of drawn episodes, one episode each")
     add("--policies", nargs="+", default=None, metavar="NAME",
         help="policies in the table's order; all: every registered one (default: "
         f"{', '.join(DEFAULT_POLICIES)} and installed learned ones; with --npus {', '.join(ON_SEVERAL_NPUS)} too)")  # fmt: skip
@@ -191,7 +194,8 @@ def run(options: argparse.Namespace, errors: Console) -> Results:
     config = EnvConfig.coerce(arguments)
     policies = chosen_policies(options.policies, len(config.all_npus) > 1)
     Simulator(config)  # a wrong configuration is an error before the bar appears
-    with progress_bar(errors, len(policies) * max(options.episodes, 0), options.quiet) as report:
+    episodes = options.episodes if options.trace is None else len(options.trace)
+    with progress_bar(errors, len(policies) * max(episodes, 0), options.quiet) as report:
         return evaluate(
             policies,
             options.episodes,
@@ -199,6 +203,7 @@ def run(options: argparse.Namespace, errors: Console) -> Results:
             split=options.split,
             threads=options.threads,
             progress=report,
+            traces=options.trace,
             **arguments,
         )
 
@@ -208,7 +213,12 @@ def draw_gantt(options: argparse.Namespace, path: Path) -> None:
     from baselines.evaluation.recording import record
     from prema_gym.rendering.charts.gantt import gantt_compare
 
-    recordings = [record(policy, seed=options.seed, **env_arguments(options)) for policy in GANTT_POLICIES]
+    arguments = env_arguments(options)
+    trace = None
+    if options.trace is not None:
+        trace = options.trace[0]
+        arguments["slots"] = len(checked_trace(trace, EnvConfig.coerce(arguments)))
+    recordings = [record(policy, seed=options.seed, trace=trace, **arguments) for policy in GANTT_POLICIES]
     gantt_compare(recordings, path=path)
 
 
@@ -238,10 +248,15 @@ def show(results: Results, options: argparse.Namespace, console: Console) -> Non
     """Print title, table and notes."""
     reference = REFERENCE if REFERENCE in results.played else None
     workload = results.config.workload
-    console.print(
-        f"[bold]{results.episodes} episodes of {workload.num_tasks} tasks[/bold], window {workload.window:g}, "
-        f"NPU{'s' if len(results.npu_names) > 1 else ''} {results.npu_name}, seed {results.seed}, split {results.split}"
-    )
+    npus = f"NPU{'s' if len(results.npu_names) > 1 else ''} {results.npu_name}"
+    if options.trace is None:
+        console.print(
+            f"[bold]{results.episodes} episodes of {workload.num_tasks} tasks[/bold], window {workload.window:g}, "
+            f"{npus}, seed {results.seed}, split {results.split}"
+        )
+    else:
+        names = ", ".join(map(escape, options.trace))
+        console.print(f"[bold]{names}[/bold]: {workload.num_tasks} tasks each, {npus}")
     if options.isolated:
         console.print(isolated_table(results.config))
     console.print(fitting_table(results, console, reference=reference))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from prema_gym.sim.simulator import Simulator
 from prema_gym.sim.tables import row_of
 from prema_gym.types import ASKING, CHECKPOINT, EMPTY, NONE
 from prema_gym.workloads.seeding import split_index
+from prema_gym.workloads.trace import TraceTask
 
 CHUNK = 32
 """Episodes that one compiled call plays; progress is reported between calls."""
@@ -45,6 +47,10 @@ PLAYED_TASK = np.dtype(
     [("ntt", np.float64), ("arrival_cycles", np.int64), ("isolated_cycles", np.int64), ("priority", np.int64)], align=True
 )
 """What is kept of a task; an unfinished one has its NTT so far."""
+
+
+Starts: TypeAlias = Callable[[np.ndarray, np.ndarray], None]
+"""Starts episodes: in which of the rows (N,) bool, and the number of each row's (N,) int64."""
 
 
 @dataclass(frozen=True)
@@ -222,14 +228,32 @@ def _answers(policy: Policy, core: Core) -> np.ndarray:
     return np.ascontiguousarray(actions, np.int64)
 
 
-def _play_in_python(
-    policy: Policy, config: EnvConfig, split: str, seed: int, played: Played, advance_bar: Callable[[int], None]
-) -> None:
-    """Fill ``played`` with a policy that answers in Python, many rows at once; a row that ends takes the next episode."""
-    rows = min(BATCH_ROWS, len(played))
-    core = Core(config.to_dict(), rows, split=split)
-    words, machine, outcomes = core.simulator.words, core.simulator.state.machine, core.outcomes
+def _draws(core: Core, seed: int) -> Starts:
+    """Return what starts the drawn episodes of ``seed``."""
+    machine = core.simulator.state.machine
     machine["seed"] = seed % (1 << 64)
+
+    def start(starting: np.ndarray, numbers: np.ndarray) -> None:
+        machine["episode"][starting] = numbers[starting]
+        reset_rows(core.simulator.words, starting, core.split, core.outcomes, core.observations, core.masks)
+
+    return start
+
+
+def _plays(core: Core, traces: Sequence[Sequence[TraceTask]]) -> Starts:
+    """Return what starts ``traces``, by number."""
+
+    def start(starting: np.ndarray, numbers: np.ndarray) -> None:
+        for row in np.flatnonzero(starting).tolist():
+            core.begin_trace(row, traces[numbers[row]])
+
+    return start
+
+
+def _play_in_python(policy: Policy, core: Core, start: Starts, played: Played, advance_bar: Callable[[int], None]) -> None:
+    """Fill ``played`` with a policy that answers in Python, many rows at once; a row that ends takes the next episode."""
+    rows = core.simulator.rows
+    words, machine, outcomes = core.simulator.words, core.simulator.state.machine, core.outcomes
     numbers = np.arange(rows)
     upcoming = iter(range(rows, len(played)))
     illegal = np.zeros(rows, np.int64)
@@ -238,8 +262,7 @@ def _play_in_python(
     starting = alive.copy()
     while alive.any():
         if starting.any():
-            machine["episode"][starting] = numbers[starting]
-            reset_rows(words, starting, core.split, outcomes, core.observations, core.masks)
+            start(starting, numbers)
             starting[:] = False
         actions = _answers(policy, core)
         step_rows(
@@ -264,11 +287,17 @@ def play_policy(
     split: str = "eval",
     threads: int = 1,
     progress: Callable[[int], None] = lambda count: None,
+    traces: Sequence[Sequence[TraceTask]] | None = None,
 ) -> Played:
-    """Play ``episodes`` of ``split`` under ``policy``; the same arguments give the same episodes to every policy."""
+    """Play ``episodes`` of ``split`` under ``policy``; the same arguments give the same episodes to every policy.
+
+    ``traces`` take the place of what would be drawn, one for each episode, all of as many tasks.
+    """
     played = Played.empty(episodes, config.workload.num_tasks, len(config.all_npus))
-    if isinstance(policy, Compiled):
+    if isinstance(policy, Compiled) and traces is None:
         _play_compiled(policy, config, split, seed, played, threads, progress)
     else:
-        _play_in_python(policy, config, split, seed, played, progress)
+        core = Core(config.to_dict(), min(BATCH_ROWS, episodes), split=split)
+        start = _draws(core, seed) if traces is None else _plays(core, traces)
+        _play_in_python(policy, core, start, played, progress)
     return played

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from baselines.evaluation.bounds import check_against_bounds
@@ -14,7 +15,9 @@ from baselines.policies.needs import config_for
 from baselines.policies.policy import Policy
 from baselines.policies.registry import make_policy
 from prema_gym.config import EnvConfig
+from prema_gym.envs.core import checked_trace
 from prema_gym.errors import ConfigError, PolicyError
+from prema_gym.workloads.trace import TraceTask
 
 
 def _whole(name: str, value: object, least: int) -> int:
@@ -43,6 +46,25 @@ def _trained_elsewhere(policy: Policy, config: EnvConfig) -> bool:
     return trained_on is not None and config.all_npus != (trained_on,)
 
 
+TRACE_SPLIT = "trace"
+"""What results of injected traces have in place of a split."""
+
+
+def _checked_traces(given: Sequence[Any], config: EnvConfig) -> list[list[TraceTask]]:
+    if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Sequence) or not given:
+        raise ConfigError(f"traces = {given!r}: must be a non-empty list of traces, each a list of tasks or a JSONL file's name.")
+    traces = [checked_trace(trace, config) for trace in given]
+    sizes = sorted({len(trace) for trace in traces})
+    if len(sizes) > 1:
+        raise ConfigError(f"traces hold {', '.join(map(str, sizes))} tasks: must all hold as many, since metrics are per episode.")
+    return traces
+
+
+def sized_for(config: EnvConfig, num_tasks: int) -> EnvConfig:
+    """Return ``config`` for episodes of ``num_tasks``."""
+    return dataclasses.replace(config, workload=dataclasses.replace(config.workload, num_tasks=num_tasks))
+
+
 def evaluate(
     policies: Sequence[str | Policy],
     episodes: int = 1000,
@@ -51,6 +73,7 @@ def evaluate(
     split: str = "eval",
     threads: int | None = None,
     progress: Callable[[str, int], None] | None = None,
+    traces: Sequence[Any] | None = None,
     **arguments: Any,
 ) -> Results:
     """Play the same ``episodes`` under every policy and return their metrics.
@@ -63,6 +86,7 @@ def evaluate(
     episodes, seed, split: which episodes; "eval" is for figures that are reported, "valid" for choosing between policies.
     threads: of compiled policies; None uses every core.
     progress: called as ``progress(policy name, episodes just finished)``.
+    traces: play these in place of drawn episodes: lists of tasks or names of JSONL files, all of as many tasks.
     arguments: the environment's (``npu`` or ``npus``, ``workload``, ``mechanisms``, ...), as ``gym.make("Prema-v0")`` takes them.
         Where ``decision_every``, ``mechanisms`` or ``allow_idle`` is left out, every policy is asked as often as it needs, plays
         the mechanisms that it states, and may leave NPUs idle if it wants to (see :mod:`baselines.policies.needs`); a value given
@@ -75,6 +99,11 @@ def evaluate(
         raise ConfigError(f"seed = {seed!r}: must be a whole number.")
     workers = _whole("threads", threads, 1) if threads is not None else os.cpu_count() or 1
     config = EnvConfig.coerce(arguments)
+    tasks = None
+    if traces is not None:
+        tasks = _checked_traces(traces, config)
+        episodes, split = len(tasks), TRACE_SPLIT
+        config = sized_for(config, len(tasks[0]))
     played: dict[str, Played] = {}
     configs: dict[str, EnvConfig] = {}
     for policy in made:
@@ -85,7 +114,8 @@ def evaluate(
 
         configs[policy.name] = config_for(policy, config, arguments)
         played[policy.name] = play_policy(
-            policy, configs[policy.name], episodes, seed, split=split, threads=workers, progress=report
+            policy, configs[policy.name], episodes, seed, split="env" if tasks else split,
+            threads=workers, progress=report, traces=tasks,
         )  # fmt: skip
     clairvoyant = tuple(policy.name for policy in made if policy.clairvoyant)
     elsewhere = tuple(policy.name for policy in made if _trained_elsewhere(policy, config))

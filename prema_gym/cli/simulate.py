@@ -34,6 +34,7 @@ EPILOG = (
         ("simulate --npus prema,prema,edge --gantt out.png", "three NPUs, one of them slow: a lane for each"),
         ("simulate --policy P-RRB-KILL --events", "every event, with its cycle"),
         ("simulate --arrivals tasks.json", 'tasks of your own: [{"arrival_cycles": 0, "model": "CNN-AN"}]'),
+        ("simulate --arrivals mine.jsonl", "the same from JSON Lines, a task a line"),
         ("simulate --versus P-SJF --json | jq .policies", "for other programs"),
     )
     + f"\n\nA trace opens at https://ui.perfetto.dev. {PROG} compare --list prints every policy with its rule."
@@ -70,7 +71,7 @@ def build_parser() -> Parser:
     add("--policy", default="PREMA", metavar="NAME", help="who schedules (default PREMA)")
     add("--versus", nargs="+", default=[], metavar="NAME", help="others on the same episode")
     add_episode(parser)
-    add("--arrivals", type=Path, metavar="FILE", help="JSON list of tasks to play in place of a drawn episode")
+    add("--arrivals", type=Path, metavar="FILE", help="tasks to play in place of a drawn episode: a JSON list, or a .jsonl file")
     add("--gantt", type=Path, metavar="FILE", help="draw the policies one above the other (.png, .pdf, .svg)")
     add("--gantt-window", nargs=2, type=float, metavar=("FIRST", "LAST"), help="milliseconds that the chart shows (default all)")
     add("--trace", type=Path, metavar="FILE", help="write a trace for Perfetto, a process per policy (.json, .json.gz)")
@@ -80,8 +81,10 @@ def build_parser() -> Parser:
     return parser
 
 
-def read_arrivals(path: Path) -> list[dict[str, Any]]:
-    """Return the trace in ``path``; what is in the tasks is the environment's to check."""
+def read_arrivals(path: Path) -> list[dict[str, Any]] | str:
+    """Return the trace in ``path``, or the name of a JSONL file; what is in the tasks is the environment's to check."""
+    if path.suffix == ".jsonl":
+        return str(path)
     try:
         tasks = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -113,11 +116,16 @@ def play(options: argparse.Namespace) -> list[Recording]:
     """Return a recording per policy, all of one episode."""
     from baselines.evaluation.recording import record
     from baselines.policies.registry import make_policy
+    from prema_gym.config import EnvConfig
+    from prema_gym.envs.core import checked_trace
 
+    arguments = env_arguments(options)
     trace = None if options.arrivals is None else read_arrivals(options.arrivals)
+    if trace is not None:
+        arguments["slots"] = len(checked_trace(trace, EnvConfig.coerce(arguments)))
     policies = [make_policy(name) for name in policy_names(options)]  # a wrong name is an error before anything is played
     with busy(options.quiet or options.json):
-        return [record(policy, seed=options.seed, trace=trace, **env_arguments(options)) for policy in policies]
+        return [record(policy, seed=options.seed, trace=trace, **arguments) for policy in policies]
 
 
 def metrics(recording: Recording) -> dict[str, Any]:

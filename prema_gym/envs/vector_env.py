@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -96,6 +97,7 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._ms_per_cycle = 1e3 / self.config.npu.clock_hz
         self._seeded = False
         self._playing = False
+        self._turns: dict[int, deque[object]] = {}
 
     # --- Gymnasium -----------------------------------------------------------------------------------------------------------
 
@@ -112,9 +114,11 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         traces = traces_of(options or {}, self.num_envs)
         drawn = chosen if traces is None else np.zeros_like(chosen)
         reset_rows(core.simulator.words, drawn, core.split, core.outcomes, core.observations, core.masks)
-        if traces is not None:
-            for row in np.flatnonzero(chosen):
-                core.load_trace(int(row), traces[row])
+        for row in np.flatnonzero(chosen).tolist():
+            self._turns.pop(row, None)
+            if traces is not None:
+                self._turns[row] = deque(traces[row])
+                core.load_trace(row, self._next_trace(row))
         self._playing = True
         return core.observations, self._info()
 
@@ -124,7 +128,10 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         core = self._core
         self._renew()
         final = np.empty_like(core.observations) if self._mode == SAME_STEP else core.observations[:0]
+        over = core.simulator.state.machine["outcome"] != ASKING if self._turns else None
         ended = self._step_rows(actions, final)
+        if over is not None:
+            self._play_traces(over)
         info = self._info()
         if ended:
             self._add_end(info, final)
@@ -154,6 +161,26 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             )  # fmt: skip
 
         return sum(map(step, self._parts) if self._pool is None else self._pool.map(step, self._parts))
+
+    def _play_traces(self, over: np.ndarray) -> None:
+        """Put the next trace into rows that have begun an episode in this step; ``over`` (n,) tells whose had ended before it."""
+        core = self._core
+        outcomes = core.outcomes
+        if self._mode == DISABLED:
+            return
+        begun = over if self._mode == NEXT_STEP else outcomes["terminated"] | outcomes["truncated"]
+        for row in np.flatnonzero(begun).tolist():
+            if row in self._turns:
+                core.simulator.state.machine[row]["episode"] -= 1  # the episode that was drawn is not played
+                paid = outcomes[row].copy()
+                core.load_trace(row, self._next_trace(row))
+                outcomes[row] = paid
+
+    def _next_trace(self, row: int) -> object:
+        """Return the trace whose turn it is in ``row``; after the last comes the first."""
+        turns = self._turns[row]
+        turns.rotate(-1)
+        return turns[-1]
 
     def close_extras(self, **kwargs: Any) -> None:
         """Stop the threads."""

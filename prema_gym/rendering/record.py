@@ -82,7 +82,7 @@ def _truth(env: PremaEnv, view: View) -> np.ndarray:
 
 
 def record(
-    policy: Acts, *, seed: int = 0, trace: Sequence[dict[str, Any]] | None = None, name: str | None = None, **arguments: Any
+    policy: Acts, *, seed: int = 0, trace: Sequence[dict[str, Any]] | str | None = None, name: str | None = None, **arguments: Any
 ) -> Recording:
     """Play one episode under ``policy``, any object with ``act(view)``, and return its recording, decisions included.
 
@@ -90,7 +90,7 @@ def record(
     ----------
     policy: also gets ``truth`` if it has ``clairvoyant`` set, as in ``baselines``; that of ``baselines`` takes names.
     seed: of ``reset``: the same episode as ``gym.make("Prema-v0", **arguments).reset(seed=seed)`` plays.
-    trace: tasks of your own in place of that episode.
+    trace: tasks of your own in place of that episode, or the name of a JSONL file.
     name: of the recording; the policy's ``name`` by default.
     arguments: the environment's (``npu``, ``npus``, ``workload``, ``mechanisms``, ...).
 

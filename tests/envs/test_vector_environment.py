@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 
+from prema_gym import Program, register_program
 from prema_gym.errors import ActionError, ConfigError, UsageError
 
 WORKLOAD = {"models": ["CNN-AN", "CNN-MN", "RNN-SA"], "batches": [1, 4], "num_tasks": 4}
@@ -135,3 +136,33 @@ def test_bad_use_is_one_clear_error() -> None:
         vector.reset(options={"reset_mask": [True, False]})
     with pytest.raises(ConfigError, match="num_envs = 0"):
         make_vector(0, AutoresetMode.NEXT_STEP)
+
+
+def _alone(model: str, count: int = 1) -> list[dict[str, Any]]:
+    return [{"arrival_cycles": 0, "model": model} for _ in range(count)]
+
+
+@pytest.mark.parametrize("mode", ["NextStep", "SameStep"])
+def test_a_row_plays_its_traces_in_turn_under_autoreset(mode):
+    for name, cycles in (("turn_a", 100), ("turn_b", 200), ("turn_c", 300)):
+        register_program(name, Program.from_points(cycles, [cycles]))
+    envs = gym.make_vec(
+        "prema_gym:Prema-v0",
+        num_envs=2,
+        vectorization_mode="vector_entry_point",
+        autoreset_mode=mode,
+        workload={"models": ["turn_a"], "num_tasks": 1},
+    )
+    traces = [[_alone("turn_a"), _alone("turn_b")], _alone("turn_c")]
+    _, info = envs.reset(seed=0, options={"trace": traces})
+    seen: list[list[float]] = [[], []]
+    for _ in range(8):
+        _, _, terminated, _, info = envs.step(np.argmax(info["action_mask"], axis=1))
+        for row in np.flatnonzero(terminated):
+            seen[row].append(round(float(info["elapsed_ms"][row]) * envs.unwrapped.config.npu.clock_hz / 1000))
+    count = len(seen[0])
+    assert count == (8 if mode == "SameStep" else 4)
+    assert seen == [[100, 200] * (count // 2), [300] * count]
+    envs.reset(seed=0)
+    *_, terminated, _, info = envs.step(np.argmax(info["action_mask"], axis=1))
+    assert float(info["elapsed_ms"][1]) * envs.unwrapped.config.npu.clock_hz / 1000 == pytest.approx(100)  # drawn again
