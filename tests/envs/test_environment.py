@@ -225,7 +225,7 @@ def test_a_bad_argument_is_one_clear_error(arguments: dict[str, Any], message: s
         ([{**task(0, "RNN-SA"), "input_length": 5}], r"must be from 10 to 80 for RNN-SA"),
         ([{**task(0, "CNN-AN"), "start": 5}], r"unknown key 'start'"),
         ([], r"must be a non-empty list"),
-        ("CNN-AN", r"must be a non-empty list"),
+        ("CNN-AN", r"CNN-AN: can't be read: No such file"),
         ([task(0, "CNN-AN")] * 9, r"trace has 9 tasks, the table 5 slots: make the environment with slots=9"),
     ],
 )
