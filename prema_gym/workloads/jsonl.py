@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
@@ -21,7 +21,7 @@ MOST_TASKS = 4096
 """Requests that an episode of a table without a backlog can have."""
 
 
-def read_trace(path: TracePath, known: Sequence[str], clock_hz: int) -> Iterator[TraceTask]:
+def read_trace(path: TracePath, known: Collection[str], clock_hz: int) -> Iterator[TraceTask]:
     """Yield the checked requests of a file one by one, in constant memory; blank lines are passed over.
 
     ``known`` are the models' names, ``clock_hz`` turns milliseconds into cycles. Raises :class:`TraceError` with file and line.
@@ -77,7 +77,7 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return entry
 
 
-def load_trace(path: TracePath, known: Sequence[str], clock_hz: int, most: int = MOST_TASKS) -> list[TraceTask]:
+def load_trace(path: TracePath, known: Collection[str], clock_hz: int, most: int = MOST_TASKS) -> list[TraceTask]:
     """Return the requests of a file that a closed episode can hold; raises :class:`TraceError` for none or more than ``most``."""
     tasks: list[TraceTask] = []
     for task in read_trace(path, known, clock_hz):
