@@ -22,7 +22,7 @@ from prema_gym.envs.reward import REWARD_TERMS
 from prema_gym.errors import ActionError, ConfigError, PremaError, TraceError, UsageError
 
 CNNS = {"models": ["CNN-AN", "CNN-MN", "RNN-SA"], "batches": [1, 4], "num_tasks": 5}
-SIGN = {"stp": 1, "fairness": 1, "fairness_shaped": 1}
+SIGN = {"stp": 1, "fairness": 1, "fairness_shaped": 1, "goodput": 1}
 METRIC = {"sla": "sla_violation", "fairness_shaped": "fairness"}
 
 
@@ -195,7 +195,7 @@ def test_stepping_without_an_episode_says_what_to_do() -> None:
         ({"decision_every": 0}, r"EnvConfig.decision_every = 0"),
         ({"quantum_cycles": 0}, r"EnvConfig.quantum_cycles = 0"),
         ({"npus": []}, r"EnvConfig.npus = \[\]: must be None, or a list of 1 to 64 NPU configurations"),
-        ({"npus": "prema"}, r"EnvConfig.npus = 'prema': must be None, or a list"),
+        ({"npus": 3}, r"EnvConfig.npus = 3: must be None, or a list"),
         ({"npus": ["prema", "egde"]}, r"unknown NPUConfig preset 'egde'. Did you mean 'edge'\?"),
         ({"npus": ["prema", {"clock_hz": 940_000_000}]}, r"clock_hz of \[700000000, 940000000\]: all NPUs must share one clock"),
         ({"npu": "edge", "npus": ["prema", "edge"]}, r"npu and npus are both given, and npu is not the first of npus"),
