@@ -28,6 +28,7 @@ from prema_gym.sim.worth import (
 from prema_gym.types import NONE
 
 __all__ = [
+    "FIRST_TARGET",
     "HIGHEST_TARGET",
     "HP_TARGET",
     "LOWEST_TARGET",

@@ -167,7 +167,7 @@ MACHINE = np.dtype(
     [
         ("quantum_due_cycles", np.int64),
         ("horizon_cycles", np.int64),
-        ("priority_sum", np.int64),  # over the tasks of the episode
+        ("priority_sum", np.float64),  # over the tasks of the episode; of a stream the expected priority of one request
         ("high_priority", np.int64),  # the highest of the episode's levels: what "hp" means
         ("deadlines", np.int64),  # tasks of the episode that have one
         ("episode_seed", np.uint64),  # 0 where a trace was injected
@@ -177,7 +177,7 @@ MACHINE = np.dtype(
         ("preemptions", np.int32),
         ("quanta", np.int32),  # expired since the last decision
         ("next_task", np.int32),  # the first that has not arrived
-        ("tasks", np.int32),  # n of this episode
+        ("tasks", np.int32),  # n of this episode; of a stream its horizon in requests
         ("ready", np.int32),  # tasks that wait and whose context, if any, is saved
         ("asking_pass", np.int32),  # 1 or 2 while the NPUs are being asked, else 0
         ("next_npu", np.int32),  # the next one to ask in this pass
@@ -242,7 +242,8 @@ TASK = np.dtype(
     ],
     align=True,
 )
-"""A task of the episode, in order of arrival: the truth."""
+"""A task of the episode, in order of arrival: the truth. Of a stream only what is in the table, slot by slot, and then two more:
+the request that arrives next, and the one at the head of the backlog."""
 
 TIMES = np.dtype([("isolated_cycles", np.int64), ("predicted_cycles", np.int64), ("program", np.int32)], align=True)
 """A task on one configuration: the truth."""
@@ -280,6 +281,10 @@ RULES = np.dtype(
         ("dram_latency_cycles", np.int64),  # of the configuration
         ("mechanisms", np.int64),  # bit m: mechanism m may evict
         ("levels", np.uint64),  # bit p - 1: the mix has priority p
+        ("horizon_requests", np.int64),  # a stream is truncated at this arrival; 0 where an episode is closed
+        ("clients", np.int64),  # closed clients that send the requests of a stream; 0 where requests come by themselves
+        ("think_cycles", np.float64),  # mean time from a client's completed request to its next one
+        ("mean_priority", np.float64),  # expected priority of a drawn request
         ("allow_idle", np.bool_),  # an idle NPU may stay so while another is busy
     ],
     align=True,

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Protocol
 
 from prema_gym.config.base import Config, check, is_int, is_number, refuses_unknown_fields
+from prema_gym.config.requests import ArrivalsConfig
 from prema_gym.config.workload import MODEL_NAMES, PRIORITIES, WorkloadConfig
 from prema_gym.errors import ConfigError, unknown_name
 
@@ -19,6 +20,7 @@ __all__ = [
     "MODEL_NAMES",
     "MOST_NPUS",
     "PRIORITIES",
+    "STREAM_SLOTS",
     "WEIGHT_LOADINGS",
     "Config",
     "DramPort",
@@ -31,6 +33,12 @@ __all__ = [
     "register_npu",
 ]
 
+STREAM_SLOTS = 16
+"""Slots of a stream's table where nothing else is said."""
+HORIZON_REQUESTS = 512
+"""Requests of a stream where nothing else is said."""
+STREAM_ARRIVALS = ArrivalsConfig(process="poisson", utilisation=0.9)
+"""Arrivals of a stream where nothing else is said."""
 MOST_NPUS = 64
 """NPUs that a row may have."""
 MECHANISMS = ("CHECKPOINT", "KILL", "DRAIN")
@@ -217,7 +225,10 @@ class EnvConfig(Config):
     mechanisms: tuple[str, ...] = MECHANISMS
     """Mechanisms that the mask offers for evicting a running task."""
     slots: int | None = None
-    """T: rows of the context table; None means ``num_tasks``, and it is never fewer."""
+    """T: rows of the context table; None means ``num_tasks``, and it is never fewer; on a stream None means 16."""
+    horizon_requests: int | None = None
+    """H: a number makes an episode a stream, which is truncated when its H-th request arrives; None is a closed episode, and 512
+    where closed clients send the requests."""
     decision_every: int | None = None
     """Quanta between decisions asked by the quantum; None asks on arrivals and completions only."""
     quantum_cycles: int = 175_000
@@ -255,6 +266,9 @@ class EnvConfig(Config):
             slots is None or (is_int(slots) and 1 <= slots <= 4096),
             "None or a whole number from 1 to 4096",
         )
+        horizon = self.horizon_requests
+        ok = horizon is None or (is_int(horizon) and 2 <= horizon < 1 << 31)
+        check(name, "horizon_requests", horizon, ok, "None or a whole number of at least 2")
         every = self.decision_every
         check(
             name,
@@ -292,10 +306,20 @@ class EnvConfig(Config):
         object.__setattr__(self, "npus", npus if len(npus) > 1 else None)
 
     def _check_arrivals(self) -> None:
+        """See that the arrivals suit a stream or a closed episode; a stream's are Poisson unless told otherwise."""
+        if self.stream and self.workload.arrivals is None:
+            object.__setattr__(self, "workload", dataclasses.replace(self.workload, arrivals=STREAM_ARRIVALS))
         arrivals = self.workload.arrivals
-        if arrivals is not None and arrivals.process in ("closed", "trace"):
+        if arrivals is None:
+            return
+        if self.stream and arrivals.process not in ("poisson", "bursty", "closed"):
+            raise ConfigError(f"ArrivalsConfig.process = {arrivals.process!r}: requests of a stream are poisson, bursty or closed.")
+        if not self.stream and arrivals.process == "trace":
+            raise ConfigError("ArrivalsConfig.process = 'trace': an episode of num_tasks tasks takes window, poisson or bursty.")
+        if arrivals.process == "closed" and arrivals.clients > self.num_slots:
             raise ConfigError(
-                f"ArrivalsConfig.process = {arrivals.process!r}: an episode of num_tasks tasks takes window, poisson or bursty."
+                f"ArrivalsConfig.clients = {arrivals.clients!r}: must be at most the slots of the table, {self.num_slots} here: "
+                "each client has one request at a time."
             )
 
     @property
@@ -309,6 +333,22 @@ class EnvConfig(Config):
         return tuple(dict.fromkeys(self.all_npus))
 
     @property
+    def stream(self) -> bool:
+        """Whether requests keep coming: where ``horizon_requests`` is given, or closed clients send them.
+
+        Else an episode is closed: it has ``num_tasks`` tasks.
+        """
+        arrivals = self.workload.arrivals
+        return self.horizon_requests is not None or (arrivals is not None and arrivals.process == "closed")
+
+    @property
+    def horizon(self) -> int:
+        """H: the arrival that truncates a stream; 0 where episodes are closed."""
+        return (self.horizon_requests or HORIZON_REQUESTS) if self.stream else 0
+
+    @property
     def num_slots(self) -> int:
-        """T: ``slots``, but never fewer than ``num_tasks``."""
+        """T: ``slots``, in closed episodes never fewer than ``num_tasks``; 16 by default on a stream."""
+        if self.stream:
+            return self.slots or STREAM_SLOTS
         return max(self.slots or 0, self.workload.num_tasks)

@@ -12,11 +12,13 @@ from gymnasium import spaces
 from prema_gym.config import EnvConfig, mechanism_bits
 from prema_gym.envs.actions import count_actions
 from prema_gym.envs.observation import observation_bounds, observation_size
-from prema_gym.envs.reward import reward_weights
-from prema_gym.envs.step import OUTCOME, begin_row
+from prema_gym.envs.reward import FAIRNESS_TERMS, REWARD_TERMS, reward_weights
+from prema_gym.envs.step import OUTCOME, STREAM_OUTCOME, begin_row
 from prema_gym.envs.view import View, read_only
 from prema_gym.errors import ConfigError, TraceError, unknown_name
+from prema_gym.metrics import metrics_dict
 from prema_gym.sim.simulator import Simulator
+from prema_gym.sim.streams.metrics import stream_metrics_dict
 from prema_gym.workloads.jsonl import load_trace
 from prema_gym.workloads.programs import known_models
 from prema_gym.workloads.seeding import split_index
@@ -31,16 +33,29 @@ class Core:
     def __init__(self, arguments: Mapping[str, Any], rows: int, *, split: str = "env", log_entries: int = 0) -> None:
         self.config = EnvConfig.coerce(arguments)
         self.weights = reward_weights(self.config.reward)
+        self._check_stream()
         self.split = split_index(split)
         self.simulator = Simulator(self.config, rows, log_entries)
         slots = self.simulator.slots
         self.num_actions = int(count_actions(slots, mechanism_bits(self.config.mechanisms)))
         self.observation_space = spaces.Box(*observation_bounds(slots), dtype=np.float32)
         self.action_space: spaces.Discrete = spaces.Discrete(self.num_actions)
-        self.outcomes = np.zeros(rows, OUTCOME)
+        self.outcomes = np.zeros(rows, STREAM_OUTCOME if self.config.stream else OUTCOME)
         self.observations = np.zeros((rows, observation_size(slots)), np.float32)
         self.masks = np.zeros((rows, self.num_actions), np.int8)
         self._show_read_only()
+
+    def _check_stream(self) -> None:
+        """Refuse what a stream doesn't have."""
+        asked = [name for name, weight in zip(REWARD_TERMS, self.weights.tolist(), strict=True) if weight != 0]
+        for name in asked if self.config.stream else ():
+            if name in FAIRNESS_TERMS:
+                raise ConfigError(f"reward: {name!r} compares the tasks of one episode; a stream has no such term.")
+
+    def metrics_of(self, row: int) -> dict[str, object]:
+        """Return the metrics of the episode that has ended in ``row``, as plain numbers by name."""
+        values = self.outcomes["metrics"][row]
+        return stream_metrics_dict(values, len(self.config.all_npus)) if self.config.stream else metrics_dict(values)
 
     def _show_read_only(self) -> None:
         """Prepare once what every view shows of the simulator's own memory."""
@@ -79,6 +94,8 @@ class Core:
 
     def begin_trace(self, row: int, tasks: Sequence[TraceTask]) -> None:
         """Put a checked trace into ``row`` and play to its first decision."""
+        if self.config.stream:
+            raise TraceError("a stream draws its requests; leave horizon_requests out to play a trace.")
         self.simulator.load_trace(row, tasks)
         begin_row(self.simulator.words, row, len(tasks), self.outcomes, self.observations, self.masks)
 

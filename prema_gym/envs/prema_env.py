@@ -13,7 +13,6 @@ from prema_gym.envs.reward import REWARD_TERMS
 from prema_gym.envs.step import reset_rows, step_one
 from prema_gym.envs.view import View
 from prema_gym.errors import ActionError, ConfigError, UsageError
-from prema_gym.metrics import metrics_dict
 from prema_gym.types import ASKING, EVENT_NAMES
 
 if TYPE_CHECKING:
@@ -151,7 +150,7 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         terminated, truncated = bool(self._terminated[0]), bool(self._truncated[0])
         if terminated or truncated:
             self._playing = False
-            info["metrics"] = metrics_dict(self._outcomes["metrics"][0])
+            info["metrics"] = self._core.metrics_of(0)
         if self.render_mode == "human":
             self.render()
         return self._observation.copy(), float(self._reward[0]), terminated, truncated, info
@@ -212,7 +211,7 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         from prema_gym.rendering.recording import Recording
 
         ended = bool(self._terminated[0] or self._truncated[0])
-        metrics = metrics_dict(self._outcomes["metrics"][0]) if ended else None
+        metrics = self._core.metrics_of(0) if ended else None
         return Recording.of_simulator(self._core.simulator, self.events(), policy=policy, metrics=metrics)
 
     def save_trace(self, path: str | Path) -> None:

@@ -60,6 +60,8 @@ REWARD_TERMS: dict[str, Compiled] = {
     "goodput": goodput,
 }
 """The terms by name, in the order of the columns of the terms array: each takes a :class:`Step` and returns a float64."""
+FAIRNESS_TERMS = ("fairness", "fairness_shaped")
+"""Terms that compare the tasks of one episode: closed episodes only."""
 BUILT_IN = tuple(REWARD_TERMS)
 _compiled_together = False
 

@@ -21,11 +21,15 @@ class Step(NamedTuple):
     machine: np.void
     """MACHINE of the row."""
     tasks: np.ndarray
-    """(n,) TASK; the first ``machine.next_task`` have arrived."""
+    """(n,) TASK; the first ``machine.next_task`` have arrived. Of a stream what is in the table, slot by slot, and two more."""
     start_cycles: int
     """When the decision was asked."""
     now_cycles: int
     """When the next one is asked, or the episode has ended."""
+    requests: int
+    """What a mean divides by: the tasks of a closed episode; 1 on a stream, whose rewards are per request."""
+    priority_sum: float
+    """What a weighted mean divides by: the sum of the tasks' priorities; on a stream the expected priority of one request."""
     time: float
     """Sum over tasks of the cycles of this step that the task was in the system for, over its isolated cycles."""
     weighted_time: float
@@ -55,19 +59,19 @@ class Step(NamedTuple):
 @jit_borrowing
 def antt(step):
     """Minus the growth of the average normalized turnaround time."""
-    return 0.0 - step.time / step.machine.tasks
+    return 0.0 - step.time / step.requests
 
 
 @jit_borrowing
 def weighted_antt(step):
     """Minus the growth of the priority-weighted average normalized turnaround time."""
-    return 0.0 - step.weighted_time / step.machine.priority_sum
+    return 0.0 - step.weighted_time / step.priority_sum
 
 
 @jit_borrowing
 def sla(step):
     """Minus the share of all tasks' SLA targets that were passed."""
-    return 0.0 - step.targets / (step.machine.tasks * (HIGHEST_TARGET - LOWEST_TARGET + 1))
+    return 0.0 - step.targets / (step.requests * (HIGHEST_TARGET - LOWEST_TARGET + 1))
 
 
 @jit_borrowing
@@ -91,7 +95,7 @@ def fairness_shaped(step):
 @jit_borrowing
 def hp_excess(step):
     """Minus the time of high-priority tasks beyond their target."""
-    return 0.0 - step.excess / step.machine.tasks
+    return 0.0 - step.excess / step.requests
 
 
 @jit_borrowing
@@ -109,4 +113,4 @@ def tardiness(step):
 @jit_borrowing
 def goodput(step):
     """Share of all tasks that completed in this step, by their deadline if they have one."""
-    return step.in_time / step.machine.tasks
+    return step.in_time / step.requests

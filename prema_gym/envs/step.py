@@ -12,9 +12,11 @@ from prema_gym._jit import jit_borrowing, jit_nogil
 from prema_gym.envs.actions import decode, fill_mask, is_action, is_legal, replacement
 from prema_gym.envs.observation import observe
 from prema_gym.envs.step_reward import NUM_TERMS, clear_reward, fill_terms
+from prema_gym.envs.stream_reward import fill_stream_terms
 from prema_gym.metrics import NUM_METRICS, episode_metrics
 from prema_gym.sim.book import open_book
-from prema_gym.sim.kernel import begin, make_move
+from prema_gym.sim.kernel import begin, begin_stream, make_move
+from prema_gym.sim.streams.metrics import NUM_STREAM_METRICS, fill_stream_metrics
 from prema_gym.sim.tables import row_of
 from prema_gym.types import ASKING, TERMINATED, TRUNCATED, outcome_dtype
 from prema_gym.workloads.drawing import draw_trace
@@ -22,6 +24,8 @@ from prema_gym.workloads.seeding import hash64
 
 OUTCOME = outcome_dtype(NUM_TERMS, NUM_METRICS)
 """What a step returns for one row."""
+STREAM_OUTCOME = outcome_dtype(NUM_TERMS, NUM_STREAM_METRICS)
+"""The same for a row of a stream."""
 
 NEXT_STEP, SAME_STEP, DISABLED = 0, 1, 2
 """When a row whose episode has ended starts the next one."""
@@ -42,14 +46,22 @@ def _show(row, tables, observation, mask):
 
 
 @jit_borrowing
+def _begin(row, tables, draws, stream):
+    if stream is None:
+        draw_trace(row.tasks, row.times, row.arrivals, draws, tables.programs, row.machine.episode_seed)
+        begin(row, tables, draws.draw[0].num_tasks)
+    else:
+        begin_stream(row, tables)
+
+
+@jit_borrowing
 def start_episode(row, tables, draws, split):
     """Draw the row's next episode of ``split`` and play to its first decision."""
     machine = row.machine
     machine.episode_seed = hash64(split, machine.seed, 0, machine.episode)
     machine.episode += 1
-    draw_trace(row.tasks, row.times, row.arrivals, draws, tables.programs, machine.episode_seed)
     clear_reward(row.reward)
-    begin(row, tables, draws.draw[0].num_tasks)
+    _begin(row, tables, draws, row.stream)
 
 
 @jit_borrowing
@@ -75,13 +87,30 @@ def legal_move(row, tables, action):
 
 
 @jit_borrowing
+def _fill_terms(row, start, now, out, stream):
+    if stream is None:
+        fill_terms(row.reward, row.machine, row.tasks, start, now, out)
+    else:
+        fill_stream_terms(row, start, now, out)
+
+
+@jit_borrowing
+def fill_metrics(row, tables, out, stream):
+    """Fill ``out`` with the metrics of the episode that has ended: METRICS, or of a stream STREAM_METRICS."""
+    if stream is None:
+        episode_metrics(row.machine, row.engines, row.tasks, row.status.clock_cycles, out)
+    else:
+        fill_stream_metrics(row, tables.rules[0].clock_hz, out)
+
+
+@jit_borrowing
 def play(row, tables, outcome, weights, action):
     """Carry out ``action`` in a row that asks for one and fill ``outcome``; an illegal action is replaced and flagged."""
     slot, mechanism, legal = legal_move(row, tables, action)
     start = row.status.clock_cycles
     ended = make_move(row, tables, slot, mechanism)
     now = row.status.clock_cycles
-    fill_terms(row.reward, row.machine, row.tasks, start, now, outcome.terms)
+    _fill_terms(row, start, now, outcome.terms, row.stream)
     reward = 0.0
     for k in range(NUM_TERMS):
         reward += weights[k] * outcome.terms[k]
@@ -93,7 +122,7 @@ def play(row, tables, outcome, weights, action):
     if ended == ASKING:
         outcome.metrics[:] = np.nan
     else:
-        episode_metrics(row.machine, row.engines, row.tasks, now, outcome.metrics)
+        fill_metrics(row, tables, outcome.metrics, row.stream)
 
 
 @jit_borrowing

@@ -13,7 +13,8 @@ from prema_gym.types import NONE
 
 NUM_TERMS = len(REWARD_TERMS)
 """Columns of the terms array."""
-_fill_in_turn = compiled_together()
+fill_in_turn = compiled_together()
+"""Fills an array with every term of a :class:`Step`."""
 
 
 @jit_borrowing
@@ -99,10 +100,10 @@ def fill_terms(memory, machine, tasks, start, now, out):
     )
     deadlines = max(machine.deadlines, 1)
     before, fair_before = memory.progress, memory.fairness
-    _fill_in_turn(
+    fill_in_turn(
         Step(
-            machine, tasks, start, now, time, weighted_time, targets, excess, progress, fair, before, fair_before,
-            deadlines, missed, tardy_time, completed_in_time,
+            machine, tasks, start, now, machine.tasks, machine.priority_sum, time, weighted_time, targets, excess, progress, fair,
+            before, fair_before, deadlines, missed, tardy_time, completed_in_time,
         ),
         out,
     )  # fmt: skip

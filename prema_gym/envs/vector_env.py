@@ -14,10 +14,11 @@ from gymnasium.vector.utils import batch_space
 
 from prema_gym.envs.core import Core, check_options, traces_of
 from prema_gym.envs.reward import REWARD_TERMS
-from prema_gym.envs.step import DISABLED, NEXT_STEP, OUTCOME, SAME_STEP, find_bad_action, reset_rows, step_rows
+from prema_gym.envs.step import DISABLED, NEXT_STEP, SAME_STEP, find_bad_action, reset_rows, step_rows
 from prema_gym.envs.view import View
 from prema_gym.errors import ActionError, ConfigError, UsageError
 from prema_gym.metrics import FIRST_TARGET, METRICS
+from prema_gym.sim.streams.metrics import stream_metrics_columns
 from prema_gym.types import ASKING
 
 _MODES = {AutoresetMode.NEXT_STEP: NEXT_STEP, AutoresetMode.SAME_STEP: SAME_STEP, AutoresetMode.DISABLED: DISABLED}
@@ -192,7 +193,7 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         core = self._core
         core.observations = np.empty_like(core.observations)
         core.masks = np.empty_like(core.masks)
-        core.outcomes = np.empty(self.num_envs, OUTCOME)
+        core.outcomes = np.empty(self.num_envs, core.outcomes.dtype)
 
     def _chosen(self, options: Any) -> np.ndarray:
         mask = options.get("reset_mask")
@@ -244,10 +245,14 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "npu": self._core.simulator.state.status["npu"].copy(),
         }
 
+    def _metrics(self) -> dict[str, np.ndarray]:
+        metrics = self._core.outcomes["metrics"]
+        return stream_metrics_columns(metrics, len(self.config.all_npus)) if self.config.stream else metrics_columns(metrics)
+
     def _add_end(self, info: dict[str, Any], final_observations: np.ndarray) -> None:
         outcomes = self._core.outcomes
         ended = outcomes["terminated"] | outcomes["truncated"]
-        info["metrics"], info["_metrics"] = metrics_columns(outcomes["metrics"]), ended
+        info["metrics"], info["_metrics"] = self._metrics(), ended
         if self._mode != SAME_STEP:
             return
         final_obs = np.full(self.num_envs, None, dtype=object)

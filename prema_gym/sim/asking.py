@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from prema_gym._jit import jit_apart, jit_borrowing
 from prema_gym.sim.phases import start_move
-from prema_gym.sim.table import choosable, count_choosable, log
+from prema_gym.sim.table import choosable, count_choosable, log, truth_of
 from prema_gym.types import (
     BARRED,
     CAUSE_QUANTUM,
@@ -122,8 +122,9 @@ def is_asked(row, tables, n):
 
 
 @jit_borrowing
-def _see_entry(row, n, entry, freed_only):
+def _see_entry(row, n, slot, freed_only):
     """Show an entry's state and predicted time from NPU ``n``; return whether it may take the task."""
+    entry = row.table[slot]
     configuration = row.npus[n].configuration
     if entry.state == READY or entry.state == BARRED:
         open_here = choosable(entry, configuration) and (entry.freed or not freed_only)
@@ -132,7 +133,7 @@ def _see_entry(row, n, entry, freed_only):
         entry.state = RUNNING if entry.npu == n else ELSEWHERE
     if row.times.shape[1] > 1:
         own = entry.configuration if entry.executed_cycles > 0 else configuration
-        entry.predicted_cycles = row.times[entry.task, own].predicted_cycles
+        entry.predicted_cycles = row.times[truth_of(row, slot), own].predicted_cycles
     return entry.state == READY
 
 
@@ -142,7 +143,7 @@ def see_from(row, n, freed_only, may_keep):
     npu, status = row.npus[n], row.status
     ready = 0
     for slot in range(row.table.shape[0]):
-        if row.table[slot].state != EMPTY and _see_entry(row, n, row.table[slot], freed_only):
+        if row.table[slot].state != EMPTY and _see_entry(row, n, slot, freed_only):
             ready += 1
     status.npu = n
     status.configuration = npu.configuration

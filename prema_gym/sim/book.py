@@ -1,8 +1,9 @@
 """The address book: hands all arrays of a simulator to compiled code as one small int64 vector.
 
 Passing thirty arrays to a compiled function costs more than a step of the kernel; passing their addresses costs 0.2 microseconds.
-The simulator owns the arrays and the book, so the addresses live as long as they are used. A book of rows of several NPUs has an
-axis more than one of single NPUs: what takes a book is compiled once for each kind, with the driver that it needs.
+The simulator owns the arrays and the book, so the addresses live as long as they are used. The number of the book's axes says of
+which kind its rows are, one more for several NPUs and two more for streams: what takes a book is compiled once for each kind, with
+the driver that it needs.
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from typing import Any
 
 import numpy as np
 from numba import config, types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 from prema_gym._jit import jit_inline, with_attributes
 from prema_gym.sim.borrow import borrowed_from_book
+from prema_gym.sim.streams.records import PLACE, STREAM, SUMS
 from prema_gym.sim.tables import State, Tables
 from prema_gym.types import (
     ARRIVALS,
@@ -62,6 +64,11 @@ _ARRAYS: dict[str, tuple[np.dtype, int]] = {
     "predictions": (np.dtype(np.int64), 3),
     "reward": (REWARD, 1),
     "log": (EVENT, 2),
+    "streams": (STREAM, 1),
+    "heads": (ARRIVALS, 1),
+    "places": (PLACE, 2),
+    "sums": (SUMS, 2),
+    "histograms": (np.dtype(np.uint32), 3),
 }
 """Type of the elements and number of axes of every array, in the order of the book."""
 _ENTRIES = {name: index for index, name in enumerate(_ARRAYS)}
@@ -78,12 +85,23 @@ def _borrowed(name: str) -> Any:
 @intrinsic
 def _several(typingctx: Any, words: Any) -> Any:
     """Return None for a book of single NPUs, 1 for one of several: known when compiling."""
-    result = types.none if words.ndim == 1 else types.intp
+    single = words.ndim % 2 == 1
+    result = types.none if single else types.intp
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return context.get_dummy_value() if words.ndim == 1 else context.get_constant(types.intp, 1)
+        return context.get_dummy_value() if single else context.get_constant(types.intp, 1)
 
     return result(words), codegen
+
+
+def _source(words: Any, draws: Any) -> Any:
+    """Return None for a book of closed episodes, ``draws`` for one of streams: known when compiling."""
+    raise NotImplementedError  # compiled code only
+
+
+@overload(_source, inline="always")
+def _compiled_source(words, draws):
+    return (lambda words, draws: None) if words.ndim <= 2 else (lambda words, draws: draws)
 
 
 _runs, _blocks, _segments = _borrowed("runs"), _borrowed("blocks"), _borrowed("segments")
@@ -96,11 +114,14 @@ _shares = _borrowed("shares")
 _status, _npus, _table = _borrowed("status"), _borrowed("npus"), _borrowed("table")
 _predictions = _borrowed("predictions")
 _reward, _log = _borrowed("reward"), _borrowed("log")
+_streams, _heads, _places = _borrowed("streams"), _borrowed("heads"), _borrowed("places")
+_sums, _histograms = _borrowed("sums"), _borrowed("histograms")
 
 
 def write_book(tables: Tables, draws: Draws, state: State) -> np.ndarray:
-    """Return the book as int64: address and extents of every array; (W,) for rows of one NPU, (1, W) for rows of several.
+    """Return the book as int64: address and extents of every array.
 
+    (W,) for rows of one NPU, with an axis more for several NPUs, and two more for streams.
     All arrays must be C-contiguous.
     """
     named = {**tables._asdict(), **draws._asdict(), **state._asdict()}
@@ -112,8 +133,10 @@ def write_book(tables: Tables, draws: Draws, state: State) -> np.ndarray:
         words[_ENTRIES[name], 0] = array.ctypes.data
         words[_ENTRIES[name], 1 : 1 + ndim] = array.shape
     if config.DISABLE_JIT:
-        _OPEN[_key(words)] = (with_attributes(tables), with_attributes(draws), with_attributes(state))
-    return words.reshape(-1) if state.several is None else words.reshape(1, -1)
+        opened = state._replace(source=None if state.source is None else draws)
+        _OPEN[_key(words)] = (with_attributes(tables), with_attributes(draws), with_attributes(opened))
+    axes = (state.several is not None) + 2 * (state.source is not None)
+    return words.reshape((1,) * axes + (-1,))
 
 
 def _key(words: np.ndarray) -> int:
@@ -147,6 +170,12 @@ else:
             _predictions(words),
             _reward(words),
             _log(words),
+            _streams(words),
+            _heads(words),
+            _places(words),
+            _sums(words),
+            _histograms(words),
             _several(words),
+            _source(words, draws),
         )
         return tables, draws, state

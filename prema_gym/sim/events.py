@@ -1,7 +1,7 @@
 """The driver of several NPUs: from event to event, each NPU in a phase of its own.
 
-Order at one cycle: NPUs by index (ends of phases, completion), arrivals, quantum; then one invocation, if some NPU that is not
-switching has a cause. It updates tokens and asks NPU by NPU (sim/asking.py).
+Order at one cycle: NPUs by index (ends of phases, completion), the backlog of a stream, arrivals, quantum; then one invocation, if
+some NPU that is not switching has a cause. It updates tokens and asks NPU by NPU (sim/asking.py).
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 from prema_gym._jit import jit_apart, jit_borrowing
 from prema_gym.sim.asking import is_asked, see_from
 from prema_gym.sim.phases import elapse, happens, play_phases, start_move
+from prema_gym.sim.streams.arrivals import admit, arrive, complete, next_arrival_cycles
 from prema_gym.sim.switch import remaining_cycles
-from prema_gym.sim.table import arrive, arrives_at, complete, count_choosable, count_waits, update_tokens
+from prema_gym.sim.table import count_choosable, count_waits, update_tokens
 from prema_gym.types import (
     ASKING,
     CAUSE_ARRIVAL,
@@ -66,9 +67,7 @@ def _note_live(row):
 @jit_borrowing
 def _next_event(row):
     """Return the cycle of the next event. The quantum is looked at only where it would come first, and not past the horizon."""
-    cycle = NEVER
-    if row.machine.next_task < row.machine.tasks:
-        cycle = row.tasks[row.machine.next_task].arrival_cycles
+    cycle = next_arrival_cycles(row)
     for n in range(row.npus.shape[0]):
         engine = row.engines[n]
         own = _completion_cycle(row, n) if engine.phase == NOT_SWITCHING else engine.phase_end_cycles
@@ -96,7 +95,7 @@ def _play_npus(row, tables):
         if row.engines[n].phase != NOT_SWITCHING:
             play_phases(row, tables, n)
         elif _completion_cycle(row, n) == row.status.clock_cycles:
-            complete(row, n, row.status.clock_cycles)
+            complete(row, tables, n, row.status.clock_cycles)
             happens(row, CAUSE_COMPLETION)
 
 
@@ -116,9 +115,11 @@ def _play_cycle(row, tables):
     quantum_due = row.machine.quantum_due_cycles == now
     row.machine.happened = 0
     _play_npus(row, tables)
-    while arrives_at(row, now):
-        arrive(row)
+    if admit(row, tables, now + 1):
         happens(row, CAUSE_ARRIVAL)
+    while next_arrival_cycles(row) == now:
+        if arrive(row, tables):
+            happens(row, CAUSE_ARRIVAL)
     if quantum_due and row.machine.quantum_due_cycles == now and _quantum_expires(row):
         row.machine.happened |= CAUSE_QUANTUM  # an NPU that switches has nothing to reconsider when it is done
     cause = 0
@@ -179,18 +180,18 @@ def advance(row, tables):
 
     Past the horizon nothing is asked and nobody invoked: switches under way are played to their end, and the episode is truncated.
     """
-    horizon = row.machine.horizon_cycles
     while True:
         if _ask(row, tables):
             row.machine.outcome = ASKING
             return ASKING
         cycle = _next_event(row)
-        if cycle > horizon and not _any_switching(row):
-            elapse(row, max(row.status.clock_cycles, horizon))
+        if cycle > row.machine.horizon_cycles and not _any_switching(row):
+            elapse(row, max(row.status.clock_cycles, row.machine.horizon_cycles))
             count_waits(row)
             return _end(row, TRUNCATED)
         elapse(row, cycle)
         cause = _play_cycle(row, tables)
+        horizon = row.machine.horizon_cycles  # of a stream it is known once the last request is drawn
         if cause != 0 and cycle <= horizon:
             _invoke(row, tables, cause)
         if row.status.finished == row.machine.tasks and cycle <= horizon:

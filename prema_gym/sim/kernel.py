@@ -7,32 +7,67 @@ that only one of them is compiled into a caller. Everything is modified in place
 
 from __future__ import annotations
 
-from prema_gym._jit import jit_borrowing
+from prema_gym._jit import jit_apart, jit_borrowing
 from prema_gym.sim.events import advance as advance_events
 from prema_gym.sim.events import decide as decide_events
 from prema_gym.sim.levels import highest_level, level_bit
 from prema_gym.sim.straight import advance as advance_straight
 from prema_gym.sim.straight import decide as decide_straight
+from prema_gym.sim.streams.backlog import begin_arrivals
+from prema_gym.sim.streams.cohort import settle_open
 from prema_gym.sim.table import clear
-from prema_gym.types import NONE, NOT_SWITCHING
+from prema_gym.types import ASKING, NONE, NOT_SWITCHING
 
 HORIZON_FACTOR = 20
 """An episode is truncated this many sums of isolated times after its last arrival."""
 
 
+@jit_apart
+def _advance_stream(row, tables):
+    return advance_straight(row, tables)
+
+
+@jit_apart
+def _decide_in_stream(row, tables, slot, mechanism):
+    decide_straight(row, tables, slot, mechanism)
+
+
+@jit_borrowing
+def _advance_single(row, tables, stream):
+    # A stream's driver is called, not built in: it is twice as long, and compiling it for every caller takes minutes.
+    if stream is None:
+        return advance_straight(row, tables)
+    return _advance_stream(row, tables)
+
+
+@jit_borrowing
+def _decide_single(row, tables, stream, slot, mechanism):
+    if stream is None:
+        decide_straight(row, tables, slot, mechanism)
+    else:
+        _decide_in_stream(row, tables, slot, mechanism)
+
+
 @jit_borrowing
 def _advance(row, tables, several):
     if several is None:
-        return advance_straight(row, tables)
+        return _advance_single(row, tables, row.stream)
     return advance_events(row, tables)
 
 
 @jit_borrowing
 def _decide(row, tables, several, slot, mechanism):
     if several is None:
-        decide_straight(row, tables, slot, mechanism)
+        _decide_single(row, tables, row.stream, slot, mechanism)
     else:
         decide_events(row, tables, slot, mechanism)
+
+
+@jit_borrowing
+def _settle(row, tables, outcome, stream):
+    """Settle what a stream leaves behind."""
+    if stream is not None and outcome != ASKING:
+        settle_open(row, tables)
 
 
 @jit_borrowing
@@ -42,7 +77,9 @@ def make_move(row, tables, slot, mechanism):
     The move must be legal. Return the outcome (ASKING, TERMINATED, TRUNCATED).
     """
     _decide(row, tables, row.several, slot, mechanism)
-    return _advance(row, tables, row.several)
+    outcome = _advance(row, tables, row.several)
+    _settle(row, tables, outcome, row.stream)
+    return outcome
 
 
 @jit_borrowing
@@ -119,6 +156,17 @@ def _begin_machine(machine, rules):
 
 
 @jit_borrowing
+def _begin(row, tables, levels):
+    """Clear what the episode before has left."""
+    for slot in range(row.table.shape[0]):
+        clear(row.table[slot])
+    for n in range(row.npus.shape[0]):
+        _begin_npu(row.npus[n], row.engines[n])
+    _begin_machine(row.machine, tables.rules[0])
+    _begin_status(row.status, row.npus[0], levels)
+
+
+@jit_borrowing
 def begin(row, tables, count):
     """Start the episode whose ``count`` tasks lie in ``row.tasks``, in order of arrival, and advance to its first decision."""
     slowest = 0
@@ -131,15 +179,20 @@ def begin(row, tables, count):
         priority_sum += row.tasks[task].priority
         levels |= level_bit(row.tasks[task].priority)
         deadlines += row.tasks[task].deadline_cycles != NONE
-    for slot in range(row.table.shape[0]):
-        clear(row.table[slot])
-    for n in range(row.npus.shape[0]):
-        _begin_npu(row.npus[n], row.engines[n])
-    _begin_machine(row.machine, tables.rules[0])
-    _begin_status(row.status, row.npus[0], levels)
+    _begin(row, tables, levels)
     row.machine.tasks = count
     row.machine.priority_sum = priority_sum
     row.machine.high_priority = highest_level(levels)
     row.machine.deadlines = deadlines
     row.machine.horizon_cycles = row.tasks[count - 1].arrival_cycles + HORIZON_FACTOR * slowest
     return _advance(row, tables, row.several)
+
+
+@jit_borrowing
+def begin_stream(row, tables):
+    """Start a stream from the seed in ``row.machine.episode_seed``, and advance to its first decision."""
+    _begin(row, tables, tables.rules[0].levels)
+    begin_arrivals(row, tables)
+    outcome = _advance(row, tables, row.several)
+    row.stream.memory.start_cycles = row.status.clock_cycles
+    return outcome

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prema_gym._jit import jit_apart, jit_borrowing
+from prema_gym.sim.streams.arrivals import complete
 from prema_gym.sim.switch import (
     begin_commit,
     begin_drain,
@@ -17,7 +18,7 @@ from prema_gym.sim.switch import (
     remaining_cycles,
     spend_overhead,
 )
-from prema_gym.sim.table import choosable, complete
+from prema_gym.sim.table import choosable
 from prema_gym.types import (
     BOUND,
     CAUSE_COMPLETION,
@@ -140,7 +141,7 @@ def _end_latency(row, tables, n):
 @jit_borrowing
 def _end_run_out(row, tables, n):
     now, engine = row.status.clock_cycles, row.engines[n]
-    complete(row, n, now)
+    complete(row, tables, n, now)
     happens(row, CAUSE_COMPLETION)
     if engine.mechanism == DRAIN:
         engine.chosen_cycles = now

@@ -10,6 +10,8 @@ import numpy as np
 from prema_gym.config import EnvConfig, level_bits, mechanism_bits
 from prema_gym.errors import TraceError
 from prema_gym.sim.book import write_book
+from prema_gym.sim.streams.cohort import HISTOGRAM_BINS
+from prema_gym.sim.streams.records import PLACE, STREAM, SUMS
 from prema_gym.sim.tables import State, Tables
 from prema_gym.types import (
     ARRIVALS,
@@ -26,7 +28,7 @@ from prema_gym.types import (
     TERMINATED,
     TIMES,
 )
-from prema_gym.workloads.drawing import mispredicted
+from prema_gym.workloads.drawing import Draws, mispredicted
 from prema_gym.workloads.mixes import draws_of
 from prema_gym.workloads.programs import ProgramTable
 from prema_gym.workloads.trace import TraceTask
@@ -41,21 +43,38 @@ def rules_record(config: EnvConfig) -> np.ndarray:
     rules["mechanisms"] = mechanism_bits(config.mechanisms)
     rules["levels"] = level_bits(config.workload.levels)
     rules["allow_idle"] = config.allow_idle
+    rules["horizon_requests"] = config.horizon
+    arrivals = config.workload.arrivals
+    if arrivals is not None and arrivals.process == "closed":
+        rules["clients"] = arrivals.clients
+        rules["think_cycles"] = arrivals.think_ms * config.npu.clock_hz / 1000
     for record, npu in zip(rules, config.configurations, strict=True):
         for name in ("clock_hz", "dram_bytes_per_second", "dram_latency_cycles"):
             record[name] = getattr(npu, name)
     return rules
 
 
+def mean_priority(draws: Draws) -> float:
+    """Return the expected priority of a drawn request."""
+    shares = np.diff(draws.classes["cumulative_weight"], prepend=0.0)
+    means = []
+    for drawn in draws.classes:
+        levels = draws.levels[drawn["first_level"] : drawn["first_level"] + drawn["levels"]]
+        means.append(np.average(levels["priority"], weights=np.diff(levels["cumulative_weight"], prepend=0.0)))
+    return float(np.average(means, weights=shares))
+
+
 def _state(config: EnvConfig, rows: int, log_entries: int) -> State:
     slots, npus = config.num_slots, config.all_npus
-    several = len(npus) > 1
+    several, streams = len(npus) > 1, rows if config.stream else 0
+    records = slots + 2 if config.stream else slots
+    levels = int(level_bits(config.workload.levels)).bit_count()
     state = State(
         machine=np.zeros(rows, MACHINE),
         arrivals=np.zeros(rows, ARRIVALS),
         engines=np.zeros((rows, len(npus)), ENGINE),
-        tasks=np.zeros((rows, slots), TASK),
-        times=np.zeros((rows, slots, len(config.configurations) if several else 0), TIMES),
+        tasks=np.zeros((rows, records), TASK),
+        times=np.zeros((rows, records, len(config.configurations) if several else 0), TIMES),
         shares=np.zeros((rows, slots, len(npus) if several else 0), np.int64),
         status=np.zeros(rows, STATUS),
         npus=np.zeros((rows, len(npus)), NPU),
@@ -63,7 +82,13 @@ def _state(config: EnvConfig, rows: int, log_entries: int) -> State:
         predictions=np.zeros((rows, slots, len(config.configurations) if several else 0), np.int64),
         reward=np.zeros(rows, REWARD),
         log=np.zeros((rows, log_entries), EVENT),
+        streams=np.zeros(streams, STREAM),
+        heads=np.zeros(streams, ARRIVALS),
+        places=np.zeros((streams, slots), PLACE),
+        sums=np.zeros((streams, 3), SUMS),
+        histograms=np.zeros((streams, levels, HISTOGRAM_BINS), np.uint32),
         several=1 if several else None,
+        source=1 if config.stream else None,
     )
     state.machine["outcome"] = TERMINATED
     state.status["running_slot"] = NONE
@@ -93,6 +118,7 @@ class Simulator:
         self.state = _state(config, rows, log_entries)
         self._rules = rules_record(config)
         self._bind()
+        self._rules["mean_priority"] = mean_priority(self.draws)
 
     def _bind(self) -> None:
         """Point the book at the arrays; called again whenever the program table has grown."""

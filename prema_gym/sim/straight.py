@@ -7,6 +7,7 @@ several NPUs, and on one NPU to the same effect.
 from __future__ import annotations
 
 from prema_gym._jit import jit_borrowing
+from prema_gym.sim.streams.arrivals import admit, arrive, complete, next_arrival_cycles
 from prema_gym.sim.switch import (
     begin_commit,
     begin_drain,
@@ -21,7 +22,7 @@ from prema_gym.sim.switch import (
     remaining_cycles,
     spend_overhead,
 )
-from prema_gym.sim.table import arrive, arrives_at, complete, count_waits, log, update_tokens
+from prema_gym.sim.table import count_waits, log, update_tokens
 from prema_gym.types import (
     ASKING,
     CAUSE_ARRIVAL,
@@ -44,11 +45,13 @@ _NPU = 0
 
 
 @jit_borrowing
-def _arrive_before(row, cycle):
-    """Enter every task that arrives before ``cycle``; it is one that a phase ends or changes hands at."""
-    while row.machine.next_task < row.machine.tasks and row.tasks[row.machine.next_task].arrival_cycles < cycle:
-        arrive(row)
+def _arrive_before(row, tables, cycle):
+    """Enter every task that comes before ``cycle``, when a phase ends or changes hands: from the backlog, then new ones."""
+    if admit(row, tables, cycle):
         row.machine.happened |= CAUSE_ARRIVAL
+    while next_arrival_cycles(row) < cycle:
+        if arrive(row, tables):
+            row.machine.happened |= CAUSE_ARRIVAL
 
 
 @jit_borrowing
@@ -60,12 +63,12 @@ def _free(row, slot):
 
 
 @jit_borrowing
-def _run_out(row, begin):
+def _run_out(row, tables, begin):
     """Let the running task complete, from ``begin`` on; return the cycle at which it has."""
     remaining = remaining_cycles(row, _NPU)
-    _arrive_before(row, begin + remaining)
+    _arrive_before(row, tables, begin + remaining)
     make_progress(row, _NPU, remaining)
-    complete(row, _NPU, begin + remaining)
+    complete(row, tables, _NPU, begin + remaining)
     row.machine.happened |= CAUSE_COMPLETION
     return begin + remaining
 
@@ -75,15 +78,15 @@ def _checkpoint(row, tables, begin):
     """Let the running operation commit and save the context; return the cycle at which the NPU is free."""
     to_commit = begin_commit(row, tables, _NPU)
     if to_commit < 0:
-        return _run_out(row, begin)
+        return _run_out(row, tables, begin)
     stop = begin + to_commit
-    _arrive_before(row, stop)
+    _arrive_before(row, tables, stop)
     make_progress(row, _NPU, to_commit)
     slot = row.npus[_NPU].running_slot
     to_save = end_commit(row, tables, _NPU, stop)
     _free(row, slot)
     spend_overhead(row, _NPU, to_save)
-    _arrive_before(row, stop + to_save)
+    _arrive_before(row, tables, stop + to_save)
     end_save(row, _NPU, stop + to_save)
     return stop + to_save
 
@@ -97,7 +100,7 @@ def _vacate(row, tables, mechanism, begin):
         _free(row, kill(row, _NPU, begin))
         return begin
     begin_drain(row, _NPU, begin)
-    return _run_out(row, begin)
+    return _run_out(row, tables, begin)
 
 
 @jit_borrowing
@@ -113,7 +116,7 @@ def _switch(row, tables, slot, mechanism, begin):
     row.machine.ready -= 1
     to_run = begin_restore(row, tables, _NPU, slot, free)
     spend_overhead(row, _NPU, to_run)
-    _arrive_before(row, free + to_run)
+    _arrive_before(row, tables, free + to_run)
     end_restore(row, _NPU, free + to_run)
     return free + to_run
 
@@ -125,7 +128,7 @@ def _apply(row, tables, slot, mechanism, latency):
     spend_overhead(row, _NPU, latency)
     if latency > 0:
         begin_stall(row, _NPU, row.status.clock_cycles)
-        _arrive_before(row, end)
+        _arrive_before(row, tables, end)
     if slot != NONE:
         end = _switch(row, tables, slot, mechanism, end)
     elif latency > 0:
@@ -169,26 +172,35 @@ def _next_event(row, quantum):
     """Return the cycle of the next event; what happened during a switch is due at its end."""
     if row.machine.happened != 0:
         return row.status.clock_cycles
-    cycle = _completion_cycle(row)
-    if row.machine.next_task < row.machine.tasks:
-        cycle = min(cycle, row.tasks[row.machine.next_task].arrival_cycles)
-    return min(cycle, quantum)
+    return min(min(_completion_cycle(row), next_arrival_cycles(row)), quantum)
+
+
+@jit_borrowing
+def _is_silent(cause, stream):
+    """Whether nothing has happened that the scheduler answers to: a request of a stream has joined the backlog."""
+    if stream is None:
+        return False
+    return cause == 0
 
 
 @jit_borrowing
 def _invoke(row, tables, quantum):
-    """Play the events of the present cycle and invoke the scheduler's bookkeeping; return the cause."""
+    """Play the events of the present cycle and invoke the scheduler's bookkeeping; return the cause, 0 where nobody is invoked."""
     now = row.status.clock_cycles
     cause = row.machine.happened
     row.machine.happened = 0
     if _completion_cycle(row) == now:
-        complete(row, _NPU, now)
+        complete(row, tables, _NPU, now)
         cause |= CAUSE_COMPLETION
-    while arrives_at(row, now):
-        arrive(row)
+    if admit(row, tables, now + 1):
         cause |= CAUSE_ARRIVAL
+    while next_arrival_cycles(row) == now:
+        if arrive(row, tables):
+            cause |= CAUSE_ARRIVAL
     if quantum == now and row.npus[_NPU].running_slot >= 0:
         cause |= CAUSE_QUANTUM
+    if _is_silent(cause, row.stream):
+        return cause
     update_tokens(row)
     row.machine.quantum_due_cycles = now + tables.rules[0].quantum_cycles
     row.status.cause = cause
@@ -243,6 +255,7 @@ def advance(row, tables):
         cycle = _next_event(row, quantum)
         if cycle > row.machine.horizon_cycles:
             _elapse(row, max(row.status.clock_cycles, row.machine.horizon_cycles))
+            admit(row, tables, row.status.clock_cycles + 1)
             count_waits(row)
             return _show(row, TRUNCATED)
         _elapse(row, cycle)
@@ -250,7 +263,10 @@ def advance(row, tables):
         if row.status.finished == row.machine.tasks:
             return _show(row, TERMINATED)
         if cycle == row.machine.horizon_cycles:
+            count_waits(row)
             return _show(row, TRUNCATED)
+        if _is_silent(cause, row.stream):
+            continue
         if _is_asked(row, tables, cause):
             if cause & CAUSE_QUANTUM:
                 log(row, cycle, EVENT_QUANTUM, _NPU, row.npus[_NPU].running_slot, NONE)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from prema_gym._jit import jit_borrowing
 from prema_gym.sim.programs import context_cycles, next_commit
-from prema_gym.sim.table import count_wait, log
+from prema_gym.sim.table import count_wait, log, truth_of
 from prema_gym.types import (
     EVENT_COMMIT,
     EVENT_DISPATCH,
@@ -60,14 +60,14 @@ def remaining_cycles(row, n):
 
 
 @jit_borrowing
-def _load(row, n, entry):
+def _load(row, n, slot):
     """Note program and true total of the task that NPU ``n`` is given."""
     if row.times.shape[1] == 0:
-        row.engines[n].total_cycles = row.tasks[entry.task].isolated_cycles
+        row.engines[n].total_cycles = row.tasks[truth_of(row, slot)].isolated_cycles
         return
-    times = row.times[entry.task, row.npus[n].configuration]
+    times = row.times[truth_of(row, slot), row.npus[n].configuration]
     row.engines[n].total_cycles = times.isolated_cycles
-    entry.program = times.program
+    row.table[slot].program = times.program
 
 
 # --- Phases -------------------------------------------------------------------------------------------------------------------
@@ -180,7 +180,7 @@ def begin_restore(row, tables, n, slot, cycle):
     entry.restore_bytes = 0
     entry.refill_cycles = 0
     engine.dispatch_position_cycles = entry.executed_cycles
-    _load(row, n, entry)
+    _load(row, n, slot)
     return cost
 
 

@@ -13,7 +13,6 @@ from prema_gym.types import (
     BOUND,
     EMPTY,
     EVENT_ARRIVAL,
-    EVENT_COMPLETION,
     NONE,
     READY,
     SAVING,
@@ -62,10 +61,12 @@ def clear(entry):
 
 
 @jit_borrowing
-def arrive(row):
-    """Enter the next task of the trace into the lowest free slot."""
-    number = row.machine.next_task
-    task = row.tasks[number]
+def enter(row, record, number, cycle):
+    """Enter the request that lies at ``record`` of the tasks into the lowest free slot, at ``cycle``; return the slot.
+
+    It is the ``number``-th. Its wait and its token count from its arrival, though it may have come before.
+    """
+    task = row.tasks[record]
     slot = 0
     while row.table[slot].state != EMPTY:
         slot += 1
@@ -85,36 +86,23 @@ def arrive(row):
     for n in range(row.shares.shape[1]):
         row.shares[slot, n] = 0
     for c in range(row.predictions.shape[1]):
-        row.predictions[slot, c] = row.times[number, c].predicted_cycles
-    row.machine.next_task += 1
+        row.predictions[slot, c] = row.times[record, c].predicted_cycles
     row.machine.ready += 1
-    row.status.last_arrival_cycles = task.arrival_cycles
-    log(row, task.arrival_cycles, EVENT_ARRIVAL, NONE, slot, number)
+    log(row, cycle, EVENT_ARRIVAL, NONE, slot, number)
+    return slot
 
 
 @jit_borrowing
-def arrives_at(row, cycle):
-    """Whether the next task of the trace arrives at ``cycle``."""
-    return row.machine.next_task < row.machine.tasks and row.tasks[row.machine.next_task].arrival_cycles == cycle
+def _truth_of(row, slot, stream):
+    if stream is None:
+        return np.int64(row.table[slot].task)
+    return np.int64(slot)
 
 
 @jit_borrowing
-def complete(row, n, cycle):
-    """Finish the task that runs on NPU ``n`` and free its slot."""
-    slot = row.npus[n].running_slot
-    entry = row.table[slot]
-    task = row.tasks[entry.task]
-    task.completion_cycles = cycle
-    log_pp = -np.log((cycle - task.arrival_cycles) / task.isolated_cycles * task.priority)
-    if row.status.finished == 0:
-        row.status.min_log_pp = log_pp
-        row.status.max_log_pp = log_pp
-    row.status.min_log_pp = min(row.status.min_log_pp, log_pp)
-    row.status.max_log_pp = max(row.status.max_log_pp, log_pp)
-    row.status.finished += 1
-    row.npus[n].running_slot = NONE
-    log(row, cycle, EVENT_COMPLETION, n, slot, entry.task)
-    clear(entry)
+def truth_of(row, slot):
+    """Return where the truth of the task in ``slot`` lies in ``row.tasks`` and ``row.times``."""
+    return _truth_of(row, slot, row.stream)
 
 
 # --- Waits and tokens ---------------------------------------------------------------------------------------------------------

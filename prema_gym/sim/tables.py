@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numba import config, types
+from numba.extending import overload
 
 from prema_gym._jit import jit_inline
+from prema_gym.workloads.drawing import Draws
 
 
 class Tables(NamedTuple):
@@ -52,13 +55,41 @@ class State(NamedTuple):
     """(N,) REWARD, envs/reward.py's own."""
     log: np.ndarray
     """(N, L) EVENT; L = 0 records nothing."""
+    streams: np.ndarray
+    """(N,) STREAM, hidden; this and the next four are of no rows where episodes are closed."""
+    heads: np.ndarray
+    """(N,) ARRIVALS, hidden: how far the arrivals have come that enter from the backlog."""
+    places: np.ndarray
+    """(N, T) PLACE, hidden."""
+    sums: np.ndarray
+    """(N, 3) SUMS, hidden."""
+    histograms: np.ndarray
+    """(N, levels, HISTOGRAM_BINS) uint32, hidden: requests of the cohort by priority and NTT."""
     several: int | None
     """None where a row is one NPU, else 1: its *type* tells the compiler which driver to build in."""
+    source: Draws | int | None
+    """None where episodes are closed, else what a stream's requests are drawn from (1 outside compiled code). Its type likewise."""
 
     @property
     def arrays(self) -> list[np.ndarray]:
         """The arrays alone."""
         return [array for array in self if isinstance(array, np.ndarray)]
+
+
+class Stream(NamedTuple):
+    """What a row of a stream has beyond that of a closed episode."""
+
+    memory: np.void
+    """STREAM."""
+    head: np.void
+    """ARRIVALS."""
+    places: np.ndarray
+    """(T,) PLACE."""
+    sums: np.ndarray
+    """(3,) SUMS."""
+    histogram: np.ndarray
+    """(levels, HISTOGRAM_BINS) uint32."""
+    draws: Draws
 
 
 class Row(NamedTuple):
@@ -77,6 +108,27 @@ class Row(NamedTuple):
     reward: np.void
     log: np.ndarray
     several: int | None
+    stream: Stream | None
+
+
+def _stream_of(source: Draws | None, state: State, i: int) -> Stream | None:
+    """Return what row ``i`` has as a stream; None where it isn't one, which is known when compiling."""
+    if source is None:
+        return None
+    return Stream(state.streams[i], state.heads[i], state.places[i], state.sums[i], state.histograms[i], source)
+
+
+if not config.DISABLE_JIT:
+
+    @overload(_stream_of, inline="always", jit_options={"no_cfunc_wrapper": True, "no_cpython_wrapper": True})
+    def _compiled_stream_of(source, state, i):
+        if isinstance(source, types.NoneType):
+            return lambda source, state, i: None
+
+        def stream_of(source, state, i):
+            return Stream(state.streams[i], state.heads[i], state.places[i], state.sums[i], state.histograms[i], source)
+
+        return stream_of
 
 
 @jit_inline
@@ -96,4 +148,5 @@ def row_of(state, i):
         state.reward[i],
         state.log[i],
         state.several,
+        _stream_of(state.source, state, i),
     )

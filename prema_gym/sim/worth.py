@@ -45,3 +45,15 @@ def in_time(task):
 def impossible(task):
     """Whether no schedule could have met the deadline of ``task`` (TASK): alone on the fastest NPU it takes longer."""
     return task.deadline_cycles != NONE and task.isolated_cycles > allowance(task)
+
+
+@jit_borrowing
+def excess_ntt(elapsed, isolated):
+    """Return the NTT beyond the high-priority target of a task of age ``elapsed``."""
+    return max(elapsed / isolated - HP_TARGET, 0.0)
+
+
+@jit_borrowing
+def lost_progress(elapsed, isolated):
+    """Return 1 - isolated time over age, at least 0."""
+    return 1.0 - isolated / max(isolated, elapsed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 
@@ -51,7 +52,11 @@ class Machine:
         self.table: list[Task | None] = [None] * rules.slots
         self.npus = [NPU(index, hardware) for index, hardware in enumerate(rules.npus)]
         self.clock = 0
-        self.horizon = tasks[-1].arrival + 20 * sum(task.slowest for task in tasks)
+        self.horizon = self._horizon()
+        self.backlog: deque[Task] = deque()
+        """Of a stream: what has arrived and found no free slot, in order of arrival."""
+        self.gap = 0.0
+        """Of a stream: recent mean cycles between arrivals."""
         self.finished = Finished()
         self.log: list[Event] = []
         self.arrived = 0
@@ -69,6 +74,12 @@ class Machine:
         self.question: Question | None = None
         self.terminated = self.truncated = False
         self._play()
+
+    def _horizon(self) -> int:
+        """Return the cycle past which nobody is asked: of a stream its last arrival, but not before there was time to act."""
+        if self.rules.horizon_requests is not None:
+            return max(self.tasks[self.rules.horizon_requests - 1].arrival, 1)
+        return self.tasks[-1].arrival + 20 * sum(task.slowest for task in self.tasks)
 
     # --- What may be done -------------------------------------------------------------------------------------------------------
 
@@ -239,7 +250,7 @@ class Machine:
         cycles = [npu.next_event(self.clock) for npu in self.npus]
         if self.arrived < len(self.tasks):
             cycles.append(self.tasks[self.arrived].arrival)
-        if self._quantum_live_on() and self.quantum_due <= self.horizon:
+        if self.clock < self.horizon and self._quantum_live_on() and self.quantum_due <= self.horizon:
             cycles.append(self.quantum_due)
         return min(cycles)
 
@@ -248,11 +259,13 @@ class Machine:
         return [npu for npu in self.npus if npu.running is not None and not npu.switching and self.choosable(npu)]
 
     def _play_cycle(self, cycle: int) -> None:
-        """Move to ``cycle`` and play its events in order: NPUs by index, arrivals, the quantum."""
+        """Move to ``cycle`` and play its events in order: NPUs by index, the backlog, arrivals, the quantum."""
         live = self._quantum_live_on()
         self._pass(cycle)
         for npu in self.npus:
             self._play_npu(npu)
+        while self.backlog and None in self.table:
+            self._enter(self.backlog.popleft())
         self._arrive()
         if self.clock == self.quantum_due <= self.horizon and any(npu.running is not None for npu in live):
             self._happens(QUANTUM, [npu for npu in self.npus if not npu.switching])
@@ -278,17 +291,28 @@ class Machine:
             npu.seen.add(cause)
 
     def _arrive(self) -> None:
-        """Let the tasks enter that arrive at this cycle, each in the lowest free slot."""
+        """Let the tasks come that arrive at this cycle: into the table, or of a stream into the backlog where it is full."""
         while self.arrived < len(self.tasks) and self.tasks[self.arrived].arrival == self.clock:
             task = self.tasks[self.arrived]
             self.arrived += 1
-            task.slot = self.table.index(None)
-            self.table[task.slot] = task
-            task.wait(self.clock)
-            task.token = task.token_whole_wait = float(task.priority)
+            if self.rules.horizon_requests is not None and self.arrived > 1:
+                weight = 1 if self.arrived == 2 else 1 / 8
+                self.gap += weight * (self.clock - self.last_arrival - self.gap)
             self.last_arrival = self.clock
-            self._happens(ARRIVAL, self.npus)
-            self.note("arrival", task, None)
+            if None in self.table:
+                self._enter(task)
+            else:
+                self.backlog.append(task)
+
+    def _enter(self, task: Task) -> None:
+        """Put a task into the lowest free slot; it has waited since its arrival."""
+        task.slot = self.table.index(None)
+        self.table[task.slot] = task
+        task.wait(task.arrival)
+        task.entered = self.clock
+        task.token = task.token_whole_wait = float(task.priority)
+        self._happens(ARRIVAL, self.npus)
+        self.note("arrival", task, None)
 
     # --- What switches do to the machine ----------------------------------------------------------------------------------------
 

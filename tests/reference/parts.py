@@ -51,6 +51,8 @@ class Rules:
     allow_idle: bool = False
     levels: tuple[int, ...] = (1, 3, 9)
     """Priorities that the mix has."""
+    horizon_requests: int | None = None
+    """H of a stream, which is truncated when the H-th request arrives; None plays a closed episode."""
 
     @property
     def clock_hz(self) -> int:
@@ -111,6 +113,8 @@ class Task:
     token_whole_wait: float = 0.0
     last_dispatch: int | None = None
     preemptions: int = 0
+    entered: int | None = None
+    """When it got its slot: on its arrival, or from the backlog."""
     deadline: int | None = None
     """A cycle, as the arrival is."""
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from reference import worth
+from reference import stream_worth, worth
 from reference.machine import Machine
 from reference.parts import Program, Rules, Task
 from reference.snapshot import snapshot
@@ -70,7 +70,11 @@ class ReferencePlayer:
     """The reference machine as a player."""
 
     def start(self, trace: Sequence[Arrival], setup: Setup) -> None:
-        self.machine = Machine(setup.rules, tasks_of(trace, setup))
+        self.begin(Machine(setup.rules, tasks_of(trace, setup)))
+
+    def begin(self, machine: Machine) -> None:
+        """Begin with a machine at its first decision."""
+        self.machine = machine
         self.began = self.machine.clock
         self.logged = 0
         self.first = True
@@ -89,11 +93,12 @@ class ReferencePlayer:
 
     def snapshot(self) -> dict[str, Any]:
         machine = self.machine
+        value = worth if machine.rules.horizon_requests is None else stream_worth
         events = [(event.cycle, event.event, event.slot, event.task, event.npu) for event in machine.log[self.logged :]]
         return {
             **snapshot(machine),
             "elapsed_cycles": machine.clock - self.began,
-            "reward_terms": worth.reward_terms(machine, self.began, first=self.first),
+            "reward_terms": value.reward_terms(machine, self.began, first=self.first),
             "events": events,
-            "metrics": worth.metrics(machine) if machine.over else None,
+            "metrics": value.metrics(machine) if machine.over else None,
         }

@@ -1,7 +1,7 @@
 """Play random episodes on the kernel and on the reference, and count those that differ: ``make differential EPISODES=100000``.
 
 Episodes are numbered, and a number fixes everything about its episode: ``--first`` plays a failure again. Each number stands for an
-episode of an environment, and for a case of one to four NPUs that every further implementation in ``PLAYERS`` plays.
+episode of an environment, for a case of one to four NPUs that every further implementation in ``PLAYERS`` plays, and for a stream.
 The last line reads ``N episodes, D differences``; the exit status is 1 if D > 0.
 """
 
@@ -14,6 +14,7 @@ from collections.abc import Iterator
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from streams import random_streams
 
 from tools import duel
 from tools.several_npus import PLAYERS
@@ -44,6 +45,8 @@ def _play(block: tuple[int, int]) -> tuple[int, list[str], int]:
         if name != "twin":
             more, decisions = duel.differences(*block, player, PLAYERS["twin"])
             found, steps = found + more, steps + decisions
+    more, decisions = random_streams.differences(*block)
+    found, steps = found + more, steps + decisions
     return block[1], found, steps
 
 

@@ -46,6 +46,7 @@ SLOT_FIELDS = (
     "priority",
     "arrival_cycles",
     "predicted_cycles",
+    "deadline_cycles",
     "length_estimated",
     "executed_cycles",
     "waited_cycles",
@@ -86,6 +87,19 @@ class KernelPlayer:
 
     def start(self, trace: Sequence[Arrival], setup: Setup) -> None:
         """Make the environment of ``setup`` and play to the first decision of ``trace``."""
+        self._make(setup)
+        entries = [{"arrival_cycles": at.cycle, "model": f"duel {at.model}", "priority": at.priority} for at in trace]
+        self._begin({"options": {"trace": entries}})
+
+    def start_stream(self, setup: Setup, seed: int, *, gap_cycles: float, sla: float | None) -> None:
+        """Make the environment of ``setup`` and play to the first decision of the stream of ``seed``."""
+        self._make(setup, horizon_requests=setup.rules.horizon_requests)
+        draws = self._env._core.simulator.draws
+        draws.draw["gap_cycles"] = gap_cycles  # finer than a rate in whole milliseconds
+        draws.classes["sla"] = sla or 0.0
+        self._begin({"seed": seed})
+
+    def _make(self, setup: Setup, workload: dict[str, Any] | None = None, **arguments: Any) -> None:
         rules = setup.rules
         names = list(dict.fromkeys(hardware.configuration for hardware in rules.npus))
         self._names = names
@@ -94,17 +108,19 @@ class KernelPlayer:
             register_program(f"duel {model}", {npus[name]: _program(programs[name]) for name in names})
         self._env = PremaEnv(
             npus=[npus[hardware.configuration] for hardware in rules.npus],
-            workload={"models": [f"duel {model}" for model in setup.programs], "batches": [1], "num_tasks": 1},
+            workload={"models": [f"duel {model}" for model in setup.programs], "batches": [1], "num_tasks": 1, **(workload or {})},
             slots=rules.slots,
             quantum_cycles=rules.quantum,
             scheduler_latency_cycles=rules.latency,
             decision_every=rules.decision_every,
             mechanisms=list(rules.mechanisms),
             allow_idle=rules.allow_idle,
+            **arguments,
         )
         ProgramTable._tables.clear()  # each case has programs of its own
-        entries = [{"arrival_cycles": at.cycle, "model": f"duel {at.model}", "priority": at.priority} for at in trace]
-        _, self._info = self._env.reset(options={"trace": entries})
+
+    def _begin(self, arguments: dict[str, Any]) -> None:
+        _, self._info = self._env.reset(**arguments)
         self._logged = 0
         self._state = self._env._core.simulator.state
 
@@ -144,6 +160,9 @@ class KernelPlayer:
             "quantum_due_cycles": int(machine["quantum_due_cycles"]),
             "horizon_cycles": int(machine["horizon_cycles"]),
             "last_arrival_cycles": int(status["last_arrival_cycles"]),
+            "backlog": int(status["backlog"]),
+            "oldest_backlog_cycles": int(status["oldest_backlog_cycles"]),
+            "arrival_gap_cycles": float(status["arrival_gap_cycles"]),
             "ready": sum(int(entry["state"]) in (READY, BARRED, SAVING) for entry in self._state.table[0]),
             "finished": int(status["finished"]),
             "min_log_pp": float(status["min_log_pp"]),
@@ -157,8 +176,18 @@ class KernelPlayer:
                 tuple(event[name] for name in ("cycle", "event", "slot", "task", "npu"))
                 for event in self._env.events()[self._logged :]
             ],
-            "metrics": flat_metrics(self._info["metrics"]) if "metrics" in self._info else None,
+            "metrics": self._metrics(),
         }
+
+    def _metrics(self) -> dict[str, Any] | None:
+        """Return the metrics at the end of an episode, one number each; None where one has no value."""
+        if "metrics" not in self._info:
+            return None
+        metrics = dict(self._info["metrics"])
+        if not self._env.config.stream:
+            return flat_metrics(metrics)
+        each = {f"utilisation_{n}": value for n, value in enumerate(metrics.pop("utilisation_per_npu"))}
+        return {name: None if value != value else value for name, value in (metrics | each).items()}
 
     def _npu(self, n: int) -> dict[str, Any]:
         npu, engine = self._state.npus[0, n], self._state.engines[0, n]

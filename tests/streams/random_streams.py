@@ -1,0 +1,118 @@
+"""Random streams on one to four NPUs: the kernel draws the requests, the reference is given the same ones, and both play them.
+
+Programs take a few cycles and gaps are as short, so that arrivals, completions, entries from the backlog and ends of switches often
+fall on one cycle.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+from typing import Any
+
+import numpy as np
+from reference.machine import Machine
+from reference.player import Arrival, ReferencePlayer, Setup, tasks_of
+from tools.duel import compare
+from tools.kernel_player import KernelPlayer
+from tools.several_cases import Case, choose
+from tools.several_cases import draw as draw_case
+
+from prema_gym.types import ARRIVALS, NONE, TASK, TIMES
+from prema_gym.workloads.arrivals import next_arrival
+from prema_gym.workloads.drawing import arrive_at, draw_request
+
+CAUTION = 400
+"""Decisions after which a case is left as it is."""
+
+
+@dataclasses.dataclass(frozen=True)
+class StreamCase:
+    """A stream on some machine, and how it is played."""
+
+    case: Case
+    """Its trace is not used."""
+    arguments: dict[str, Any]
+    """Of the environment, beside what the case says."""
+    seed: int
+
+
+def draw(number: int) -> StreamCase:
+    """Return stream ``number``: a number fixes everything about it."""
+    rng = random.Random(f"stream {number}")
+    case = draw_case(number)
+    rules = dataclasses.replace(
+        case.setup.rules, slots=rng.choice((1, 2, 2, 3, 4, 6)), horizon_requests=rng.choice((2, 5, 12, 25, 40, 60))
+    )
+    totals = [program.total for programs in case.setup.programs.values() for program in programs.values()]
+    gap = max(1.0, sum(totals) / len(totals) / len(rules.npus) * rng.choice((0.3, 0.6, 0.9, 1.5)))
+    sla = rng.choice((None, None, 1.5, 4.0))
+    arguments = {"gap_cycles": gap, "sla": sla}
+    return StreamCase(dataclasses.replace(case, setup=Setup(rules, case.setup.programs)), arguments, rng.randrange(1 << 40))
+
+
+def requests_of(player: KernelPlayer, count: int) -> list[dict[str, int]]:
+    """Return the first ``count`` requests of the stream that is being played: arrival, program, priority, deadline."""
+    simulator = player._env._core.simulator
+    task, cursor = np.zeros(1, TASK), np.zeros(1, ARRIVALS)
+    times = np.zeros(simulator.state.times.shape[2], TIMES)
+    record, at = (task.view(np.recarray)[0], cursor.view(np.recarray)[0])
+    seed = simulator.state.machine[0]["episode_seed"]
+    drawn = []
+    for number in range(count):
+        draw_request(record, times, simulator.draws, simulator.tables.programs, seed, number)
+        next_arrival(at, simulator.draws.draw.view(np.recarray)[0], seed, number)
+        arrive_at(record, at.cycles)
+        drawn.append({name: int(record[name]) for name in ("arrival_cycles", "program", "priority", "deadline_cycles")})
+    return drawn
+
+
+def start(stream: StreamCase) -> tuple[KernelPlayer, ReferencePlayer]:
+    """Begin the stream on both sides."""
+    kernel, twin = KernelPlayer(), ReferencePlayer()
+    setup = stream.case.setup
+    kernel.start_stream(setup, stream.seed, **stream.arguments)
+    models = list(setup.programs)
+    drawn = requests_of(kernel, setup.rules.horizon_requests or 0)
+    keys = kernel._env._core.simulator.programs.keys
+    trace = [
+        Arrival(entry["arrival_cycles"], keys[entry["program"]].model.removeprefix("duel "), entry["priority"]) for entry in drawn
+    ]
+    tasks = tasks_of(trace, setup)
+    for task, entry in zip(tasks, drawn, strict=True):
+        task.deadline = None if entry["deadline_cycles"] == NONE else entry["deadline_cycles"]
+    assert {entry.model for entry in trace} <= set(models)
+    twin.begin(Machine(setup.rules, tasks))
+    return kernel, twin
+
+
+def play(stream: StreamCase) -> int:
+    """Play a stream on both sides and compare all that shows. Return the decisions made."""
+    kernel, twin = start(stream)
+    rng = random.Random(f"actions {stream.seed}")
+    for decision in range(CAUTION):
+        got, expected = kernel.snapshot(), twin.snapshot()
+        for shown in (got, expected):
+            del shown["horizon_cycles"]  # the kernel learns of it when it draws the last request
+        if decision == 0:
+            del got["reward_terms"], expected["reward_terms"]
+        else:
+            expected["reward_terms"] = {name: expected["reward_terms"][name] for name in got["reward_terms"]}
+        compare(f"decision {decision}", got, expected)
+        compare(f"decision {decision}.asked", kernel.asked(), twin.asked())
+        if twin.asked() is None:
+            return decision
+        action = choose(rng, twin.mask(), stream.case)
+        compare(f"decision {decision}.legal", kernel.act(action), twin.act(action))
+    return CAUTION
+
+
+def differences(first: int, count: int) -> tuple[list[str], int]:
+    """Play ``count`` random streams from number ``first`` on; return what differed, and the decisions played."""
+    found, decisions = [], 0
+    for number in range(first, first + count):
+        try:
+            decisions += play(draw(number))
+        except Exception as error:
+            found.append(f"stream {number}: {type(error).__name__}: {error}")
+    return found, decisions
