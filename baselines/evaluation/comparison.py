@@ -81,6 +81,11 @@ class Comparison:
         return {**MEASURES, **self.pooled_measures}
 
     @property
+    def episode_measures(self) -> tuple[str, ...]:
+        """Names of what has a value per episode, in the order of the columns of :attr:`values`."""
+        return EPISODE_MEASURES
+
+    @property
     def fairness_measures(self) -> tuple[str, ...]:
         """What a claim of "fairer" needs, all of it."""
         tails = (quantile_name(0.99, priority) for priority in self.priorities)
@@ -93,7 +98,7 @@ class Comparison:
 
     @cached_property
     def values(self) -> dict[str, np.ndarray]:
-        """Per policy the (E, len(EPISODE_MEASURES)) float64 values of every episode."""
+        """Per policy the (E, len(episode_measures)) float64 values of every episode."""
         return {name: episode_values(played) for name, played in self.played.items()}
 
     @cached_property
@@ -139,7 +144,7 @@ class Comparison:
         self._check(policy, measure)
         if measure in self.pooled_measures:
             raise PremaError(f"measure {measure!r} has no value per episode: it is pooled over all of them.")
-        return self.values[policy][:, EPISODE_MEASURES.index(measure)]
+        return self.values[policy][:, self.episode_measures.index(measure)]
 
     def mean(self, policy: str, measure: str) -> float:
         """Return the mean of ``measure`` over episodes; of one of :attr:`pooled_measures`, its value over all tasks."""
@@ -209,13 +214,13 @@ class Comparison:
         """Return the geometric mean of the factors per episode: the exponential of a difference of mean logarithms."""
         sign = 1.0 if self.measures[measure].higher_is_better else -1.0
         gap = logarithms(self.per_episode(policy, measure)) - logarithms(self.per_episode(reference, measure))
-        column = len(EPISODE_MEASURES) + EPISODE_MEASURES.index(measure)
+        column = len(self.episode_measures) + self.episode_measures.index(measure)
         draws = self._draws[0][policy][:, column] - self._draws[0][reference][:, column]
         return estimate_of(float(np.exp(sign * gap.mean())), np.exp(sign * draws))
 
     def _column(self, measure: str) -> int:
         """Return where ``measure`` stands among those of its kind."""
-        return list(self.pooled_measures).index(measure) if measure in self.pooled_measures else EPISODE_MEASURES.index(measure)
+        return (list(self.pooled_measures) if measure in self.pooled_measures else list(self.episode_measures)).index(measure)
 
     def _check(self, policy: str, measure: str) -> None:
         if policy not in self.played:

@@ -15,13 +15,16 @@ from baselines.policies.policy import Policy
 from prema_gym._jit import jit_borrowing, jit_nogil
 from prema_gym.config import EnvConfig
 from prema_gym.envs.core import Core
-from prema_gym.envs.step import DISABLED, legal_move, reset_rows, start_episode, step_rows
+from prema_gym.envs.step import DISABLED, fill_metrics, legal_move, reset_rows, start_episode, step_rows
 from prema_gym.envs.view import read_only
 from prema_gym.errors import PolicyError
-from prema_gym.metrics import NUM_METRICS, age, episode_metrics
+from prema_gym.metrics import NUM_METRICS, age
 from prema_gym.sim.book import open_book
 from prema_gym.sim.kernel import make_move
 from prema_gym.sim.simulator import Simulator
+from prema_gym.sim.streams.cohort import HISTOGRAM_BINS
+from prema_gym.sim.streams.metrics import NUM_STREAM_METRICS
+from prema_gym.sim.table import truth_of
 from prema_gym.sim.tables import row_of
 from prema_gym.types import ASKING, CHECKPOINT, EMPTY, NONE
 from prema_gym.workloads.seeding import split_index
@@ -33,16 +36,22 @@ BATCH_ROWS = 256
 """Rows that play at once under a policy that is not compiled."""
 
 
-EPISODE = np.dtype(
-    [
-        ("metrics", np.float64, (NUM_METRICS,)),
-        ("decisions", np.int64),  # asked
-        ("illegal_actions", np.int64),  # that the environment replaced
-        ("seed", np.uint64),  # the episode's
-    ],
-    align=True,
-)
+def _episode_dtype(metrics: int) -> np.dtype:
+    return np.dtype(
+        [
+            ("metrics", np.float64, (metrics,)),
+            ("decisions", np.int64),  # asked
+            ("illegal_actions", np.int64),  # that the environment replaced
+            ("seed", np.uint64),  # the episode's
+        ],
+        align=True,
+    )
+
+
+EPISODE = _episode_dtype(NUM_METRICS)
 """What is kept of an episode."""
+STREAM_EPISODE = _episode_dtype(NUM_STREAM_METRICS)
+"""What is kept of a stream, beside its histogram."""
 PLAYED_TASK = np.dtype(
     [("ntt", np.float64), ("arrival_cycles", np.int64), ("isolated_cycles", np.int64), ("priority", np.int64)], align=True
 )
@@ -55,23 +64,36 @@ Starts: TypeAlias = Callable[[np.ndarray, np.ndarray], None]
 
 @dataclass(frozen=True)
 class Played:
-    """What one policy did in E episodes of n tasks."""
+    """What one policy did in E episodes of n tasks, or in E streams."""
 
     episodes: np.ndarray
-    """(E,) EPISODE."""
+    """(E,) EPISODE, or STREAM_EPISODE."""
     tasks: np.ndarray
-    """(E, n) PLAYED_TASK, in order of arrival."""
+    """(E, n) PLAYED_TASK, in order of arrival; of streams none."""
     utilisation: np.ndarray = field(default_factory=lambda: np.zeros((0, 1)))
     """(E, M) float64: the share of an episode's time in which each NPU was not idle, overhead included."""
+    histograms: np.ndarray = field(default_factory=lambda: np.zeros((0, 0, 0), np.uint32))
+    """(E, levels, HISTOGRAM_BINS) uint32 of streams: the cohort's requests by priority and NTT; (E, 0, 0) of closed episodes."""
 
     @classmethod
     def empty(cls, episodes: int, tasks: int, npus: int = 1) -> Played:
         """Return room for ``episodes`` of ``tasks`` on ``npus`` NPUs."""
-        return cls(np.zeros(episodes, EPISODE), np.zeros((episodes, tasks), PLAYED_TASK), np.zeros((episodes, npus)))
+        none = np.zeros((episodes, 0, 0), np.uint32)
+        return cls(np.zeros(episodes, EPISODE), np.zeros((episodes, tasks), PLAYED_TASK), np.zeros((episodes, npus)), none)
+
+    @classmethod
+    def empty_for(cls, config: EnvConfig, episodes: int) -> Played:
+        """Return room for ``episodes`` of ``config``."""
+        npus = len(config.all_npus)
+        if not config.stream:
+            return cls.empty(episodes, config.workload.num_tasks, npus)
+        counts = np.zeros((episodes, len(config.workload.levels), HISTOGRAM_BINS), np.uint32)
+        none = np.zeros((episodes, 0), PLAYED_TASK)
+        return cls(np.zeros(episodes, STREAM_EPISODE), none, np.zeros((episodes, npus)), counts)
 
     @property
     def metrics(self) -> np.ndarray:
-        """(E, NUM_METRICS) float64."""
+        """(E, NUM_METRICS) float64, or NUM_STREAM_METRICS."""
         return self.episodes["metrics"]
 
     @property
@@ -96,30 +118,46 @@ def _true_totals(row, out):
         if slot.state == EMPTY:
             out[i] = 0
         elif row.times.shape[1] == 0:
-            out[i] = row.tasks[slot.task].isolated_cycles
+            out[i] = row.tasks[truth_of(row, i)].isolated_cycles
         else:
             own = slot.configuration if slot.executed_cycles > 0 else row.status.configuration
-            out[i] = row.times[slot.task, own].isolated_cycles
+            out[i] = row.times[truth_of(row, i), own].isolated_cycles
 
 
 @jit_borrowing
-def record_episode(row, episode, tasks, utilisation):
-    """Fill ``episode`` (EPISODE), ``tasks`` (n,) PLAYED_TASK and ``utilisation`` (M,) once an episode has ended in ``row``."""
-    now = row.status.clock_cycles
-    episode_metrics(row.machine, row.engines, row.tasks, now, episode.metrics)
+def record_episode(row, tables, episode, tasks, utilisation, histogram):
+    """Fill ``episode`` (EPISODE) and ``utilisation`` (M,) once an episode has ended in ``row``.
+
+    ``tasks`` (n,) PLAYED_TASK are those of a closed episode, ``histogram`` (levels, HISTOGRAM_BINS) uint32 is that of a stream.
+    """
+    fill_metrics(row, tables, episode.metrics, row.stream)
+    for n in range(row.engines.shape[0]):
+        utilisation[n] = 1.0 - row.engines[n].idle_cycles / max(row.status.clock_cycles, 1)
     episode.decisions = row.machine.decisions
     episode.seed = row.machine.episode_seed
+    _record_requests(row, tasks, histogram, row.stream)
+
+
+@jit_borrowing
+def _record_tasks(row, tasks):
+    now = row.status.clock_cycles
     for i in range(row.machine.tasks):
         tasks[i].ntt = age(row.tasks[i], now) / row.tasks[i].isolated_cycles
         tasks[i].arrival_cycles = row.tasks[i].arrival_cycles
         tasks[i].isolated_cycles = row.tasks[i].isolated_cycles
         tasks[i].priority = row.tasks[i].priority
-    for n in range(row.engines.shape[0]):
-        utilisation[n] = 1.0 - row.engines[n].idle_cycles / max(now, 1)
+
+
+@jit_borrowing
+def _record_requests(row, tasks, histogram, stream):
+    if stream is None:
+        _record_tasks(row, tasks)
+    else:
+        histogram[:, :] = stream.histogram
 
 
 @jit_nogil
-def _play_chunk(words, entry, asked, truth, split, seed, first, last, episodes, tasks, utilisation):
+def _play_chunk(words, entry, asked, truth, split, seed, first, last, episodes, tasks, utilisation, histograms):
     """Play episodes ``first`` to ``last - 1`` of ``seed`` in row 0 under a compiled policy, from trace to metrics.
 
     ``entry`` is the policy's address, ``asked`` the int64 words it is called with, ``truth`` (T,) int64 its true times, or (0,).
@@ -139,7 +177,7 @@ def _play_chunk(words, entry, asked, truth, split, seed, first, last, episodes, 
                 slot, mechanism, legal = legal_move(row, tables, ask(entry, asked, 0))
                 illegal += not legal
             make_move(row, tables, slot, mechanism)
-        record_episode(row, episodes[k], tasks[k], utilisation[k])
+        record_episode(row, tables, episodes[k], tasks[k], utilisation[k], histograms[k])
         episodes[k].illegal_actions = illegal
 
 
@@ -160,16 +198,18 @@ class EpisodePlayer:
         asked = addresses(shown, rules, truth if clairvoyant else None, policy)
         _play_chunk(
             self._simulator.words, policy.entry.address, asked, truth, split_index(split),
-            np.uint64(seed % (1 << 64)), first, last, played.episodes, played.tasks, played.utilisation,
+            np.uint64(seed % (1 << 64)), first, last, played.episodes, played.tasks, played.utilisation, played.histograms,
         )  # fmt: skip
 
 
 @jit_borrowing
-def _record_rows(words, rows, numbers, illegal, episodes, tasks, utilisation):
+def _record_rows(words, rows, numbers, illegal, episodes, tasks, utilisation, histograms):
     """Record the ended ``rows`` as the episodes ``numbers``; ``illegal`` (N,) counts replaced actions and restarts."""
-    _, _, state = open_book(words)
+    tables, _, state = open_book(words)
     for k in range(rows.shape[0]):
-        record_episode(row_of(state, rows[k]), episodes[numbers[k]], tasks[numbers[k]], utilisation[numbers[k]])
+        number = numbers[k]
+        row = row_of(state, rows[k])
+        record_episode(row, tables, episodes[number], tasks[number], utilisation[number], histograms[number])
         episodes[numbers[k]].illegal_actions = illegal[rows[k]]
         illegal[rows[k]] = 0
 
@@ -206,7 +246,8 @@ def _truth(core: Core) -> np.ndarray:
     """Return the (N, T) int64 true totals of the present tasks."""
     state = core.simulator.state
     table = state.table
-    tasks = np.maximum(table["task"], 0)
+    slots = np.arange(table.shape[1])[None, :]
+    tasks = np.broadcast_to(slots, table.shape) if core.config.stream else np.maximum(table["task"], 0)
     if state.several is None:
         totals = np.take_along_axis(state.tasks["isolated_cycles"], tasks, axis=1)
     else:
@@ -272,7 +313,7 @@ def _play_in_python(policy: Policy, core: Core, start: Starts, played: Played, a
         ended = np.flatnonzero(alive & (machine["outcome"] != ASKING))
         if len(ended) == 0:
             continue
-        _record_rows(words, ended, numbers[ended], illegal, played.episodes, played.tasks, played.utilisation)
+        _record_rows(words, ended, numbers[ended], illegal, played.episodes, played.tasks, played.utilisation, played.histograms)
         advance_bar(len(ended))
         numbers[ended] = [next(upcoming, NONE) for _ in ended]
         starting[ended] = alive[ended] = numbers[ended] != NONE
@@ -293,7 +334,7 @@ def play_policy(
 
     ``traces`` take the place of what would be drawn, one for each episode, all of as many tasks.
     """
-    played = Played.empty(episodes, config.workload.num_tasks, len(config.all_npus))
+    played = Played.empty_for(config, episodes)
     if isinstance(policy, Compiled) and traces is None:
         _play_compiled(policy, config, split, seed, played, threads, progress)
     else:

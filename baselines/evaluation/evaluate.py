@@ -11,6 +11,7 @@ from baselines.evaluation.bounds import check_against_bounds
 from baselines.evaluation.episodes import Played, play_policy
 from baselines.evaluation.measures import EPISODE_MEASURES
 from baselines.evaluation.results import BOUNDS, Results
+from baselines.evaluation.streams import StreamResults
 from baselines.policies.needs import config_for
 from baselines.policies.policy import Policy
 from baselines.policies.registry import make_policy
@@ -78,6 +79,7 @@ def evaluate(
 ) -> Results:
     """Play the same ``episodes`` under every policy and return their metrics.
 
+    Of streams the results are :class:`StreamResults`: the cohort's metrics and quantiles.
     Raises :class:`prema_gym.errors.BoundError` if a policy does better than any schedule can; that is known for one NPU only.
 
     Parameters
@@ -120,10 +122,13 @@ def evaluate(
     clairvoyant = tuple(policy.name for policy in made if policy.clairvoyant)
     elsewhere = tuple(policy.name for policy in made if _trained_elsewhere(policy, config))
     asked = {name: own.decision_every for name, own in configs.items()}
-    results = Results(
+    kind = StreamResults if config.stream else Results
+    results = kind(
         config=config, episodes=episodes, seed=seed, split=split, played=played,
         clairvoyant=clairvoyant, trained_elsewhere=elsewhere, asked_every=asked,
     )  # fmt: skip
+    if config.stream:
+        return results
     columns = [EPISODE_MEASURES.index(measure) for measure in BOUNDS]
     for name, values in results.values.items():
         check_against_bounds(name, BOUNDS, values[:, columns], results.bounds)

@@ -41,7 +41,8 @@ def priorities_of(played: Mapping[str, Played]) -> tuple[int, ...]:
     return () if first is None else tuple(np.unique(first.priority).tolist())
 
 
-def _quantile_measure(quantile: float, priority: int) -> Measure:
+def quantile_measure(quantile: float, priority: int) -> Measure:
+    """Return the measure: ``quantile`` of the NTT of the class of ``priority``."""
     percent = f"{100 * quantile:g}"
     meaning = f"{percent}th percentile of the NTT of priority-{priority} tasks, pooled over all episodes"
     return Measure(quantile_name(quantile, priority), f"p{percent} NTT, priority {priority}", meaning, False)
@@ -53,7 +54,7 @@ def pooled_measures(priorities: Sequence[int]) -> dict[str, Measure]:
         Measure(progress_name(p), f"progress, priority {p}", f"mean of 1/NTT of priority-{p} tasks, pooled over all episodes", True)
         for p in priorities
     ]
-    quantiles = [_quantile_measure(quantile, p) for quantile in QUANTILES for p in priorities]
+    quantiles = [quantile_measure(quantile, p) for quantile in QUANTILES for p in priorities]
     return {measure.name: measure for measure in (HP_TAIL, CLASS_FAIRNESS, *progress, *quantiles)}
 
 

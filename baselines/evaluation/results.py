@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import prema_gym
 from baselines.evaluation.comparison import BOUNDS, REFERENCE, Comparison
 from baselines.evaluation.estimates import Difference, Estimate, Factor
-from baselines.evaluation.measures import EPISODE_MEASURES, HEADLINES, SLA_MEASURES
+from baselines.evaluation.measures import HEADLINES, SLA_MEASURES
 from baselines.report.latex import latex_table
 from prema_gym.errors import PremaError, unknown_name
 from prema_gym.files import write_csv, write_text
@@ -99,7 +99,7 @@ class Results(Comparison):
             seeds, used = self.played[policy].episodes["seed"].tolist(), self.played[policy].utilisation
             for episode, (seed, numbers) in enumerate(zip(seeds, values.tolist(), strict=True)):
                 bounds = dict(zip((f"{name}_bound" for name in BOUNDS), self.bounds[episode].tolist(), strict=True))
-                measured = dict(zip(EPISODE_MEASURES, numbers, strict=True))
+                measured = dict(zip(self.episode_measures, numbers, strict=True))
                 shares = {f"utilisation_{npu}": share for npu, share in enumerate(used[episode].tolist())}
                 yield {"policy": policy, "episode": episode, "episode_seed": seed, **measured, **bounds, **shares}
 

@@ -1,0 +1,140 @@
+"""What policies did on the same streams: measures of the cohort, and quantiles of NTT per priority, pooled over all streams."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from baselines.evaluation.comparison import BOUNDS, REFERENCE
+from baselines.evaluation.episodes import Played
+from baselines.evaluation.measures import Measure
+from baselines.evaluation.pooled import QUANTILES, quantile_measure, quantile_name
+from baselines.evaluation.results import Results
+from prema_gym.sim.streams.cohort import HISTOGRAM_BINS
+from prema_gym.sim.streams.metrics import STREAM_METRICS, histogram_quantiles
+
+_MEANINGS: dict[str, tuple[str, str, bool | None]] = {
+    "antt": ("ANTT", "mean NTT of the cohort; an unfinished request counts with its NTT so far", False),
+    "weighted_antt": ("weighted ANTT", "the same weighted by priority", False),
+    "wait_ms": ("wait, ms", "mean turnaround less isolated time on the fastest NPU", False),
+    "sla_violation": ("SLA violations", "share of the cohort with NTT > N, averaged over N = 2..20", False),
+    "hp_excess": ("high-priority excess", "NTT beyond 2.3 of requests of the highest priority, per request", False),
+    "deadline_misses": ("deadline misses", "share of deadlines that were missed, or are overdue", False),
+    "tardiness": ("tardiness", "mean time beyond the deadline over isolated time", False),
+    "impossible_deadlines": ("impossible deadlines", "share of deadlines that no schedule could have met", None),
+    "goodput": ("goodput", "share of requests completed, by their deadline if they have one", True),
+    "requests_per_second": ("requests/s", "requests completed per second", True),
+    "ntt_p50": ("p50 NTT", "median NTT of an episode's cohort", False),
+    "ntt_p95": ("p95 NTT", "95th percentile of NTT of an episode's cohort", False),
+    "ntt_p99": ("p99 NTT", "99th percentile of NTT of an episode's cohort", False),
+    "unfinished_share": ("unfinished", "share of the cohort that was unfinished at the end", False),
+    "utilisation": ("utilisation", "share of the NPUs' time that they weren't idle", None),
+    "queue_length": ("queue", "mean number of requests that wait, in the table and the backlog", False),
+    "preemptions": ("preemptions", "evictions per episode", None),
+    "useful_share": ("useful", "share of elapsed time: progress that was kept", None),
+    "wasted_share": ("wasted", "share of elapsed time: executed, then killed", False),
+    "overhead_share": ("overhead", "share of elapsed time: save, restore, refill, scheduler latency", False),
+}
+_REPORTED = tuple(name for name in STREAM_METRICS if name in _MEANINGS)
+_COLUMNS = [STREAM_METRICS.index(name) for name in _REPORTED]
+STREAM_MEASURES: dict[str, Measure] = {
+    **{name: Measure(name, *_MEANINGS[name]) for name in _REPORTED},
+    "decisions": Measure("decisions", "decisions", "decisions asked per episode", None),
+    "illegal_actions": Measure("illegal_actions", "illegal actions", "actions that the environment replaced", False),
+}
+"""What has a value per stream, by name."""
+STREAM_HEADLINES = ("antt", "weighted_antt", "ntt_p99", "deadline_misses", "tardiness", "goodput")
+"""What a table of streams shows first."""
+
+
+class StreamPool:
+    """The cohorts of one policy, as histograms by priority."""
+
+    def __init__(self, played: Played) -> None:
+        episodes, self._levels, _ = played.histograms.shape
+        self._counts = played.histograms.reshape(episodes, -1).astype(np.float64)
+
+    def values(self, counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
+        """Return (B, Q * levels) quantiles under ``counts`` (B, E); NaN where a priority has below 20 requests."""
+        pooled = (counts @ self._counts).reshape(len(counts), self._levels, HISTOGRAM_BINS)
+        return np.swapaxes(histogram_quantiles(pooled, QUANTILES), 1, 2).reshape(len(counts), -1)
+
+
+@dataclass(frozen=True)
+class StreamResults(Results):
+    """A comparison on streams, with its ways out of Python."""
+
+    @cached_property
+    def priorities(self) -> tuple[int, ...]:
+        """Priorities of the mix, rising; each is a class."""
+        return self.config.workload.levels
+
+    @property
+    def episode_measures(self) -> tuple[str, ...]:
+        """Names of what has a value per stream, in the order of the columns of :attr:`values`."""
+        return tuple(STREAM_MEASURES)
+
+    @cached_property
+    def pooled_measures(self) -> dict[str, Measure]:
+        """Quantiles of NTT by priority, pooled over the cohorts of all streams."""
+        return {quantile_name(q, p): quantile_measure(q, p) for q in QUANTILES for p in self.priorities}
+
+    @cached_property
+    def measures(self) -> dict[str, Measure]:
+        """Everything that is reported, by name."""
+        return {**STREAM_MEASURES, **self.pooled_measures}
+
+    @property
+    def fairness_measures(self) -> tuple[str, ...]:
+        """What a claim of "fairer" needs: the tail of every priority."""
+        return tuple(quantile_name(0.99, priority) for priority in self.priorities)
+
+    @cached_property
+    def values(self) -> dict[str, np.ndarray]:
+        """Per policy the (E, len(episode_measures)) float64 values of every stream."""
+        return {name: _values(played) for name, played in self.played.items()}
+
+    @property
+    def has_bounds(self) -> bool:
+        """Whether it is known what no schedule can beat: never, on a stream."""
+        return False
+
+    @cached_property
+    def bounds(self) -> np.ndarray:
+        """(E, 2) float64 NaN: nobody knows what no schedule of a stream can beat."""
+        return np.full((self.episodes, len(BOUNDS)), np.nan)
+
+    @cached_property
+    def _pools(self) -> dict[str, StreamPool]:  # type: ignore[override]
+        return {name: StreamPool(played) for name, played in self.played.items()}
+
+    def summary(self, policy: str) -> dict[str, Any]:
+        """Return ``{measure: {"mean": .., "ci95": [..]}}``; ``utilisation_per_npu`` is a list of such entries."""
+        plain = {name: self.estimate(policy, name).to_dict() for name in self.measures}
+        return {**plain, "utilisation_per_npu": [share.to_dict() for share in self.utilisation(policy)]}
+
+    def versus(self, reference: str = REFERENCE) -> dict[str, Any]:
+        """Return the factors of every other policy over ``reference``; empty if it was not played."""
+        if reference not in self.played:
+            return {}
+        others = [name for name in self.played if name != reference]
+        shown = ("antt", "weighted_antt", "wait_ms", "ntt_p99", "sla_violation")
+        return {name: {measure: self.factor(name, measure, reference).to_dict() for measure in shown} for name in others}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as plain JSON types."""
+        return {"horizon_requests": self.config.horizon, **super().to_dict()}
+
+    def latex(self, measures: Sequence[str] = STREAM_HEADLINES) -> str:
+        """Return a LaTeX table (booktabs): means, half-widths of the intervals, the best in bold."""
+        return super().latex(tuple(measures))
+
+
+def _values(played: Played) -> np.ndarray:
+    """Return the (E, len(STREAM_MEASURES)) float64 table of an evaluation."""
+    extra = [played.episodes["decisions"], played.episodes["illegal_actions"]]
+    return np.column_stack([played.metrics[:, _COLUMNS], *extra])
