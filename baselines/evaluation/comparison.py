@@ -112,7 +112,7 @@ class Comparison:
 
     @cached_property
     def _pools(self) -> dict[str, Pool]:
-        return {name: Pool(played, self.priorities) for name, played in self.played.items()}
+        return {name: Pool(played, self.priorities, self.config.workload.levels) for name, played in self.played.items()}
 
     @cached_property
     def _pooled(self) -> dict[str, np.ndarray]:

@@ -61,8 +61,9 @@ def pooled_measures(priorities: Sequence[int]) -> dict[str, Measure]:
 class Pool:
     """The tasks of one policy, by class, ordered once so that any resample of the episodes is measured quickly."""
 
-    def __init__(self, played: Played, priorities: Sequence[int]) -> None:
-        """Take E episodes with tasks of ``priorities``."""
+    def __init__(self, played: Played, priorities: Sequence[int], levels: Sequence[int] = ()) -> None:
+        """Take E episodes with tasks of ``priorities``; ``levels`` are those that the mix could have drawn."""
+        self._high = max((*priorities, *levels), default=0)
         self._priorities = np.array(priorities)
         self._names = list(pooled_measures(priorities))
         members = played.priority[:, :, None] == self._priorities
@@ -86,7 +87,7 @@ class Pool:
         for c, priority in enumerate(self._priorities.tolist()):
             columns[progress_name(priority)] = progress[:, c]
             quantiles = pooled_quantiles(self._ranked[c], counts, QUANTILES)
-            if priority == self._priorities.max():
+            if priority == self._high:
                 columns[HP_TAIL.name] = quantiles[:, QUANTILES.index(TAIL)]
             for k, quantile in enumerate(QUANTILES):
                 columns[quantile_name(quantile, priority)] = nothing if self._few[c] else quantiles[:, k]
