@@ -153,7 +153,9 @@ def _record_requests(row, tasks, histogram, stream):
     if stream is None:
         _record_tasks(row, tasks)
     else:
-        histogram[:, :] = stream.histogram
+        for level in range(histogram.shape[0]):
+            for k in range(histogram.shape[1]):
+                histogram[level, k] = stream.histogram[level, k]
 
 
 @jit_nogil
