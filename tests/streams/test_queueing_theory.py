@@ -20,8 +20,8 @@ from prema_gym import NPUConfig, Program, register_program
 MEAN = 2000
 """Mean service time in cycles."""
 CONFIDENCE = 0.999
-STREAMS = 40
-HORIZON = {0.3: 6_000, 0.6: 10_000, 0.9: 20_000}
+STREAMS = 80
+HORIZON = {0.3: 8_000, 0.6: 14_000, 0.9: 24_000}
 """Requests of a stream, by load."""
 WIDEST = {0.3: 0.1, 0.6: 0.1, 0.9: 0.3}
 """Width of an interval over the value, by load."""
