@@ -41,13 +41,15 @@ def _exponential(quantiles: int) -> list[int]:
 SERVICE = {"M": _exponential(400), "D": [MEAN], "G": [MEAN // 2] * 9 + [MEAN * 11 // 2]}
 
 
-def _waits(service: Sequence[int], load: float, *, npus: int = 1, policy: str = "NP-FCFS", step: int | None = None) -> np.ndarray:
+def _waits(
+    service: Sequence[int], load: float, *, npus: int = 1, policy: str = "NP-FCFS", step: int | None = None, longer: int = 1
+) -> np.ndarray:
     """Return the mean wait of each of independent streams, in cycles; programs can stop every ``step`` cycles at no cost."""
     names = [f"serves {cycles} by {step}, {index}" for index, cycles in enumerate(service)]
     for name, cycles in zip(names, service, strict=True):
         register_program(name, Program.from_points(cycles, [] if step is None else range(step, cycles + 1, step)))
     results = evaluate(
-        [policy], episodes=STREAMS, seed=5, npus=[NPU] * npus, quantum_cycles=QUANTUM, horizon_requests=HORIZON[load],
+        [policy], episodes=STREAMS, seed=5, npus=[NPU] * npus, quantum_cycles=QUANTUM, horizon_requests=longer * HORIZON[load],
         slots=8 if step is None else 192, mechanisms=["CHECKPOINT"],
         workload={"models": names, "batches": [1], "arrivals": {"process": "poisson", "utilisation": load}},
     )  # fmt: skip
@@ -79,7 +81,8 @@ def test_waits_of_one_npu_under_first_come_first_served_are_pollaczek_and_khinch
 @pytest.mark.parametrize("load", HORIZON)
 @pytest.mark.parametrize("npus", [2, 4])
 def test_waits_of_several_npus_behind_one_queue_are_erlangs(npus: int, load: float) -> None:
-    _assert_mean(_waits(SERVICE["M"], load, npus=npus), _erlang_wait(npus, load), load)
+    longer = 8 if load == min(HORIZON) else 2  # few requests wait at all
+    _assert_mean(_waits(SERVICE["M"], load, npus=npus, longer=longer), _erlang_wait(npus, load), load)
 
 
 @pytest.mark.parametrize("load", HORIZON)
