@@ -12,6 +12,8 @@ from baselines.policies.rules.registry import SWITCHING_RULES, selection_rule
 from baselines.policies.rules.rule import HEURISTIC, SelectionRule, SwitchingRule, parameters_of
 from prema_gym.config import EnvConfig
 from prema_gym.errors import PolicyError, unknown_name
+from prema_gym.workloads.programs import ProgramTable
+from prema_gym.workloads.residual import Residuals, residuals_of
 
 
 class Heuristic(CompiledPolicy):
@@ -64,7 +66,7 @@ class Heuristic(CompiledPolicy):
         They are where its choice can only change at them: if it never evicts, or if its selection rule says so. Algorithm 3 changes
         nothing about it, since a running task that is let run has less and less left.
         """
-        return 1 if self._switching_rule.evicts and self._selection_rule.changes_between_events else None
+        return 1 if self._switching_rule.evicts and self._selection_rule.changes(self.parameters) else None
 
     @property
     def allow_idle(self) -> bool:
@@ -82,15 +84,30 @@ class Heuristic(CompiledPolicy):
         known = " Knows true times." if self.clairvoyant else ""
         return f"Runs: {self._selection_rule.words}. Switching: {self._switching_rule.words}.{known} {self.source}".strip()
 
-    @cached_property
-    def _chooser(self) -> Chooser:
+    def _made(self, residuals: Residuals | None) -> Chooser:
+        """Return the compiled policy, its selection rule knowing ``residuals`` where it knows any."""
         selection, switching = self._selection_rule, self._switching_rule
-        records = (selection.record(self.parameters), switching.record(self.parameters))
+        own = selection.record(self.parameters) if residuals is None else selection.knowing(self.parameters, residuals)
+        records = (own, switching.record(self.parameters))
         params = np.zeros(1, HEURISTIC)
         params["switch"] = switching.entry.address
         params["selection_params"], params["switching_params"] = (record.ctypes.data for record in records)
-        return Chooser(selection.entry, params, records, evicts=switching.evicts)
+        return Chooser(selection.entry, params, (*records, residuals), evicts=switching.evicts)
+
+    @cached_property
+    def _chooser(self) -> Chooser:
+        return self._made(None)
+
+    @cached_property
+    def _knowing(self) -> dict[int, Chooser]:
+        return {}
 
     def chooser(self, config: EnvConfig) -> Chooser:
         """Return the compiled policy: it has no work space, so all threads share it."""
-        return self._chooser
+        if not self._selection_rule.knows_lengths:
+            return self._chooser
+        residuals = residuals_of(ProgramTable.of(config.configurations, config.workload))
+        found = self._knowing.get(id(residuals))
+        if found is None:  # a chooser holds what it knows, so that no other has the same id
+            found = self._knowing[id(residuals)] = self._made(residuals)
+        return found

@@ -51,7 +51,9 @@ def _prema_variants() -> Iterator[Heuristic]:
 def _relatives() -> Iterator[Heuristic]:
     yield Heuristic("SRPT", "SRPT", "CHECKPOINT", clairvoyant=True)
     yield Heuristic("INDEX-SIMPLE", "INDEX", "CHECKPOINT", source="Ours: the simplest index with a = d = 1, c = 1/4.")
-    for selection in ("WSPT", "WSRPT", "HRRN", "WFQ", "LAS", "MLFQ", "EDF", "LLF"):
+    for selection in ("WSPT", "WSRPT", "HRRN", "WFQ", "LAS", "MLFQ"):
+        yield Heuristic(selection, selection, "CHECKPOINT")
+    for selection in ("EDF", "LLF", "EDF-FEASIBLE", "PLANARIA", "DYSTA", "WMRL", "GITTINS", "DEADLINE-RESIDUAL"):
         yield Heuristic(selection, selection, "CHECKPOINT")
 
 

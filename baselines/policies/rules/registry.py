@@ -7,12 +7,13 @@ from functools import cache
 from baselines.policies.rules.arrival import FCFS, RRB
 from baselines.policies.rules.attained import LAS, MLFQ, WFQ
 from baselines.policies.rules.cap import CAP_INDEX
-from baselines.policies.rules.deadline import EDF, LLF
+from baselines.policies.rules.deadline import DYSTA, EDF, EDF_FEASIBLE, LLF, PLANARIA
 from baselines.policies.rules.density import WSPT, WSRPT
 from baselines.policies.rules.gate import GATE, gated
 from baselines.policies.rules.index import HRRN, INDEX
 from baselines.policies.rules.length import SJF, SRPT
 from baselines.policies.rules.priority import HPF
+from baselines.policies.rules.residual import DEADLINE_RESIDUAL, GITTINS, WMRL
 from baselines.policies.rules.rule import Rule, SelectionRule, SwitchingRule
 from baselines.policies.rules.switching import BY_CHECKPOINT, BY_DRAIN, BY_KILL, COMMIT, DYNAMIC, NONE
 from baselines.policies.rules.token import PREMA, TOKEN
@@ -64,6 +65,12 @@ for _rule in (
     CAP_INDEX,
     EDF,
     LLF,
+    EDF_FEASIBLE,
+    PLANARIA,
+    DYSTA,
+    WMRL,
+    GITTINS,
+    DEADLINE_RESIDUAL,
     GATE,
     NONE,
     BY_CHECKPOINT,

@@ -5,7 +5,8 @@ Candidates are the tasks that the asked NPU may take and the one that it runs; o
 Ties go to the running task, then to the earlier arrival, then to the lower slot. A rule may also have ``prepare(seen, params)``. It
 is called once per decision, before the keys, and returns what all keys get as ``shared``: a float (PREMA's threshold, for one) or a
 tuple of floats. On several NPUs a rule may also say which tasks the asked NPU would start at all (``admits``), and weigh its keys
-by where a task runs best (``weigh``): see :mod:`baselines.policies.rules.gate`.
+by where a task runs best (``weigh``): see :mod:`baselines.policies.rules.gate`. A rule may further ask for the distributions of
+output lengths (``knows_lengths``): see :mod:`baselines.policies.rules.residual`.
 
 **Switching** says how the running task makes room. Its ``switch(seen, chosen, params)`` returns the action to play when another
 task than the running one is to run. An action that the environment forbids is not played: the heuristic keeps.
@@ -30,6 +31,7 @@ from prema_gym.envs.observation import predicted_remaining
 from prema_gym.errors import PolicyError, unknown_name
 from prema_gym.sim.borrow import borrowed
 from prema_gym.types import NONE, READY, RUNNING
+from prema_gym.workloads.residual import Residuals
 
 HEURISTIC = np.dtype(
     [
@@ -41,6 +43,9 @@ HEURISTIC = np.dtype(
 )
 """What the entry of a selection rule gets as its ``params``."""
 _heuristic = borrowed(HEURISTIC, 1)
+KNOWLEDGE = ("programs_at", "programs", "steps_at", "steps")
+"""Fields that the record of a rule that ``knows_lengths`` has as well: addresses and extents of the arrays of
+:class:`prema_gym.workloads.residual.Residuals`."""
 
 
 @jit_borrowing
@@ -138,6 +143,10 @@ class Rule:
     @cached_property
     def dtype(self) -> np.dtype:
         """The record of its parameters."""
+        return self._parameters_dtype
+
+    @cached_property
+    def _parameters_dtype(self) -> np.dtype:
         kinds = [(name, np.bool_ if isinstance(value, bool) else np.float64) for name, value in self.defaults.items()]
         return np.dtype(kinds or [("none", np.int64)], align=True)
 
@@ -166,11 +175,34 @@ class SelectionRule(Rule):
     changes_between_events: bool = True
     """Whether another task can come to have the smallest key while one runs and none arrives or completes: True where the keys of
     waiting tasks fall or the running task's rises. Such a rule is played as it is meant only if it is asked at every quantum."""
+    changes_with: tuple[str, ...] = ()
+    """Parameters that make it so where they are not 0."""
+    knows_lengths: bool = False
+    """Whether ``params`` also says where the distributions of output lengths lie: KNOWLEDGE, of what is public."""
+
+    def changes(self, parameters: Mapping[str, float | bool]) -> bool:
+        """Return whether its choice can change between events at these parameters."""
+        return self.changes_between_events or any(parameters[name] for name in self.changes_with)
+
+    @cached_property
+    def dtype(self) -> np.dtype:
+        """The record of its parameters, and of where its knowledge lies."""
+        if not self.knows_lengths:
+            return self._parameters_dtype
+        kinds = [(name, self._parameters_dtype[name]) for name in self.defaults]
+        return np.dtype([*kinds, *((name, np.int64) for name in KNOWLEDGE)], align=True)
 
     @property
     def may_idle(self) -> bool:
         """Whether it may leave an NPU idle though tasks wait for it."""
         return self.admits is not admits_all
+
+    def knowing(self, chosen: Mapping[str, float | bool], residuals: Residuals) -> np.ndarray:
+        """Return the (1,) record of its parameters that points at ``residuals``, which must be kept."""
+        record = self.record(chosen)
+        for name, array in zip(KNOWLEDGE[::2], residuals, strict=True):
+            record[name], record[name.removesuffix("_at")] = array.ctypes.data, len(array)
+        return record
 
     @cached_property
     def entry(self) -> JitEntry:
