@@ -15,6 +15,9 @@ BUSY = {"num_tasks": 6, "window": 0.3}
 RECURRENT = {"models": ("RNN-MT1", "RNN-MT2", "RNN-ASR"), "window": 0.2}
 """Tasks that overrun their prediction: EDF changes its mind in between for these alone."""
 HEURISTICS = [name for name in POLICIES if isinstance(make_policy(name), Heuristic)]
+SHOWN_BY_HAND = {"DYSTA", "GITTINS", "WMRL"}
+"""Rules that change their mind in between where deadlines or distributions are other than in these episodes: see
+``test_deadlines_by_hand.py`` and ``test_unknown_lengths.py``."""
 CHANGE_ONLY_AT_EVENTS = {"FCFS", "HPF", "SJF", "SRPT", "WSPT", "WSRPT", "GATE"}
 
 
@@ -39,6 +42,11 @@ def test_every_policy_says_what_it_needs():
     assert needs("RANDOM") == (1, MECHANISMS)
 
 
+def test_the_gate_is_asked_at_every_quantum_if_it_weighs_slack():
+    gate, weighing = (Heuristic("MINE", "GATE", "CHECKPOINT", slack_weight=weight, doomed_penalty=1.0) for weight in (0.0, 1.0))
+    assert (gate.asked_every, weighing.asked_every) == (None, 1)
+
+
 def test_the_rules_whose_choice_changes_only_at_arrivals_and_completions():
     assert {name for name, rule in SELECTION_RULES.items() if not rule.changes_between_events} == CHANGE_ONLY_AT_EVENTS
 
@@ -51,7 +59,7 @@ def test_a_policy_that_needs_events_only_plays_the_same_when_it_is_asked_more_of
     assert (often.episodes["decisions"] >= seldom.episodes["decisions"]).all()
 
 
-@pytest.mark.parametrize("rule", sorted(set(SELECTION_RULES) - CHANGE_ONLY_AT_EVENTS))
+@pytest.mark.parametrize("rule", sorted(set(SELECTION_RULES) - CHANGE_ONLY_AT_EVENTS - SHOWN_BY_HAND))
 def test_a_rule_whose_choice_changes_in_between_plays_otherwise_when_it_is_asked_more_often(rule):
     policy = Heuristic(rule, rule, "CHECKPOINT")
     often, seldom = (played(policy, every, RECURRENT, 200) for every in (1, None))

@@ -40,15 +40,20 @@ def free_program(total: int) -> Program:
     )
 
 
-def schedule(policy, arrivals=ARRIVALS, lengths=LENGTHS, priorities=PRIORITIES, quantum=NO_QUANTUM):
-    """Play the trace; return (decisions as (cycle, move), completions by name, tokens at decisions by cycle)."""
+def schedule(policy, arrivals=ARRIVALS, lengths=LENGTHS, priorities=PRIORITIES, quantum=NO_QUANTUM, due=None):
+    """Play the trace, with the deadlines ``due``; return (decisions as (cycle, move), completions by name, tokens by cycle)."""
     for length in lengths:
         register_program(f"free-{length}", free_program(length))
     trace = [
         {"arrival_cycles": arrival, "model": f"free-{length}", "batch": 1, "priority": priority}
         for arrival, length, priority in zip(arrivals, lengths, priorities, strict=True)
     ]
-    env = gym.make("Prema-v0", quantum_cycles=quantum, decision_every=1, strict=True, disable_env_checker=True).unwrapped
+    for task, deadline in zip(trace, due or [None] * len(trace), strict=True):
+        task |= {} if deadline is None else {"deadline_cycles": deadline}
+    workload = {"models": list(dict.fromkeys(f"free-{length}" for length in lengths)), "batches": [1]}
+    env = gym.make(
+        "Prema-v0", quantum_cycles=quantum, decision_every=1, strict=True, workload=workload, disable_env_checker=True
+    ).unwrapped
     env.reset(options={"trace": trace})
     isolated = np.array([task["isolated_cycles"] for task in env.tasks()])
     assert tuple(isolated) == tuple(lengths)
@@ -357,6 +362,18 @@ def test_deadlines_and_laxities_part_ways():
     part = {"arrivals": (0, 90), "lengths": (100, 60), "priorities": (1, 1)}
     assert play("EDF", **part)[0][1] == (90, "keep")
     assert play("LLF", **part)[0][1] == (90, "B")
+
+
+def test_without_deadlines_of_their_own_tasks_are_due_at_the_tightest_target():
+    for name in ("EDF-FEASIBLE", "PLANARIA", "DEADLINE-RESIDUAL"):
+        assert play(name)[:2] == BY_HAND["EDF"]
+
+
+def test_where_lengths_are_known_rules_for_unknown_ones_are_wsrpt_and_srpt():
+    for quantum in (NO_QUANTUM, 100):
+        assert play("GITTINS", quantum=quantum) == play("WMRL", quantum=quantum) == play("WSRPT", quantum=quantum)
+        plain = schedule(Heuristic("plain", "GITTINS", "CHECKPOINT", weighted=False), quantum=quantum)
+        assert plain == play("SRPT", quantum=quantum)
 
 
 def test_ties_go_to_the_running_task_then_to_the_earlier_arrival():
