@@ -82,11 +82,11 @@ def test_dysta_changes_its_mind_between_events_as_the_slack_of_those_who_wait_ru
 
 
 def test_the_gate_weighs_deadlines_only_if_it_is_told_to():
-    # 10: A 1 / (100 * 90) = 1.1, B 1 / 200^2 = 0.25, in 10^-4. A cannot be in time: times 1 / (1 + 9), so 0.11. B has a slack of 90.
+    # 10: A 1 / (100 * 90) = 1.1, B 1 / 200^2 = 0.25, in 10^-4. A cannot be in time: times 1 / (1 + 9), 0.11.
     part = {"arrivals": (0, 10), "lengths": (100, 200), "priorities": (1, 1), "due": (50, 300)}
     for penalty, move in ((0.0, "keep"), (1.0, "keep"), (9.0, "B")):
         assert schedule(Heuristic("gate", "GATE", "CHECKPOINT", doomed_penalty=penalty), **part)[0][1] == (10, move)
-    # With time enough for A, a slack of 900: times 1 + 20 / (1 + 900 / 100) = 3, so 3.3. B: times 1 + 20 / (1 + 90 / 200) = 14.8, 3.7.
+    # Due later A has a slack of 900: times 1 + 20 / (1 + 900 / 100) = 3, so 3.3. B: times 1 + 20 / (1 + 90 / 200) = 14.8, 3.7.
     part |= {"due": (1000, 300)}
     for weight, move in ((0.0, "keep"), (1.0, "keep"), (20.0, "B")):
         assert schedule(Heuristic("gate", "GATE", "CHECKPOINT", slack_weight=weight), **part)[0][1] == (10, move)
