@@ -17,7 +17,7 @@ RECURRENT = {"models": ("RNN-MT1", "RNN-MT2", "RNN-ASR"), "window": 0.2}
 HEURISTICS = [name for name in POLICIES if isinstance(make_policy(name), Heuristic)]
 SHOWN_BY_HAND = {"DYSTA", "GITTINS", "WMRL"}
 """Rules that change their mind in between where deadlines or distributions are other than in these episodes: see
-``test_deadlines_by_hand.py`` and ``test_unknown_lengths.py``."""
+``test_deadlines_by_hand.py`` and ``test_unknown_lengths.py`` in tests/rules."""
 CHANGE_ONLY_AT_EVENTS = {"FCFS", "HPF", "SJF", "SRPT", "WSPT", "WSRPT", "GATE"}
 
 

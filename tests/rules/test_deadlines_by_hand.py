@@ -17,7 +17,7 @@ import pytest
 
 from baselines import make_policy
 from baselines.policies.heuristic import Heuristic
-from tests.policies.test_policies_by_hand import NAMES, moves, play, schedule
+from tests.rules.test_policies_by_hand import NAMES, moves, play, schedule
 
 DUE = (500, 130, 110, 430, 700)
 
