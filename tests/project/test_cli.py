@@ -144,7 +144,7 @@ def test_every_command_can_be_had_as_a_module_with_main(name):
         (["simulate", "--gantt", "out.xyz"], "--gantt out.xyz: must end in one of "),
         (["simulate", "--arrivals", "no/such/file.json"], "no/such/file.json"),
         (["simulate", *SMALL, "--gantt", "out.png", "--gantt-window", "5", "2"], "window_ms = [5.0, 2.0]"),
-        (["inspect"], "which MODEL? One of CNN-AN"),
+        (["inspect"], "which MODEL? The name of a network"),
         (["inspect", "CNN-A"], "unknown model 'CNN-A'. Did you mean 'CNN-AN'?"),
         (["inspect", "CNN-AN", "--batch", "0"], "batch = 0: must be a whole number of at least 1"),
         (["inspect", "CNN-AN", "--input-length", "9"], "--input-length: CNN-AN takes none"),

@@ -39,7 +39,12 @@ RESTORE = "context_cycles(tables.rules[npu.configuration], entry.restore_bytes)"
 WAITS = "    entry.accounted_cycles = cycle\n"
 EVICTED = "    entry.preemptions += 1\n"
 PLANTED = (
-    ("an arrival precedes what ends at its cycle", "straight", "arrival_cycles < cycle:", "arrival_cycles <= cycle:"),
+    (
+        "an arrival precedes what ends at its cycle",
+        "straight",
+        "next_arrival_cycles(row) < cycle:",
+        "next_arrival_cycles(row) <= cycle:",
+    ),
     ("a dropped restore", "switch", f"{RESTORE} + entry.refill_cycles", "entry.refill_cycles"),
     ("a dropped refill", "switch", f"{RESTORE} + entry.refill_cycles", RESTORE),
     ("the token earns the whole wait", "table", "entry.token += rate * waited", "entry.token += rate * entry.waited_cycles"),

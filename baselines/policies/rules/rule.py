@@ -148,7 +148,10 @@ class Rule:
     @cached_property
     def _parameters_dtype(self) -> np.dtype:
         kinds = [(name, np.bool_ if isinstance(value, bool) else np.float64) for name, value in self.defaults.items()]
-        return np.dtype(kinds or [("none", np.int64)], align=True)
+        if not kinds:
+            return np.dtype([("none", np.int64)], align=True)
+        # The last field tells records apart: numba would take one that begins with all fields of another for a kind of it.
+        return np.dtype([*kinds, (f"of_{self.name}", np.int8)], align=True)
 
     def record(self, chosen: Mapping[str, float | bool]) -> np.ndarray:
         """Return the (1,) record of its parameters, those ``chosen`` in place of the defaults."""
@@ -190,7 +193,7 @@ class SelectionRule(Rule):
         if not self.knows_lengths:
             return self._parameters_dtype
         kinds = [(name, self._parameters_dtype[name]) for name in self.defaults]
-        return np.dtype([*kinds, *((name, np.int64) for name in KNOWLEDGE)], align=True)
+        return np.dtype([*kinds, *((name, np.int64) for name in KNOWLEDGE), (f"of_{self.name}", np.int8)], align=True)
 
     @property
     def may_idle(self) -> bool:
