@@ -227,5 +227,22 @@ MIXES: Mapping[str, tuple[RequestClass, ...]] = {
         RequestClass("CNN-VN", 16, weight=1.0, priority=1, sla=20.0),
         RequestClass("RNN-ASR", 16, weight=1.0, priority=1),
     ),
+    "vision": (
+        RequestClass("MobileNet-v2", (1, 4), weight=4.0, priority=9, sla=4.0),
+        RequestClass("ResNet-50", (1, 4, 16), weight=3.0, priority=3, sla=8.0),
+        RequestClass("ViT-B/16", (1, 4), weight=1.0, priority=3, sla=8.0),
+        RequestClass("CNN-GN", (4, 16), weight=1.0, priority=1),
+    ),
+    "datacentre": (
+        RequestClass("DLRM", (16, 64), weight=8.0, priority=9, sla=4.0),
+        RequestClass("BERT-base", (1, 4), weight=4.0, priority=9, sla=4.0),
+        RequestClass("ResNet-50", (4, 16), weight=2.0, priority=3, sla=8.0),
+        RequestClass("RNN-MT1", (1, 4), weight=1.0, priority=3, sla=8.0),
+        RequestClass("ViT-B/16", 16, weight=1.0, priority=1),
+    ),
 }
-"""Mixes by name: the paper's eight networks, the halves of them, and short urgent requests beside long patient ones."""
+"""Mixes by name.
+
+The paper's eight networks and the halves of them; short urgent requests beside long patient ones; images, urgent and not; and what
+a data centre serves: recommendations most of all, text, images, translations. Weights, priorities and targets are our choice.
+"""

@@ -46,7 +46,7 @@ class WorkloadConfig(Config):
     sla: Sla = dataclasses.field(default=None, hash=False)
     """The short form's deadline, as in a class of ``mix``: 4.0 times the prediction on the fastest NPU, or {"ms": 20}."""
     mix: tuple[RequestClass, ...] | None = None
-    """Classes of requests, or a name: paper, cnn, rnn, interactive-and-batch. None is the short form."""
+    """Classes of requests, or a name: paper, cnn, rnn, interactive-and-batch, vision, datacentre. None is the short form."""
     arrivals: ArrivalsConfig | None = None
     """When requests arrive; None spreads them over ``window``."""
 
