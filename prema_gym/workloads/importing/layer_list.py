@@ -19,11 +19,6 @@ MOST_ELEMENTS = 1 << 40
 """Of one tensor; more is taken for a damaged file."""
 MOST_NODES = 200_000
 """Of one graph."""
-NORM_OPS = 8
-"""Vector operations per element of a layer normalisation: mean, difference, square, their sum, product, scale, shift, store."""
-SOFTMAX_OPS = 4
-"""Exponential, maximum, sum and division, as in the networks of the library."""
-
 Shape = tuple[int, ...]
 
 

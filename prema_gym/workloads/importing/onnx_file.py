@@ -48,9 +48,8 @@ def from_onnx(
     if graph.input and batch_axis:
         first = next(given.name for given in graph.input if not made.value(given.name).constant)
         made.rebatch(made.value(first).shape[batch_axis])
-    constants = _whole_constants(graph)
     for node in graph.node:
-        lower_node(made, Node(source, node, shapes, constants))
+        lower_node(made, Node(source, node, shapes))
     return imported(made, name, f"imported from {source.name}")
 
 
@@ -136,17 +135,3 @@ def _known(path: Path, tensor: str, shapes: Mapping[str, tuple[int, ...] | None]
     if shape is None:
         raise ModelError(f"{path}: the shape of {tensor!r} is not known.")
     return shape
-
-
-def _whole_constants(graph: Any) -> dict[str, tuple[int, ...]]:
-    """Return the values of small whole-number weights (axes, repeats): what some shapes depend on."""
-    import onnx
-
-    found: dict[str, tuple[int, ...]] = {}
-    for entry in graph.initializer:
-        if entry.data_type in (onnx.TensorProto.INT64, onnx.TensorProto.INT32) and sum(entry.dims or [1]) <= 64:
-            try:
-                found[entry.name] = tuple(int(value) for value in onnx.numpy_helper.to_array(entry).ravel())
-            except Exception:  # a damaged constant is not known; what needs it says so
-                continue
-    return found

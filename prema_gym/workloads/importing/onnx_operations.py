@@ -10,7 +10,10 @@ from typing import Any
 
 from prema_gym.errors import ModelError
 from prema_gym.workloads.importing.einsum import contraction
-from prema_gym.workloads.importing.layer_list import NORM_OPS, SOFTMAX_OPS, Convolution, LayerList, Shape, Value
+from prema_gym.workloads.importing.layer_list import Convolution, LayerList, Shape, Value
+from prema_gym.workloads.importing.products import lowering, matrix_product, scaled_dot_product
+from prema_gym.workloads.models.convolutional import SOFTMAX_OPS
+from prema_gym.workloads.models.transformer import NORM_OPS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,7 +23,6 @@ class Node:
     path: Path
     proto: Any
     shapes: Mapping[str, Shape | None]
-    constants: Mapping[str, Shape]
 
     @property
     def name(self) -> str:
@@ -61,13 +63,7 @@ Rule = Callable[[LayerList, Node, list[Value]], Value]
 _RULES: dict[str, Rule] = {}
 
 
-def _lowers(*operations: str) -> Callable[[Rule], Rule]:
-    def register(rule: Rule) -> Rule:
-        for operation in operations:
-            _RULES[operation] = rule
-        return rule
-
-    return register
+_lowers = lowering(_RULES)
 
 
 def lower_node(made: LayerList, node: Node) -> None:
@@ -139,27 +135,13 @@ def _convolution(node: Node, weights: Shape) -> Convolution:
 def _gemm(made: LayerList, node: Node, reads: list[Value]) -> Value:
     left, right = reads[0], reads[1]
     depth = left.shape[0] if node.attribute("transA", 0) else left.shape[1]
-    return _matrix_product(made, node, left, right, depth, _out(node))
+    return matrix_product(made, node.name, left, right, depth, _out(node))
 
 
 @_lowers("MatMul", "MatMulInteger", "QLinearMatMul")
 def _matmul(made: LayerList, node: Node, reads: list[Value]) -> Value:
     left, right = reads[0], reads[3 if node.operation == "QLinearMatMul" else 1]
-    return _matrix_product(made, node, left, right, left.shape[-1], _out(node))
-
-
-def _matrix_product(made: LayerList, node: Node, left: Value, right: Value, depth: int, shape: Shape) -> Value:
-    """Return left x right over the last two axes, whichever of them is weights."""
-    if right.constant or left.constant:
-        data, weights = (left, right) if right.constant else (right, left)
-        matrices = math.prod(weights.shape[:-2])
-        columns = weights.elements // (matrices * depth)
-        if matrices == 1:
-            return made.gemm(node.name, data, depth, columns, shape)
-        return made.grouped_gemm(node.name, data, (matrices, data.elements // (matrices * depth), depth, columns), shape)
-    rows, columns = (left.shape[-2] if len(left.shape) > 1 else 1), (right.shape[-1] if len(right.shape) > 1 else 1)
-    count = max(1, math.prod(shape) // (rows * columns))
-    return made.product(node.name, left, right, (count, rows, depth, columns), shape)
+    return matrix_product(made, node.name, left, right, left.shape[-1], _out(node))
 
 
 @_lowers("Einsum")
@@ -188,20 +170,6 @@ def _attention(made: LayerList, node: Node, reads: list[Value]) -> Value:
     heads = node.attribute("q_num_heads") or node.attribute("num_heads") or (query.shape[1] if len(query.shape) == 4 else 1)
     width = query.shape[-1] if len(query.shape) == 4 else query.shape[-1] // heads
     return scaled_dot_product(made, node.name, (query, key, value), (heads, width), shape)
-
-
-def scaled_dot_product(
-    made: LayerList, name: str, reads: tuple[Value, Value, Value], heads: tuple[int, int], shape: Shape
-) -> Value:
-    """Return attention of ``heads`` = (heads, width of one): scores, softmax, and the values that they weigh."""
-    query, key, value = reads
-    number, width = heads
-    count = query.shape[0] * number
-    rows, columns = query.elements // (count * width), key.elements // (count * width)
-    scores = made.product(f"{name}_scores", query, key, (count, rows, width, max(1, columns)), (count, rows, max(1, columns)))
-    weights = made.vector(f"{name}_softmax", "softmax", [scores], scores.shape, SOFTMAX_OPS)
-    depth = max(1, value.elements // (count * max(1, columns)))
-    return made.product(f"{name}_context", weights, value, (count, rows, max(1, columns), depth), shape)
 
 
 @_lowers("LSTM", "GRU", "RNN")

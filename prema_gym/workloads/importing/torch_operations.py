@@ -7,21 +7,17 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from prema_gym.workloads.importing.einsum import contraction
-from prema_gym.workloads.importing.layer_list import NORM_OPS, SOFTMAX_OPS, Convolution, LayerList, Shape, Value
-from prema_gym.workloads.importing.onnx_operations import scaled_dot_product
+from prema_gym.workloads.importing.layer_list import Convolution, LayerList, Shape, Value
+from prema_gym.workloads.importing.products import lowering, matrix_product, scaled_dot_product
+from prema_gym.workloads.models.convolutional import SOFTMAX_OPS
+from prema_gym.workloads.models.transformer import NORM_OPS
 
 Rule = Callable[[LayerList, Any, Shape], Value]
 """(layers, node of torch's graph, shape of its result) -> its value."""
 _RULES: dict[str, Rule] = {}
 
 
-def _lowers(*operations: str) -> Callable[[Rule], Rule]:
-    def register(rule: Rule) -> Rule:
-        for operation in operations:
-            _RULES[operation] = rule
-        return rule
-
-    return register
+_lowers = lowering(_RULES)
 
 
 def lower_call(made: LayerList, node: Any) -> None:
@@ -94,25 +90,14 @@ def _linear(made: LayerList, node: Any, shape: Shape) -> Value:
 
 @_lowers("matmul", "mm", "bmm")
 def _matmul(made: LayerList, node: Any, shape: Shape) -> Value:
-    return _product(made, node.name, _value(made, node, 0), _value(made, node, 1), shape)
+    left, right = _value(made, node, 0), _value(made, node, 1)
+    return matrix_product(made, node.name, left, right, left.shape[-1], shape)
 
 
 @_lowers("addmm", "baddbmm")
 def _addmm(made: LayerList, node: Any, shape: Shape) -> Value:
-    return _product(made, node.name, _value(made, node, 1), _value(made, node, 2), shape)
-
-
-def _product(made: LayerList, name: str, left: Value, right: Value, shape: Shape) -> Value:
-    depth = left.shape[-1]
-    if left.constant or right.constant:
-        data, weights = (right, left) if left.constant else (left, right)
-        matrices = math.prod(weights.shape[:-2])
-        columns = max(1, weights.elements // (matrices * depth))
-        if matrices == 1:
-            return made.gemm(name, data, depth, columns, shape)
-        return made.grouped_gemm(name, data, (matrices, data.elements // (matrices * depth), depth, columns), shape)
-    rows, columns = (left.shape[-2] if len(left.shape) > 1 else 1), (right.shape[-1] if len(right.shape) > 1 else 1)
-    return made.product(name, left, right, (max(1, math.prod(shape) // (rows * columns)), rows, depth, columns), shape)
+    left, right = _value(made, node, 1), _value(made, node, 2)
+    return matrix_product(made, node.name, left, right, left.shape[-1], shape)
 
 
 @_lowers("einsum")

@@ -6,6 +6,8 @@ from prema_gym.hardware.layers import Conv2d, Gemm, Vector
 
 LRN_WINDOW = 5
 """Neighbouring channels of local response normalisation (AlexNet, section 3.3)."""
+SOFTMAX_OPS = 4
+"""Vector operations per element of a softmax: exponential, maximum, sum and division."""
 
 
 def conv(
@@ -39,5 +41,5 @@ def dense(name: str, inputs: int, outputs: int) -> Gemm:
 
 
 def softmax(name: str, outputs: int, inputs: tuple[str, ...] = ()) -> Vector:
-    """Return a softmax over ``outputs``: exponential, maximum, sum and division, 4 operations each."""
-    return Vector(outputs, 4, kind="softmax", name=name, inputs=inputs)
+    """Return a softmax over ``outputs``."""
+    return Vector(outputs, SOFTMAX_OPS, kind="softmax", name=name, inputs=inputs)

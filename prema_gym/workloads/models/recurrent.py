@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 
 from prema_gym.hardware.layers import NETWORK_INPUT, BatchedGemm, Embedding, Gemm, Layer, Loop, Vector
+from prema_gym.workloads.models.convolutional import SOFTMAX_OPS
 
 GATE_OPS = 10
 """Vector operations per hidden unit: three sigmoids, two hyperbolic tangents, three products, a sum and a move."""
@@ -121,6 +122,6 @@ class Attention:
         """Return the softmax of the scores and the mean of the memory that it weighs."""
         whole = tuple(f"*{tensor}" for tensor in self.memory)
         return (
-            Vector(self.length, 4, kind="softmax", name="alignment", inputs=("scores",)),
+            Vector(self.length, SOFTMAX_OPS, kind="softmax", name="alignment", inputs=("scores",)),
             BatchedGemm(1, 1, self.length, self.width, name="context", inputs=("alignment", *whole)),
         )

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from prema_gym.hardware.layers import BatchedGemm, Conv2d, Embedding, Gemm, Layer, Network, Vector
 from prema_gym.workloads.lengths import LengthSpec
-from prema_gym.workloads.models.convolutional import dense, softmax
+from prema_gym.workloads.models.convolutional import SOFTMAX_OPS, dense, softmax
 from prema_gym.workloads.models.model import Model
 
 WIDTH, HEADS, INNER, BLOCKS = 768, 12, 3072, 12
@@ -27,7 +27,7 @@ def _attention(name: str, before: str, length: int) -> Iterator[Layer]:
     for part in ("query", "key", "value"):
         yield Gemm(length, WIDTH, WIDTH, name=f"{name}_{part}", inputs=(before,))
     yield BatchedGemm(HEADS, length, depth, length, name=f"{name}_scores", inputs=(f"{name}_query", f"{name}_key"))
-    yield Vector(HEADS * length**2, 4, "softmax", name=f"{name}_softmax")
+    yield Vector(HEADS * length**2, SOFTMAX_OPS, "softmax", name=f"{name}_softmax")
     yield BatchedGemm(HEADS, length, length, depth, name=f"{name}_context", inputs=(f"{name}_softmax", f"{name}_value"))
     yield Gemm(length, WIDTH, WIDTH, name=f"{name}_projection", inputs=(f"{name}_context",))
 
