@@ -15,6 +15,7 @@ from prema_gym.sim.streams.records import PLACE, STREAM, SUMS
 from prema_gym.sim.tables import State, Tables
 from prema_gym.types import (
     ARRIVALS,
+    EMPTY,
     ENGINE,
     EVENT,
     MACHINE,
@@ -172,11 +173,19 @@ class Simulator:
     def describe_tasks(self, row: int) -> list[dict[str, Any]]:
         """Return the tasks of ``row`` in order of arrival as plain dicts, model, batch and input length by name, truth included."""
         described = []
-        for task in self.state.tasks[row, : self.state.machine[row]["tasks"]]:
+        for task in self._kept_tasks(row):
             key = self.programs.keys[task["program"]]
             numbers = {name: task[name].item() for name in TASK.names or () if name not in ("program", "request_class")}
             described.append({"model": key.model, "batch": key.batch, "input_length": key.input_length, **numbers})
         return described
+
+    def _kept_tasks(self, row: int) -> np.ndarray:
+        """Return the TASK records of ``row`` in order of arrival: of a stream only those in the table, since no others are kept."""
+        tasks, table = self.state.tasks[row], self.state.table[row]
+        if not self.config.stream:
+            return tasks[: self.state.machine[row]["tasks"]]
+        slots = np.flatnonzero(table["state"] != EMPTY)
+        return tasks[slots[np.argsort(table["task"][slots])]]
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if key not in ("words", "tables", "draws")}

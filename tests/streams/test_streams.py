@@ -13,6 +13,7 @@ from prema_gym import Program, register_program
 from prema_gym.errors import ConfigError, TraceError
 from prema_gym.sim.streams.cohort import HISTOGRAM_BINS, histogram_bin
 from prema_gym.sim.streams.metrics import histogram_quantiles
+from prema_gym.types import EMPTY
 
 POISSON = {"process": "poisson", "utilisation": 0.9}
 
@@ -54,6 +55,22 @@ def test_rewards_sum_to_the_metrics_of_all_requests(npus: int) -> None:
         for name in ("antt", "weighted_antt", "stp", "hp_excess", "deadline_misses", "tardiness", "goodput"):
             assert abs(totals[name]) == pytest.approx(metrics[f"{name}_all"]), name
         assert -totals["sla"] == pytest.approx(metrics["sla_violation_all"])
+
+
+def test_tasks_lists_what_is_in_the_table_and_nothing_that_is_to_come() -> None:
+    env, rng = _make(), np.random.default_rng(1)
+    _, info = env.reset(seed=1)
+    seen = set()
+    for _ in range(40):
+        tasks, table, now = env.tasks(), env.view().table[0], env.view().npu["clock_cycles"][0]
+        present = np.sort(table["arrival_cycles"][table["state"] != EMPTY])
+        assert [task["arrival_cycles"] for task in tasks] == present.tolist()
+        assert all(task["arrival_cycles"] <= now and task["model"] in ("long", "short") for task in tasks)
+        seen.add(len(tasks))
+        _, _, _, truncated, info = env.step(int(rng.choice(np.flatnonzero(info["action_mask"]))))
+        if truncated:
+            break
+    assert len(seen) > 1
 
 
 def test_a_stream_is_fixed_by_its_seed_and_a_vectors_rows_are_single_streams() -> None:
