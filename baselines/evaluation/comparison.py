@@ -15,17 +15,13 @@ from baselines.evaluation.estimates import Difference, Estimate, Factor, estimat
 from baselines.evaluation.measures import CLASS_FAIRNESS, EPISODE_MEASURES, MEASURES, Measure, episode_values, factor
 from baselines.evaluation.pooled import Pool, pooled_measures, priorities_of, quantile_name
 from baselines.evaluation.statistics import logarithms, resamples
-from prema_gym.config import EnvConfig, NPUConfig
+from prema_gym.config import EnvConfig
 from prema_gym.errors import PolicyError, PremaError, unknown_name
 
 REFERENCE = "NP-FCFS"
 """What factors are over, unless another policy is named."""
 BOUNDS = ("weighted_antt", "antt")
 """Measures that no schedule can bring below a known bound."""
-
-
-def _preset_of(npu: NPUConfig) -> str:
-    return next((name for name in NPUConfig.PRESETS if NPUConfig.preset(name) == npu), "custom")
 
 
 @dataclass(frozen=True)
@@ -53,7 +49,7 @@ class Comparison:
     @property
     def npu_names(self) -> tuple[str, ...]:
         """By NPU: the preset that it is, else "custom"."""
-        return tuple(map(_preset_of, self.config.all_npus))
+        return tuple(npu.preset_name or "custom" for npu in self.config.all_npus)
 
     @property
     def npu_name(self) -> str:

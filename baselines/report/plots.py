@@ -29,7 +29,7 @@ _UNITS = {
     "stp": "STP (tasks' worth of progress)",
     "sla_violation": "SLA violations (%, mean over N = 2..20)",
     "fairness": "fairness (0 to 1)",
-    "hp_tail": "95th percentile NTT, priority 9 (log scale)",
+    "hp_tail": "95th percentile NTT, highest priority (log scale)",
 }
 
 

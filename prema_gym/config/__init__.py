@@ -176,10 +176,14 @@ class NPUConfig(Config):
             raise ConfigError(f"{type(self).__name__}.weight_loading: {unknown_name('mode', value, WEIGHT_LOADINGS)}")
 
     @property
+    def preset_name(self) -> str | None:
+        """The preset that it is; None where it is none."""
+        return next((name for name in self.PRESETS if NPUConfig.preset(name) == self), None)
+
+    @property
     def label(self) -> str:
         """The preset that it is, else the size of its array, as in "64x64"."""
-        named = (name for name in self.PRESETS if NPUConfig.preset(name) == self)
-        return next(named, f"{self.array_rows}x{self.array_cols}")
+        return self.preset_name or f"{self.array_rows}x{self.array_cols}"
 
     def transfer_cycles(self, nbytes: int) -> int:
         """Cycles to move ``nbytes`` over the DRAM port, latency apart: ceil(bytes / bytes per cycle), in exact integers."""

@@ -262,7 +262,7 @@ class Timeline:
         return sum(part.cycles for lane in lanes for part in lane if part.kind in kinds and npu in (None, part.npu))
 
     def accounts(self, npu: int | None = None) -> dict[str, int]:
-        """Return useful, wasted, overhead and idle cycles of all NPUs, or of one, whose sum is ``end_cycles``."""
+        """Return useful, wasted, overhead and idle cycles of all NPUs, or of one; of each NPU their sum is ``end_cycles``."""
         return {name: self.cycles(*kinds, npu=npu) for name, kinds in ACCOUNTS.items()}
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
 from prema_gym.errors import TraceError
+from prema_gym.files import write_text
 from prema_gym.types import NONE
 from prema_gym.workloads.models import MODELS
 from prema_gym.workloads.trace import TraceTask, parse_task
@@ -116,6 +117,4 @@ def _entry_of(task: Mapping[str, Any]) -> dict[str, Any]:
 
 def write_trace(path: TracePath, tasks: Iterable[Mapping[str, Any]]) -> None:
     """Write the tasks of an episode, as ``env.unwrapped.tasks()`` gives them, as a JSONL file that plays them again."""
-    with Path(path).open("w", encoding="utf-8") as file:
-        for entry in trace_of(tasks):
-            file.write(json.dumps(entry) + "\n")
+    write_text(path, "".join(json.dumps(entry) + "\n" for entry in trace_of(tasks)))
