@@ -32,7 +32,8 @@ from pathlib import Path
 
 import numpy as np
 
-from prema_gym._jit import Compiled, depend_on, in_turn, jit_borrowing
+from prema_gym._jit import Compiled, in_turn, jit_borrowing
+from prema_gym._jit.cache import depend_on
 from prema_gym.envs.reward_terms import (
     antt,
     deadline_misses,

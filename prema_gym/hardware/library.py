@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
-from prema_gym._jit import cache_dir
+from prema_gym._jit.cache import cache_dir
 from prema_gym.files import replacing
 from prema_gym.types import BLOCK, PROGRAM, RUN, SEGMENT
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-import prema_gym._jit
+import prema_gym._jit.cache
 from prema_gym.errors import FileError
 from prema_gym.files import make_private
 
@@ -36,8 +36,10 @@ def project(tmp_path: Path) -> Path:
     """Return a project of two modules, one of which calls the other's compiled function."""
     package = tmp_path / "prema_gym"
     package.mkdir()
-    for name in ("_jit.py", "files.py", "errors.py"):
-        shutil.copy(Path(prema_gym._jit.__file__).parent / name, package / name)
+    source = Path(prema_gym._jit.cache.__file__).parents[1]
+    shutil.copytree(source / "_jit", package / "_jit")
+    for name in ("files.py", "errors.py"):
+        shutil.copy(source / name, package / name)
     (package / "__init__.py").write_text("")
     (package / "inner.py").write_text(INNER.format(value=1))
     (package / "outer.py").write_text(OUTER)
@@ -112,10 +114,10 @@ def test_another_users_machine_code_is_not_run(tmp_path: Path, monkeypatch: pyte
     monkeypatch.setattr(os, "getuid", lambda: tmp_path.stat().st_uid + 1)
     with pytest.raises(FileError, match="another user"):
         make_private(tmp_path)
-    prema_gym._jit._may_be_run.cache_clear()
+    prema_gym._jit.cache._may_be_run.cache_clear()
     with pytest.warns(UserWarning, match="compiled anew"):
-        assert not prema_gym._jit._may_be_run(tmp_path)
-    prema_gym._jit._may_be_run.cache_clear()
+        assert not prema_gym._jit.cache._may_be_run(tmp_path)
+    prema_gym._jit.cache._may_be_run.cache_clear()
 
 
 def test_a_damaged_cache_is_compiled_again(project: Path) -> None:
