@@ -63,13 +63,16 @@ $(ALL): pyproject.toml constraints.txt | $(BIN)/pip
 # --- The kernel held against the reference --------------------------------------------------------------------------------------
 
 EPISODES ?= 2000
-.PHONY: differential golden mutation
+.PHONY: differential golden mutation programs
 
 differential: $(ALL) ## play EPISODES=2000 random episodes on the kernel and on the reference; exit 1 if any differ
 	@cd tests && ../$(BIN)/python -m tools.differential $(EPISODES)
 
 golden: $(ALL) ## write the golden episodes anew, where the machine is meant to have changed
 	@cd tests && ../$(BIN)/python -m tools.golden_episodes
+
+programs: $(ALL) ## compile anew the programs that come with the package, after a change of the hardware model or of a network
+	@cd tests && ../$(BIN)/python -m tools.shipped_programs
 
 mutation: $(ALL) ## change the simulator line by line and see that the tests notice; takes long
 	@cd tests && ../$(BIN)/python -m tools.mutation $(ARGS)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import logging
 import os
+import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -149,6 +151,16 @@ class ProgramLibrary:
         with replacing(path) as file:
             np.savez_compressed(file, **{"checksum": _checksum(self.arrays), **self.arrays})  # type: ignore[arg-type]
 
+    def save_small(self, path: str | os.PathLike[str], key: str) -> None:
+        """Write the library and its ``key`` to ``path`` as :meth:`save` does, slower and in less than half of the bytes."""
+        with replacing(path) as file, zipfile.ZipFile(file, "w") as archive:
+            for name, array in {"key": np.array(key), "checksum": _checksum(self.arrays), **self.arrays}.items():
+                # The date is part of the file: a fixed one makes equal libraries equal files.
+                entry_info = zipfile.ZipInfo(f"{name}.npy")
+                entry_info.compress_type = zipfile.ZIP_LZMA
+                with archive.open(entry_info, "w") as entry:
+                    np.lib.format.write_array(entry, np.asanyarray(array), allow_pickle=False)
+
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:
         """Read a library that :meth:`save` wrote; raises ``ValueError`` or ``OSError`` for anything else."""
@@ -189,14 +201,19 @@ def _checksum(arrays: dict[str, np.ndarray]) -> np.ndarray:
     return np.frombuffer(digest.digest(), np.uint8)
 
 
-def cached_library(key_material: bytes | str, build: Callable[[], ProgramLibrary]) -> ProgramLibrary:
+SHIPPED = Path(__file__).resolve().parent / "programs.npz"
+"""The programs of the default environment, which come with the package: to compile them takes most of a first start."""
+
+
+def cached_library(key: str, build: Callable[[], ProgramLibrary]) -> ProgramLibrary:
     """Return the library that ``build`` makes, from disk where it was made before.
 
-    The key is a hash of ``key_material`` and of everything here that a program depends on, so a change of the hardware model or of
-    a network makes a new file. A damaged file is rebuilt; a directory that cannot be written is done without. Processes that start
-    together may build twice, and each leaves a whole file.
+    ``key`` is what :func:`library_key` returns. A damaged file is rebuilt; a directory that cannot be written is done without.
+    Processes that start together may build twice, and each leaves a whole file.
     """
-    path = cache_dir() / "programs" / f"{_key(key_material)}.npz"
+    if key == _shipped_key():
+        return ProgramLibrary.load(SHIPPED)
+    path = cache_dir() / "programs" / f"{key}.npz"
     try:
         return ProgramLibrary.load(path)
     except (OSError, ValueError) as error:
@@ -210,16 +227,31 @@ def cached_library(key_material: bytes | str, build: Callable[[], ProgramLibrary
     return library
 
 
-def _key(key_material: bytes | str) -> str:
-    material = key_material.encode() if isinstance(key_material, str) else key_material
-    digest = hashlib.sha256(material + b"\0" + np.__version__.encode())
+@functools.cache
+def _shipped_key() -> str | None:
+    """Return the key of the library that comes with the package; None where there is none, or it can't be read."""
+    try:
+        with np.load(SHIPPED, allow_pickle=False) as file:
+            return str(file["key"])
+    except Exception as error:
+        log.debug("no program library comes with the package: %s", error)
+        return None
+
+
+def library_key(material: str) -> str:
+    """Return a hash of ``material`` and of everything here that a program depends on.
+
+    A change of the hardware model or of a network so makes a new file.
+    """
+    digest = hashlib.sha256(material.encode())
     root = Path(__file__).resolve().parent.parent
     for path in _sources(root):
-        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes())
+        # Lines end in another way where git is told so; the programs are the same.
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes().replace(b"\r\n", b"\n"))
     return digest.hexdigest()
 
 
 def _sources(root: Path) -> Iterable[Path]:
     """Return the modules that decide what a program is: hardware, networks, lengths, predictor and the record types."""
-    modules = [*root.glob("*.py"), *root.glob("workloads/*.py")]
+    modules = [root / "types.py", *(root / "workloads" / f"{name}.py" for name in ("lengths", "predictor", "programs"))]
     return sorted([*modules, *root.glob("hardware/**/*.py"), *root.glob("workloads/models/**/*.py")])

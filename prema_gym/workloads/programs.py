@@ -10,7 +10,7 @@ from typing import ClassVar, NamedTuple
 
 from prema_gym.config import NPUConfig, WorkloadConfig
 from prema_gym.errors import ConfigError, ModelError, TraceError, unknown_name
-from prema_gym.hardware.library import ProgramLibrary, cached_library
+from prema_gym.hardware.library import ProgramLibrary, cached_library, library_key
 from prema_gym.hardware.program import Program, compile_model
 from prema_gym.workloads.importing.file import from_file, is_file_name
 from prema_gym.workloads.lengths import LengthSpec, predicted_output_length
@@ -163,9 +163,9 @@ class ProgramTable:
         """Expected isolated cycles on each configuration, by what is drawn (workloads/mixes.py)."""
         wanted = list(self._keys())
         self.stride = len(wanted)
-        self.library = ProgramLibrary.joined([self._load(npu, wanted) for npu in configurations])
         for key in wanted * len(configurations):
             self._note(key)
+        self.library = ProgramLibrary.joined([self._load(npu) for npu in configurations])
 
     @property
     def arrays(self) -> ProgramLibrary:
@@ -185,19 +185,24 @@ class ProgramTable:
         """Return the row of a drawn model and batch at its shortest input, on the first configuration."""
         return self._first[model, batch]
 
-    def _load(self, npu: NPUConfig, wanted: list[Key]) -> ProgramLibrary:
-        def build() -> ProgramLibrary:
-            log.info("compiling %d programs (once for this NPU and workload)", len(wanted))
-            library = ProgramLibrary()
-            for key in wanted:
-                library.add(self._compile(key, npu))
-            return library
+    def build(self, npu: NPUConfig) -> ProgramLibrary:
+        """Compile every program that an episode can draw on ``npu``, in the order of the rows."""
+        keys = self.keys[: self.stride]
+        log.info("compiling %d programs (once for this NPU and workload)", len(keys))
+        library = ProgramLibrary()
+        for key in keys:
+            library.add(self._compile(key, npu))
+        return library
 
-        own = list(dict.fromkeys(model for model, _ in self._networks if model not in BUILT_IN))
-        if any(model not in MODELS for model in own):
-            return build()
-        content = [self._content(model) for model in own]
-        return cached_library(repr((npu, *_shortest(self._networks), self.hoist_inputs, content)), build)
+    def _load(self, npu: NPUConfig) -> ProgramLibrary:
+        if any(model not in MODELS for model, _ in self._networks):
+            return self.build(npu)
+        return cached_library(self.library_key(npu), lambda: self.build(npu))
+
+    def library_key(self, npu: NPUConfig) -> str:
+        """Return what tells this workload's library on ``npu`` from others."""
+        own = dict.fromkeys(model for model, _ in self._networks if model not in BUILT_IN)
+        return library_key(repr((npu, *_shortest(self._networks), self.hoist_inputs, [self._content(model) for model in own])))
 
     def _content(self, model: str) -> str:
         """Return what the programs of a model that isn't built in depend on: its layers at every input length."""

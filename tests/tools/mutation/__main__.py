@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from tools.mutants import ROOT, Mutant, mutants, path_of, start
+from tools.mutation.mutants import ROOT, Mutant, mutants, path_of, start
 
 SIM = ("tables", "programs", "table", "switch", "straight", "kernel")
 """Rooms of the simulator that one NPU plays in."""

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 os.environ["NUMBA_DISABLE_JIT"] = "1"
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @dataclass(frozen=True)
