@@ -19,6 +19,7 @@ from typing import Any
 import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, IndexDataCacheFile, _CacheLocator
 
+from prema_gym._jit.notice import tell_of_the_wait
 from prema_gym._jit.parts import as_data, from_data
 from prema_gym.errors import FileError
 from prema_gym.files import make_private
@@ -165,6 +166,12 @@ class Cache(FunctionCache):
         self._cache_file = _CheckedFiles(self._cache_path, self._impl.filename_base, stamp)
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
+        found = self._load(sig, target_context)
+        if found is None:
+            tell_of_the_wait()
+        return found
+
+    def _load(self, sig: Any, target_context: Any) -> Any:
         if not _may_be_run(cache_dir() / "numba"):
             return None
         try:

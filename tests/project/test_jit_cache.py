@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import prema_gym._jit.cache
+from prema_gym._jit.notice import NOTICE
 from prema_gym.errors import FileError
 from prema_gym.files import make_private
 
@@ -54,7 +55,9 @@ def start(project: Path) -> subprocess.Popen[str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "NUMBA_DISABLE_JIT": "0",
     }
-    return subprocess.Popen([sys.executable, "-c", code], cwd=project, env=environment, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", code], cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def run(project: Path) -> tuple[int, int]:
@@ -67,6 +70,11 @@ def run(project: Path) -> tuple[int, int]:
 def test_a_second_start_loads_the_machine_code(project: Path) -> None:
     assert run(project) == (2, 0)
     assert run(project) == (2, 1)
+
+
+def test_whoever_waits_is_told_what_for_once(project: Path) -> None:
+    said = [start(project).communicate(timeout=120)[1] for _ in range(2)]
+    assert said == [NOTICE + "\n", ""]
 
 
 def test_an_edit_in_another_module_is_seen(project: Path) -> None:
