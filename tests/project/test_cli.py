@@ -17,7 +17,7 @@ from prema_gym.cli.commands import COMMANDS, load, parser_of
 
 ROOT = Path(__file__).parents[2]
 OWN = ("simulate", "inspect", "completion")
-BASELINES = ("compare", "bench", "reproduce")
+BASELINES = ("compare", "warmup", "bench", "reproduce")
 SMALL = ["--tasks", "3", "--models", "CNN-AN", "CNN-MN", "--batches", "1", "--seed", "3"]
 
 
@@ -111,7 +111,7 @@ def test_a_missing_package_is_one_line(capsys, monkeypatch):
 def test_common_options_have_common_names(name):
     flags = {flag for action in parser_of(name)._actions for flag in action.option_strings}
     assert "--help" in flags
-    if name != "completion":
+    if name not in ("completion", "warmup"):  # these write no files
         assert {"--output", "--quiet"} <= flags
     if name in ("simulate", "compare"):
         common = "--seed --window --tasks --npu --models --batches --mechanisms --decision-every --json"
