@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import multiprocessing
+import os
 import sys
 
 NOTICE = (
@@ -14,6 +15,9 @@ NOTICE = (
 
 @functools.cache
 def tell_of_the_wait() -> None:
-    """Print :data:`NOTICE` on stderr, once; worker processes leave it to the one that started them."""
-    if multiprocessing.parent_process() is None:
+    """Print :data:`NOTICE` on stderr, once; worker processes leave it to the one that started them.
+
+    ``PREMA_GYM_QUIET=1`` in the environment leaves it out.
+    """
+    if multiprocessing.parent_process() is None and os.environ.get("PREMA_GYM_QUIET", "0") == "0":
         print(NOTICE, file=sys.stderr, flush=True)

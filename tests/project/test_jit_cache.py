@@ -54,6 +54,7 @@ def start(project: Path) -> subprocess.Popen[str]:
         "PREMA_GYM_CACHE": str(project / "cache"),
         "PYTHONDONTWRITEBYTECODE": "1",
         "NUMBA_DISABLE_JIT": "0",
+        "PREMA_GYM_QUIET": "0",
     }
     return subprocess.Popen(
         [sys.executable, "-c", code], cwd=project, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
