@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import gymnasium
 
+from prema_gym.config.scenarios import SCENARIOS
+
 if TYPE_CHECKING:
     from prema_gym.config import EnvConfig, NPUConfig, WorkloadConfig, register_npu
     from prema_gym.errors import (
@@ -82,8 +84,10 @@ if not TYPE_CHECKING:  # a type checker reads the imports above
         return sorted({*globals(), *__all__, *_SUBPACKAGES})
 
 
-gymnasium.register(
-    id="Prema-v0",
-    entry_point="prema_gym.envs.prema_env:PremaEnv",
-    vector_entry_point="prema_gym.envs.vector_env:PremaVectorEnv",
-)
+for _name in SCENARIOS:
+    gymnasium.register(
+        id=_name,
+        entry_point="prema_gym.envs.prema_env:PremaEnv",
+        vector_entry_point="prema_gym.envs.vector_env:PremaVectorEnv",
+        kwargs={"scenario": _name} if SCENARIOS[_name].arguments else {},
+    )

@@ -7,6 +7,7 @@ from typing import Any
 from baselines.policies.needs import env_arguments
 from baselines.policies.policy import Policy
 from baselines.policies.registry import make_policy
+from prema_gym.config.scenarios import with_scenario
 from prema_gym.rendering import Recording
 from prema_gym.rendering import record as record_policy
 
@@ -18,4 +19,4 @@ def record(policy: str | Policy, **arguments: Any) -> Recording:
     ``decision_every`` and ``mechanisms``, the policy is asked as often as it needs and plays the mechanisms that it states.
     """
     made = make_policy(policy) if isinstance(policy, str) else policy
-    return record_policy(made, **{**env_arguments(made), **arguments})
+    return record_policy(made, **{**env_arguments(made), **with_scenario(arguments)})

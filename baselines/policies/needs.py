@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from prema_gym.config import MECHANISMS, EnvConfig
+from prema_gym.config.scenarios import with_scenario
 
 
 def env_arguments(*policies: object) -> dict[str, Any]:
@@ -29,7 +30,8 @@ def env_arguments(*policies: object) -> dict[str, Any]:
 
 def config_for(policy: object, config: EnvConfig, arguments: Mapping[str, Any]) -> EnvConfig:
     """Return ``config`` with what ``policy`` needs in place of what ``arguments``, those that made it, leave open."""
-    needed = {name: value for name, value in env_arguments(policy).items() if name not in arguments}
+    given = with_scenario(arguments)
+    needed = {name: value for name, value in env_arguments(policy).items() if name not in given}
     return dataclasses.replace(config, **needed)
 
 

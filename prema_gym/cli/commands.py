@@ -31,6 +31,7 @@ COMMANDS = {
     "train": Command("train a policy", "agents.commands.train", "rl"),
     "evaluate": Command("play a trained policy beside the baselines", "agents.commands.evaluate", "rl"),
     "inspect": Command("look into a network: layers, cycles, what bounds each, its context", "prema_gym.cli.inspect_model"),
+    "sweep": Command("play policies on streams over a range of loads", "baselines.commands.sweep"),
     "warmup": Command("compile ahead what a first step or comparison would wait for", "baselines.commands.warmup"),
     "bench": Command("measure speed beside CartPole-v1", "baselines.commands.bench"),
     "reproduce": Command("repeat the paper's study with intervals", "baselines.commands.reproduce"),

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
 from prema_gym.config.base import Config, check, is_int, is_number, refuses_unknown_fields
 from prema_gym.config.requests import ArrivalsConfig
+from prema_gym.config.scenarios import with_scenario
 from prema_gym.config.workload import MODEL_NAMES, PRIORITIES, WorkloadConfig
 from prema_gym.errors import ConfigError, unknown_name
 
@@ -243,6 +244,11 @@ class EnvConfig(Config):
     """True lets an idle NPU stay so whenever another is busy, though tasks wait."""
     strict: bool = False
     """True raises on an illegal action in place of replacing it."""
+
+    @classmethod
+    def coerce(cls, value: Self | str | Mapping[str, Any] | None) -> Self:
+        """Return ``value`` as a configuration, a mapping's ``scenario`` filled in: see :func:`with_scenario`."""
+        return super().coerce(with_scenario(value) if isinstance(value, Mapping) else value)
 
     def __post_init__(self) -> None:
         name = type(self).__name__

@@ -1,0 +1,46 @@
+"""Measures against load: what papers on serving print."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from prema_gym.files import save_figure
+
+LOAD_MEASURES: Mapping[str, str] = {
+    "ntt_p99": "99th percentile of NTT",
+    "deadline_misses": "missed deadlines",
+}
+"""What is drawn against load."""
+_COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+_MARKERS = "osD^vP*X"
+_LINES = ("-", "--", ":")
+_DPI = 130
+
+
+def draw_loads(cells: Sequence[Mapping[str, Any]], path: str | Path, scenario: str) -> None:
+    """Draw a panel for each of :data:`LOAD_MEASURES` with a line for each policy, its 95 % interval shaded."""
+    figure = Figure(figsize=(5 * len(LOAD_MEASURES), 3.8), layout="constrained")
+    panels = figure.subplots(1, len(LOAD_MEASURES), squeeze=False)[0]
+    policies = list(dict.fromkeys(cell["policy"] for cell in cells))
+    for axes, (measure, label) in zip(panels, LOAD_MEASURES.items(), strict=True):
+        for number, policy in enumerate(policies):
+            own = sorted((cell for cell in cells if cell["policy"] == policy), key=lambda cell: float(cell["load"]))
+            loads = [cell["load"] for cell in own]
+            color, marker = _COLORS[number % len(_COLORS)], _MARKERS[number % len(_MARKERS)]
+            line = _LINES[number // len(_COLORS) % len(_LINES)]
+            means = [cell["measures"][measure]["mean"] for cell in own]
+            low, high = ([cell["measures"][measure]["ci95"][end] for cell in own] for end in (0, 1))
+            axes.plot(loads, means, line, color=color, marker=marker, markersize=4, linewidth=1.3, label=policy)
+            axes.fill_between(loads, low, high, color=color, alpha=0.15, linewidth=0)
+        axes.set_xlabel("utilisation offered")
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.3)
+    panels[0].set_yscale("log")
+    panels[1].set_ylim(bottom=0)
+    panels[-1].legend(frameon=False, fontsize=8)
+    figure.suptitle(scenario, fontsize=10)
+    save_figure(figure, path, dpi=_DPI)
