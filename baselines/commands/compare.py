@@ -20,6 +20,7 @@ from baselines.policies.registry import POLICIES, make_policy
 from baselines.report.isolated import isolated_table
 from baselines.report.tables import TABLE_WIDTH, fairness_notes, fairness_table, fitting_table, headline, notes, utilisation_table
 from prema_gym.config import MECHANISMS, MODEL_NAMES, EnvConfig, NPUConfig, WorkloadConfig
+from prema_gym.config.scenarios import SCENARIOS
 from prema_gym.envs.core import checked_trace
 from prema_gym.errors import PremaError
 from prema_gym.files import write_text
@@ -64,6 +65,7 @@ examples:
   python -m baselines.compare --models CNN-AN RNN-MT1 --batches 1     a mix of your own
   python -m baselines.compare --npu edge --tasks 16                   another NPU, more tenants
   python -m baselines.compare --npus prema,prema,edge --window 0.2    three NPUs behind one table: see --window
+  python -m baselines.compare --scenario PremaStream-v0 --episodes 50 requests without end, with deadlines
   python -m baselines.compare --trace mine.jsonl                      requests of your own, a JSON object a line
   python -m baselines.compare --fairness                              also print what a claim of "fairer" needs
   python -m baselines.compare --isolated                              also print how long each program takes alone
@@ -99,11 +101,14 @@ def build_parser() -> Parser:
     add = parser.add_argument
     add("--episodes", type=int, default=1000, metavar="N", help="episodes that every policy plays (default 1000)")
     add("--seed", type=int, default=0, metavar="S", help="which episodes (default 0); the same seed, the same episodes")
-    add("--window", type=float, default=_DEFAULTS.window, metavar="X",
+    add("--scenario", default=None, metavar="NAME",
+        help=f"{', '.join(SCENARIOS)}; other options take the place of what it says (default Prema-v0)")  # fmt: skip
+    add("--utilisation", type=float, default=None, metavar="X", help="of a stream: work that arrives over what the NPUs can do")
+    add("--window", type=float, default=None, metavar="X",
         help="arrivals spread over X times the sum of isolated times, however many NPUs there are; smaller is busier "
         f"(default {_DEFAULTS.window})")  # fmt: skip
-    add("--tasks", type=int, default=_DEFAULTS.num_tasks, metavar="N", help=f"tasks per episode (default {_DEFAULTS.num_tasks})")
-    add("--npu", default="prema", metavar="NAME", help=f"hardware preset: {', '.join(NPUConfig.PRESETS)} (default prema)")
+    add("--tasks", type=int, default=None, metavar="N", help=f"tasks per episode (default {_DEFAULTS.num_tasks})")
+    add("--npu", default=None, metavar="NAME", help=f"hardware preset: {', '.join(NPUConfig.PRESETS)} (default prema)")
     add("--npus", default=None, metavar="NAMES", help="several NPUs behind one context table, as in prema,prema,edge")
     add("--trace", nargs="+", default=None, metavar="FILE", help="play JSONL files in place of drawn episodes, one episode each")
     add("--policies", nargs="+", default=None, metavar="NAME",
@@ -112,11 +117,11 @@ def build_parser() -> Parser:
     add(
         "--models",
         nargs="+",
-        default=list(_DEFAULTS.models),
+        default=None,
         metavar="NAME",
         help=f"networks: {', '.join(MODEL_NAMES)} (default all)",
     )
-    add("--batches", nargs="+", type=int, default=list(_DEFAULTS.batches), metavar="B", help="batch sizes (default 1 4 16)")
+    add("--batches", nargs="+", type=int, default=None, metavar="B", help="batch sizes (default 1 4 16)")
     add("--mechanisms", nargs="+", default=None, metavar="NAME",
         help=f"ways to evict that are allowed: {', '.join(MECHANISMS)} (default: those that each policy plays)")  # fmt: skip
     add(
@@ -141,15 +146,12 @@ def build_parser() -> Parser:
 
 def env_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """Return the environment's arguments that the command line asks for; what it leaves out is each policy's to say."""
-    workload = {
-        "num_tasks": options.tasks,
-        "window": options.window,
-        "models": tuple(options.models),
-        "batches": tuple(options.batches),
-    }
-    chosen: dict[str, Any] = {"npu": options.npu, "workload": workload}
-    if getattr(options, "npus", None) is not None:
-        chosen["npus"] = options.npus
+    named = {"num_tasks": options.tasks, "window": options.window, "models": options.models, "batches": options.batches}
+    workload: dict[str, Any] = {key: value for key, value in named.items() if value is not None}
+    if options.utilisation is not None:
+        workload["arrivals"] = {"process": "poisson", "utilisation": options.utilisation}
+    given = {"scenario": options.scenario, "npu": options.npu, "npus": options.npus, "workload": workload or None}
+    chosen: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     if options.mechanisms is not None:
         chosen["mechanisms"] = tuple(options.mechanisms)
     if options.decision_every is not None:
@@ -230,8 +232,10 @@ def write_files(results: Results, options: argparse.Namespace) -> list[Path]:
     results.to_json(folder / "compare.json")
     results.to_csv(folder / "compare.csv")
     save_comparison(results, folder / "compare.png")
-    draw_gantt(options, folder / "gantt.png")
-    written = [folder / name for name in ("compare.json", "compare.csv", "compare.png", "gantt.png")]
+    written = [folder / name for name in ("compare.json", "compare.csv", "compare.png")]
+    if not results.config.stream:  # hundreds of requests are no picture
+        written.append(folder / "gantt.png")
+        draw_gantt(options, written[-1])
     if options.latex:
         written.append(folder / "compare.tex")
         write_text(written[-1], results.latex())
@@ -247,16 +251,11 @@ def write_files(results: Results, options: argparse.Namespace) -> list[Path]:
 def show(results: Results, options: argparse.Namespace, console: Console) -> None:
     """Print title, table and notes."""
     reference = REFERENCE if REFERENCE in results.played else None
-    workload = results.config.workload
-    npus = f"NPU{'s' if len(results.npu_names) > 1 else ''} {results.npu_name}"
     if options.trace is None:
-        console.print(
-            f"[bold]{results.episodes} episodes of {workload.num_tasks} tasks[/bold], window {workload.window:g}, "
-            f"{npus}, seed {results.seed}, split {results.split}"
-        )
+        console.print(f"[bold]{escape(results.title)}[/bold], seed {results.seed}, split {results.split}")
     else:
         names = ", ".join(map(escape, options.trace))
-        console.print(f"[bold]{names}[/bold]: {workload.num_tasks} tasks each, {npus}")
+        console.print(f"[bold]{names}[/bold]: {escape(results.title)}")
     if options.isolated:
         console.print(isolated_table(results.config))
     console.print(fitting_table(results, console, reference=reference))
@@ -266,7 +265,7 @@ def show(results: Results, options: argparse.Namespace, console: Console) -> Non
         console.print(utilisation_table(results))
     if options.fairness:
         console.print(fairness_table(results, console))
-    for line in fairness_notes(results) if options.fairness else [FAIRNESS_HINT]:
+    for line in fairness_notes(results) if options.fairness else [FAIRNESS_HINT] if "fairness" in results.headlines else []:
         console.print(line, style="dim", markup=False, highlight=False)
     factors = headline(results)
     if factors:

@@ -39,7 +39,8 @@ _ERROR, _FAILED, _INTERRUPTED = 2, 1, 130
 
 DESCRIPTION = """\
 Play policies on streams over a range of loads. Prints the main measures by load; writes sweep.json, sweep.csv and sweep.png (the
-99th percentile of the normalised turnaround time, and missed deadlines, against load) to the output folder. Run it again to go on."""
+99th percentile of the normalised turnaround time, and missed deadlines, against load) to the output folder. Run it again to go
+on."""
 
 EPILOG = """\
 examples:
@@ -151,7 +152,7 @@ def play(cells: Sequence[Cell], folder: Path, workers: int) -> Iterator[tuple[Ce
         try:
             for done in concurrent.futures.as_completed(waiting):
                 error = done.exception()
-                yield waiting[done], done.result() if error is None else f"its process ended: {error}"
+                yield waiting[done], done.result() if error is None else f"its process ended: {str(error).partition(chr(10))[0]}"
         finally:
             for future in waiting:
                 future.cancel()

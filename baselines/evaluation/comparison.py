@@ -12,7 +12,7 @@ import numpy as np
 from baselines.evaluation.bounds import antt_bound, weighted_antt_bound
 from baselines.evaluation.episodes import Played
 from baselines.evaluation.estimates import Difference, Estimate, Factor, estimate_of
-from baselines.evaluation.measures import CLASS_FAIRNESS, EPISODE_MEASURES, MEASURES, Measure, episode_values, factor
+from baselines.evaluation.measures import CLASS_FAIRNESS, EPISODE_MEASURES, HEADLINES, MEASURES, Measure, episode_values, factor
 from baselines.evaluation.pooled import Pool, pooled_measures, priorities_of, quantile_name
 from baselines.evaluation.statistics import logarithms, resamples
 from prema_gym.config import EnvConfig
@@ -60,6 +60,20 @@ class Comparison:
     def has_bounds(self) -> bool:
         """Whether it is known what no schedule can beat: on one NPU only."""
         return len(self.config.all_npus) == 1
+
+    @property
+    def headlines(self) -> tuple[str, ...]:
+        """The measures that tables and pictures show."""
+        return HEADLINES
+
+    @property
+    def title(self) -> str:
+        """What was played, in words."""
+        workload = self.config.workload
+        npus = f"NPU{'s' if len(self.npu_names) > 1 else ''} {self.npu_name}"
+        arrivals = workload.arrivals
+        load = f"window {workload.window:g}" if arrivals is None else f"{arrivals.process} arrivals"
+        return f"{self.episodes} episodes of {workload.num_tasks} tasks, {load}, {npus}"
 
     @cached_property
     def priorities(self) -> tuple[int, ...]:

@@ -99,6 +99,23 @@ class StreamResults(Results):
         return {name: _values(played) for name, played in self.played.items()}
 
     @property
+    def headlines(self) -> tuple[str, ...]:
+        """The measures that tables and pictures show."""
+        return STREAM_HEADLINES
+
+    @property
+    def title(self) -> str:
+        """What was played, in words."""
+        arrivals = self.config.workload.arrivals
+        assert arrivals is not None  # the configuration sees to it
+        rate = {"utilisation": arrivals.utilisation, "requests a second": arrivals.requests_per_second}
+        load = ", ".join(f"{name} {value:g}" for name, value in rate.items() if value is not None)
+        npus = f"NPU{'s' if len(self.npu_names) > 1 else ''} {self.npu_name}"
+        return (
+            f"{self.episodes} streams of {self.config.horizon} requests, {arrivals.process} arrivals, {load or 'clients'}, {npus}"
+        )
+
+    @property
     def has_bounds(self) -> bool:
         """Whether it is known what no schedule can beat: never, on a stream."""
         return False

@@ -12,7 +12,6 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from baselines.evaluation.comparison import Comparison
-from baselines.evaluation.measures import HEADLINES, MEASURES
 from prema_gym.files import save_figure
 
 # Okabe & Ito's palette: told apart by people with colour blindness too.
@@ -23,7 +22,7 @@ _GROUPS = {
     "told true times": "#009E73",
     "other": "#CC79A7",
 }
-_LOGARITHMIC = ("antt", "hp_tail")
+_LOGARITHMIC = ("antt", "weighted_antt", "hp_tail", "ntt_p99")
 _UNITS = {
     "antt": "ANTT (multiples of isolated time, log scale)",
     "stp": "STP (tasks' worth of progress)",
@@ -80,9 +79,10 @@ def draw_bars(axes: Any, results: Comparison, measure: str) -> None:
         bound = results.bound("antt").mean
         axes.axvline(bound, color="black", linestyle=":", linewidth=1)
         axes.annotate("bound", (bound, -0.6), xytext=(2, 2), textcoords="offset points", fontsize=7)
-    better = "higher is better" if MEASURES[measure].higher_is_better else "lower is better"
-    axes.set_title(f"{MEASURES[measure].label} ({better})", fontsize=10)
-    axes.set_xlabel(_UNITS.get(measure, MEASURES[measure].label), fontsize=9)
+    shown = results.measures[measure]
+    better = "higher is better" if shown.higher_is_better else "lower is better"
+    axes.set_title(f"{shown.label} ({better})", fontsize=10)
+    axes.set_xlabel(_UNITS.get(measure, shown.label), fontsize=9)
     axes.grid(axis="x", alpha=0.3)
 
 
@@ -115,21 +115,18 @@ def draw_front(axes: Any, results: Comparison) -> None:
 
 
 def comparison_figure(results: Comparison) -> Figure:
-    """Return the figure of ``make compare``: five panels of bars, one of the front."""
+    """Return the figure of ``make compare``: a panel of bars for each headline, and in closed episodes one of the front."""
     rows = len(results.policies)
     figure = Figure(figsize=(15, max(7.0, 2 * (1.4 + 0.19 * rows))), layout="constrained")
     grid = figure.subplots(2, 3)
-    for axes, measure in zip(grid.flat, HEADLINES, strict=False):
+    for axes, measure in zip(grid.flat, results.headlines, strict=False):
         draw_bars(axes, results, measure)
-    draw_front(grid[1, 2], results)
+    if "fairness" in results.headlines:
+        draw_front(grid[1, 2], results)
     present = {group_of(results, policy) for policy in results.policies}
     handles = [Patch(color=colour, label=name) for name, colour in _GROUPS.items() if name in present]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=9, frameon=False)
-    workload = results.config.workload
-    figure.suptitle(
-        f"{results.episodes} episodes of {workload.num_tasks} tasks, window {workload.window:g}, NPU {results.npu_name}; "
-        "black lines: 95 % intervals"
-    )
+    figure.suptitle(f"{results.title}; black lines: 95 % intervals")
     return figure
 
 

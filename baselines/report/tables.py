@@ -11,7 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from baselines.evaluation.comparison import Comparison
-from baselines.evaluation.measures import HEADLINES, MEASURES, PAPER_FACTORS
+from baselines.evaluation.measures import MEASURES, PAPER_FACTORS
 from baselines.report.cells import best_policies, cell, digits, factor_text, named
 
 TABLE_WIDTH = 108
@@ -20,9 +20,9 @@ _HEADS = {"sla_violation": "SLA viol. %", "hp_tail": "p9 tail"}
 
 
 def summary_table(
-    results: Comparison, *, reference: str | None = None, factors: Sequence[str] = HEADLINES, star: bool = False
+    results: Comparison, *, reference: str | None = None, factors: Sequence[str] | None = None, star: bool = False
 ) -> Table:
-    """Return the table of the five headline measures.
+    """Return the table of the headline measures.
 
     ``factors`` names those that also show how many times better than ``reference``; ``star`` marks the best by an asterisk too, for
     output without bold.
@@ -31,12 +31,13 @@ def summary_table(
     table.add_column("policy", no_wrap=True)
     if results.asked_every:
         table.add_column("asked", justify="right", no_wrap=True, style="dim")
-    columns = {measure: reference is not None and measure in factors for measure in HEADLINES}
+    shown = results.headlines
+    columns = {measure: reference is not None and measure in (shown if factors is None else factors) for measure in shown}
     for measure, compared in columns.items():
-        table.add_column(_HEADS.get(measure, MEASURES[measure].label), justify="right", no_wrap=True)
+        table.add_column(_HEADS.get(measure, results.measures[measure].label), justify="right", no_wrap=True)
         if compared:
             table.add_column("x", justify="right", no_wrap=True, style="dim")
-    best = {measure: best_policies(results, measure) for measure in HEADLINES}
+    best = {measure: best_policies(results, measure) for measure in shown}
     for policy in results.policies:
         cells = [escape(named(results, policy))]
         if results.asked_every:
@@ -60,8 +61,8 @@ def fitting_table(results: Comparison, console: Console, *, reference: str | Non
     """Return the summary table with as many columns of factors as fit ``console``."""
     star = not console.is_terminal
     unlimited = console.options.update(max_width=1000)
-    for count in range(len(HEADLINES), 0, -1):
-        table = summary_table(results, reference=reference, factors=HEADLINES[:count], star=star)
+    for count in range(len(results.headlines), 0, -1):
+        table = summary_table(results, reference=reference, factors=results.headlines[:count], star=star)
         if Measurement.get(console, unlimited, table).maximum <= console.width:
             return table
     return summary_table(results, star=star)
@@ -100,7 +101,10 @@ def _broken(label: str) -> str:
 
 def fairness_notes(results: Comparison) -> list[str]:
     """Return the lines that go under :func:`fairness_table`."""
-    meanings = (f"{results.measures[name].label}: {results.measures[name].meaning}" for name in ("fairness", "class_fairness"))
+    explained = [name for name in ("fairness", "class_fairness") if name in results.measures]
+    if not explained:
+        return ["p99 NTT: of each priority, pooled over the cohorts of all streams."]
+    meanings = (f"{results.measures[name].label}: {results.measures[name].meaning}" for name in explained)
     return [
         "; ".join(meanings) + ".",
         "Jain's index: of 1/NTT, without priorities. Worst NTT: an episode's largest, averaged. p99 NTT: pooled over all episodes.",
@@ -132,15 +136,16 @@ def utilisation_table(results: Comparison) -> Table:
 
 def _bound_note(results: Comparison) -> str:
     if not results.has_bounds:
-        return "What no schedule can beat is known for one NPU only: no bound is given here."
+        return "What no schedule can beat is known for closed episodes on one NPU only: no bound is given here."
     bounds = [f"{MEASURES[name].label} {results.bound(name).mean:.3f}" for name in ("antt", "weighted_antt")]
     return f"No schedule, clairvoyant or not, can average below: {', '.join(bounds)} (mean-busy-time bound)."
 
 
 def notes(results: Comparison, *, reference: str | None) -> list[str]:
     """Return the lines that go under the table."""
-    tail = MEASURES["hp_tail"].meaning
-    lines = [f"mean ± half the 95 % interval (bootstrap over episodes, the same for all policies). p9 tail: {tail}."]
+    lines = ["mean ± half the 95 % interval (bootstrap over episodes, the same for all policies)."]
+    if "hp_tail" in results.headlines:
+        lines[0] += f" p9 tail: {MEASURES['hp_tail'].meaning}."
     if reference is not None:
         lines.append(f"x: how many times better than {reference} (ratio of means).")
     if results.asked_every:
@@ -155,7 +160,8 @@ def notes(results: Comparison, *, reference: str | None) -> list[str]:
     illegal = illegal_note(results)
     if illegal:
         lines.append(illegal)
-    unfinished = [name for name in results.policies if results.mean(name, "unfinished") > 0]
+    counted = "unfinished" in results.measures  # a stream always ends with some
+    unfinished = [name for name in results.policies if counted and results.mean(name, "unfinished") > 0]
     if unfinished:
         lines.append(f"Left tasks unfinished at the horizon: {', '.join(unfinished)}.")
     return lines
@@ -163,7 +169,7 @@ def notes(results: Comparison, *, reference: str | None) -> list[str]:
 
 def headline(results: Comparison, policy: str = "PREMA", reference: str = "NP-FCFS") -> str | None:
     """Return the paper's three factors on one line; None where one of the two was not played."""
-    if policy not in results.played or reference not in results.played:
+    if policy not in results.played or reference not in results.played or not PAPER_FACTORS.keys() <= results.measures.keys():
         return None
     parts = []
     for measure, claimed in PAPER_FACTORS.items():
