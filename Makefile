@@ -84,6 +84,10 @@ mutation: $(ALL) ## change the simulator line by line and see that the tests not
 reproduce: $(CORE) ## repeat the paper's study with intervals, in minutes; ARGS="--help" lists the options
 	@$(BIN)/python -m baselines.reproduce $(ARGS)
 
+.PHONY: sweep
+sweep: $(CORE) ## play policies on streams over a range of loads; ARGS="--help" lists the options
+	@$(BIN)/python -m baselines.sweep $(ARGS)
+
 # --- The site -------------------------------------------------------------------------------------------------------------------
 
 .PHONY: docs
