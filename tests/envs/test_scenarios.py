@@ -54,7 +54,7 @@ def test_the_same_seed_is_the_same_episode_also_after_pickling(name):
 @pytest.mark.parametrize("name", IDS)
 def test_a_row_of_the_vector_environment_is_the_single_one(name):
     short = {} if name == "Prema-v0" else {"horizon_requests": 24}
-    vector = gym.make_vec(f"prema_gym:{name}", 2, vector_kwargs={"autoreset_mode": AutoresetMode.DISABLED, **short})
+    vector = gym.make_vec(f"prema_gym:{name}", 2, autoreset_mode=AutoresetMode.DISABLED, **short)
     singles = [make(name), make(name)]
     observations, info = vector.reset(seed=9)
     starts = [env.reset(seed=9 + row) for row, env in enumerate(singles)]
