@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 
 from prema_gym.files import save_figure
@@ -32,14 +33,16 @@ def draw_loads(cells: Sequence[Mapping[str, Any]], path: str | Path, scenario: s
             loads = [cell["load"] for cell in own]
             color, marker = _COLORS[number % len(_COLORS)], _MARKERS[number % len(_MARKERS)]
             line = _LINES[number // len(_COLORS) % len(_LINES)]
-            means = [cell["measures"][measure]["mean"] for cell in own]
-            low, high = ([cell["measures"][measure]["ci95"][end] for cell in own] for end in (0, 1))
+            found = [cell["measures"][measure] for cell in own]
+            means = np.array([one["mean"] for one in found], float)
+            low, high = np.array([one["ci95"] for one in found], float).T  # None, where too few streams give none, becomes NaN
             axes.plot(loads, means, line, color=color, marker=marker, markersize=4, linewidth=1.3, label=policy)
             axes.fill_between(loads, low, high, color=color, alpha=0.15, linewidth=0)
         axes.set_xlabel("utilisation offered")
         axes.set_ylabel(label)
         axes.grid(alpha=0.3)
-    panels[0].set_yscale("log")
+    if np.isfinite(panels[0].dataLim.get_points()).all():  # too few requests have no quantiles, and a logarithm needs some
+        panels[0].set_yscale("log")
     panels[1].set_ylim(bottom=0)
     panels[-1].legend(frameon=False, fontsize=8)
     figure.suptitle(scenario, fontsize=10)
