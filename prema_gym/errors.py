@@ -49,6 +49,7 @@ class UsageError(PremaError, RuntimeError):
 def unknown_name(kind: str, name: object, allowed: Iterable[str]) -> str:
     """Return one sentence that says ``name`` is no ``kind``, what is allowed, and the nearest allowed name."""
     names = sorted(allowed)
-    near = difflib.get_close_matches(str(name), names, n=1)
+    in_other_case = [allowed_name for allowed_name in names if allowed_name.lower() == str(name).lower()]
+    near = in_other_case or difflib.get_close_matches(str(name), names, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"unknown {kind} {name!r}.{hint} Allowed: {', '.join(names)}."

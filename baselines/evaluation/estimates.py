@@ -11,9 +11,9 @@ import numpy as np
 from baselines.evaluation.statistics import interval
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Estimate:
-    """A number with its 95 % interval."""
+    """A number with its 95 % interval; prints as ``2.19 [2.14, 2.24]``."""
 
     mean: float
     low: float
@@ -23,6 +23,10 @@ class Estimate:
     def half_width(self) -> float:
         """Half the length of the interval."""
         return (self.high - self.low) / 2
+
+    def __repr__(self) -> str:
+        places = decimals_of(self.mean)
+        return f"{digits(self.mean, places)} [{digits(self.low, places)}, {digits(self.high, places)}]"
 
     def to_dict(self, name: str = "mean") -> dict[str, Any]:
         """Return ``{"mean": .., "ci95": [low, high]}``; what is not finite becomes None."""
@@ -63,6 +67,19 @@ class Difference:
         """Return ``{"policy": .., "opponent": .., "difference": .., "ci95": [..], "better": ..}``."""
         ends = {"policy": plain_number(self.policy), "opponent": plain_number(self.opponent)}
         return {**ends, **self.difference.to_dict("difference"), "better": self.better}
+
+
+def decimals_of(value: float) -> int:
+    """Return the decimals that give ``value`` about three significant digits."""
+    size = abs(value)
+    return 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
+
+
+def digits(value: float, decimals: int | None = None) -> str:
+    """Return ``value`` with ``decimals``, by default as many as three significant digits take; "-" where it is not finite."""
+    if not math.isfinite(value):
+        return "-"
+    return f"{value:.{decimals_of(value) if decimals is None else decimals}f}"
 
 
 def plain_number(value: float) -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -64,6 +65,21 @@ def _checked_traces(given: Sequence[Any], config: EnvConfig) -> list[list[TraceT
 def sized_for(config: EnvConfig, num_tasks: int) -> EnvConfig:
     """Return ``config`` for episodes of ``num_tasks``."""
     return dataclasses.replace(config, workload=dataclasses.replace(config.workload, num_tasks=num_tasks))
+
+
+def _warn_of_illegal(results: Results) -> None:
+    """Warn where a policy played illegal actions: the environment replaced them, so its figures are partly another policy's."""
+    if not results.illegal:
+        return
+    shares = (
+        f"{name} {results.mean(name, 'illegal_actions') / max(results.mean(name, 'decisions'), 1):.1%}" for name in results.illegal
+    )
+    warnings.warn(
+        f"illegal actions were replaced (by keep, on an idle NPU by the earliest ready task): {', '.join(shares)} of decisions. "
+        "The figures are partly those of the replacements; view.mask and info['action_mask'] say what is legal.",
+        UserWarning,
+        stacklevel=3,
+    )
 
 
 def evaluate(
@@ -127,6 +143,7 @@ def evaluate(
         config=config, episodes=episodes, seed=seed, split=split, played=played,
         clairvoyant=clairvoyant, trained_elsewhere=elsewhere, asked_every=asked,
     )  # fmt: skip
+    _warn_of_illegal(results)
     if config.stream:
         return results
     columns = [EPISODE_MEASURES.index(measure) for measure in BOUNDS]

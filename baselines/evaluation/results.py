@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from prema_gym.metrics import SLA_TARGETS
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 __all__ = ["BOUNDS", "REFERENCE", "Difference", "Estimate", "Factor", "Results"]
 
@@ -28,9 +30,9 @@ FACTORS = ("antt", "weighted_antt", "stp", "fairness", "sla_violation", "hp_tail
 """Measures that :meth:`Results.versus` gives factors of."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Results(Comparison):
-    """A comparison with its ways out of Python."""
+    """A comparison with its ways out of Python; prints as its table."""
 
     def summary(self, policy: str) -> dict[str, Any]:
         """Return ``{measure: {"mean": .., "ci95": [..]}}``, SLA violations per target in ``sla_violation_at``.
@@ -116,6 +118,26 @@ class Results(Comparison):
             raise PremaError('to_pandas() needs pandas: pip install pandas, or "prema-gym[notebooks]".') from error
         index = ["policy"] if per == "policy" else ["policy", "episode"]
         return pd.DataFrame(list(self.rows(per))).set_index(index)
+
+    def table(self) -> str:
+        """Return the table of the headline measures with its notes, as text; :func:`print` and notebooks show the same."""
+        from baselines.report.tables import text_of
+
+        return text_of(self, reference=REFERENCE if REFERENCE in self.played else None)
+
+    def __repr__(self) -> str:
+        return self.table()
+
+    def _repr_html_(self) -> str:
+        return f'<pre style="line-height: 1.3; white-space: pre">{escape(self.table())}</pre>'
+
+    def plot(self, path: str | Path | None = None) -> Figure:
+        """Return the figure of the comparison, bars of the headline measures and a front; with ``path`` also write it there."""
+        from baselines.report.plots import comparison_figure, save_comparison
+
+        if path is not None:
+            save_comparison(self, path)
+        return comparison_figure(self)
 
     def latex(self, measures: tuple[str, ...] = HEADLINES) -> str:
         """Return a LaTeX table (booktabs): means, half-widths of the intervals, the best in bold."""

@@ -64,7 +64,7 @@ class StreamPool:
         return np.swapaxes(histogram_quantiles(pooled, QUANTILES), 1, 2).reshape(len(counts), -1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class StreamResults(Results):
     """A comparison on streams, with its ways out of Python."""
 

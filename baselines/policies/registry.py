@@ -83,10 +83,15 @@ class Registry(Mapping[str, Factory]):
         self._plugins_loaded = False
         self._plugins: list[str] = []
 
-    def add(self, name: str, factory: Factory) -> None:
-        """Register ``factory`` as ``name``; raises :class:`PolicyError` if the name is taken."""
-        if name in self._factories:
-            raise PolicyError(f"policy {name!r} is registered already; choose another name.")
+    def add(self, name: str, factory: Factory, *, replace: bool = False) -> None:
+        """Register ``factory`` as ``name``; raises :class:`PolicyError` if the name is taken, unless it is to ``replace`` it."""
+        if not callable(factory):
+            raise PolicyError(
+                f"policy {name!r}: {type(factory).__name__} object given: must be a function of no arguments that returns a policy "
+                "(a class will do, or lambda: policy)."
+            )
+        if name in self._factories and not replace:
+            raise PolicyError(f"policy {name!r} is registered already; choose another name, or say replace=True.")
         self._factories[name] = factory
 
     def _load_plugins(self) -> None:
@@ -120,9 +125,18 @@ POLICIES = Registry()
 """Every policy by name: ``POLICIES["PREMA"]()`` makes one."""
 
 
-def register_policy(name: str, factory: Factory) -> None:
-    """Add a policy of your own: ``factory()`` returns an object with ``name``, ``clairvoyant`` and ``act(view)``."""
-    POLICIES.add(name, factory)
+def register_policy(name: str, factory: Factory, *, replace: bool = False) -> None:
+    """Add a policy of your own: ``factory()`` returns an object with ``name``, ``clairvoyant`` and ``act(view)``.
+
+    ``replace`` allows a name that is taken, as when a notebook's cell is run twice.
+    Raises :class:`PolicyError` for a taken name and for what can't be called without arguments.
+    """
+    POLICIES.add(name, factory, replace=replace)
+
+
+def is_built_in(name: str) -> bool:
+    """Return whether ``name`` is a heuristic of this package, alone or behind a dispatcher or the gate."""
+    return all(part in _BUILT_IN for part in name.split("/"))
 
 
 def make_policy(name: str) -> Policy:
@@ -172,5 +186,8 @@ def _returning(policy: Policy) -> Factory:
     return lambda: policy
 
 
-for _policy in (*_paper_family(), *_prema_variants(), *_relatives(), RandomPolicy(), *_tuned()):
+_built_in: tuple[Policy, ...] = (*_paper_family(), *_prema_variants(), *_relatives(), RandomPolicy(), *_tuned())
+for _policy in _built_in:
     register_policy(_policy.name, _returning(_policy))
+
+_BUILT_IN = frozenset((*(policy.name for policy in _built_in), *SELECTION_RULES, *DISPATCHERS))

@@ -5,22 +5,10 @@ from __future__ import annotations
 import math
 
 from baselines.evaluation.comparison import Comparison
+from baselines.evaluation.estimates import decimals_of, digits
 
 PERCENT = ("sla_violation",)
 """Measures that are shown in percent."""
-
-
-def decimals_of(value: float) -> int:
-    """Return the decimals that give ``value`` about three significant digits."""
-    size = abs(value)
-    return 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
-
-
-def digits(value: float, decimals: int | None = None) -> str:
-    """Return ``value`` with ``decimals``, by default as many as three significant digits take; "-" where it is not finite."""
-    if not math.isfinite(value):
-        return "-"
-    return f"{value:.{decimals_of(value) if decimals is None else decimals}f}"
 
 
 def cell(results: Comparison, policy: str, measure: str) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from baselines.evaluation.comparison import Comparison
+from baselines.policies.registry import is_built_in
 from prema_gym.files import save_figure
 
 # Okabe & Ito's palette: told apart by people with colour blindness too.
@@ -20,8 +21,13 @@ _GROUPS = {
     "preemptive (P-)": "#56B4E9",
     "PREMA and variants": "#D55E00",
     "told true times": "#009E73",
+    "learned, or your own": "#0072B2",
     "other": "#CC79A7",
 }
+_LANDMARKS = ("NP-FCFS", "PREMA", "P-RRB", "P-TOKEN")
+"""What the front names however many policies there are."""
+_ALL_NAMED = 12
+"""Up to so many policies the front names all of them."""
 _LOGARITHMIC = ("antt", "weighted_antt", "hp_tail", "ntt_p99")
 _UNITS = {
     "antt": "ANTT (multiples of isolated time, log scale)",
@@ -36,6 +42,8 @@ def group_of(results: Comparison, policy: str) -> str:
     """Return the legend entry that ``policy`` belongs to."""
     if policy in results.clairvoyant:
         return "told true times"
+    if not is_built_in(policy):
+        return "learned, or your own"
     if policy.startswith("PREMA"):
         return "PREMA and variants"
     if policy.startswith("NP-"):
@@ -102,7 +110,7 @@ def draw_front(axes: Any, results: Comparison) -> None:
     on_front = {open_to_all[i][0] for i in best}
     right = math.sqrt(min(x for x, _ in points) * max(x for x, _ in points))
     for policy, antt, fairness in named:
-        if policy in on_front or policy in ("NP-FCFS", "PREMA", "P-RRB", "P-TOKEN"):
+        if policy in on_front or policy in _LANDMARKS or not is_built_in(policy) or len(named) <= _ALL_NAMED:
             side = "right" if antt.mean > right else "left"
             offset = (-6 if side == "right" else 6, 5 if policy in on_front else -9)
             where = (antt.mean, fairness.mean)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 
 from rich import box
@@ -11,8 +12,9 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from baselines.evaluation.comparison import Comparison
+from baselines.evaluation.estimates import digits
 from baselines.evaluation.measures import MEASURES, PAPER_FACTORS
-from baselines.report.cells import best_policies, cell, digits, factor_text, named
+from baselines.report.cells import best_policies, cell, factor_text, named
 
 TABLE_WIDTH = 108
 """Columns of the table where the output is no terminal."""
@@ -24,6 +26,7 @@ def summary_table(
 ) -> Table:
     """Return the table of the headline measures.
 
+    Where a policy played illegal actions, a column counts them per episode.
     ``factors`` names those that also show how many times better than ``reference``; ``star`` marks the best by an asterisk too, for
     output without bold.
     """
@@ -37,6 +40,8 @@ def summary_table(
         table.add_column(_HEADS.get(measure, results.measures[measure].label), justify="right", no_wrap=True)
         if compared:
             table.add_column("x", justify="right", no_wrap=True, style="dim")
+    if results.illegal:
+        table.add_column("illegal", justify="right", no_wrap=True)
     best = {measure: best_policies(results, measure) for measure in shown}
     for policy in results.policies:
         cells = [escape(named(results, policy))]
@@ -47,6 +52,8 @@ def summary_table(
             cells.append(f"[bold]{'*' if star else ' '}{text}[/bold]" if policy in best[measure] else f" {text}")
             if compared and reference is not None:
                 cells.append(factor_text(results.factor(policy, measure, reference).ratio.mean))
+        if results.illegal:
+            cells.append(f" {digits(results.mean(policy, 'illegal_actions'))}")
         table.add_row(*cells)
     return table
 
@@ -165,6 +172,16 @@ def notes(results: Comparison, *, reference: str | None) -> list[str]:
     if unfinished:
         lines.append(f"Left tasks unfinished at the horizon: {', '.join(unfinished)}.")
     return lines
+
+
+def text_of(results: Comparison, *, reference: str | None) -> str:
+    """Return the table and its notes as plain text, TABLE_WIDTH wide."""
+    console = Console(file=io.StringIO(), width=TABLE_WIDTH, highlight=False, color_system=None, force_terminal=False)
+    with console.capture() as captured:
+        console.print(fitting_table(results, console, reference=reference))
+        for line in notes(results, reference=reference):
+            console.print(line, markup=False)
+    return "\n".join(line.rstrip() for line in captured.get().splitlines()).strip("\n")
 
 
 def headline(results: Comparison, policy: str = "PREMA", reference: str = "NP-FCFS") -> str | None:

@@ -100,10 +100,14 @@ def test_truth_is_handed_to_the_clairvoyant_alone():
 
 
 def test_illegal_actions_are_replaced_and_counted():
-    results = evaluate([Shim(answer=lambda view: np.full(view.rows, 10_000))], episodes=4, seed=5, **SMALL)
+    with pytest.warns(UserWarning, match=r"illegal actions were replaced .* shim 100\.0% of decisions"):
+        results = evaluate([Shim(answer=lambda view: np.full(view.rows, 10_000))], episodes=4, seed=5, **SMALL)
     played = results.played["shim"]
     np.testing.assert_array_equal(played.episodes["illegal_actions"], played.episodes["decisions"])
     assert results.mean("shim", "illegal_actions") > 0
+    head, _, row = results.table().splitlines()[:3]
+    assert head.rstrip().endswith("illegal")
+    assert float(row.split()[-1]) == pytest.approx(results.mean("shim", "illegal_actions"), rel=0.01)
 
 
 @pytest.mark.parametrize(

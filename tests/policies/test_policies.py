@@ -225,6 +225,22 @@ def test_unknown_and_taken_names_are_clear_errors():
         make_policy("PREMMA")
     with pytest.raises(PolicyError, match="registered already"):
         register_policy("PREMA", lambda: make_policy("PREMA"))
+    with pytest.raises(PolicyError, match=r"unknown policy 'prema'\. Did you mean 'PREMA'\?"):
+        make_policy("prema")
+
+
+def test_an_object_in_place_of_a_factory_is_refused():
+    with pytest.raises(PolicyError, match=r"policy 'MINE': Heuristic object given: must be a function of no arguments"):
+        register_policy("MINE", make_policy("PREMA"))
+
+
+def test_a_name_is_replaced_where_that_is_said():
+    before = POLICIES["RANDOM"]
+    try:
+        register_policy("RANDOM", lambda: make_policy("PREMA"), replace=True)
+        assert make_policy("RANDOM").name == "PREMA"
+    finally:
+        register_policy("RANDOM", before, replace=True)
 
 
 def test_empty_slots_are_never_chosen(views):

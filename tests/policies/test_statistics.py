@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import csv
+import dataclasses
 import json
 import math
 
@@ -13,10 +14,11 @@ import scipy.stats
 
 from baselines.evaluation.bounds import weighted_antt_bound
 from baselines.evaluation.episodes import Played
+from baselines.evaluation.estimates import Estimate
 from baselines.evaluation.measures import EPISODE_MEASURES, HEADLINES, MEASURES, episode_values, factor, jain
 from baselines.evaluation.results import Results
 from baselines.evaluation.statistics import TAIL, interval, logarithms, pooled_quantiles, ranked, resamples
-from baselines.report.plots import front
+from baselines.report.plots import front, group_of
 from prema_gym.config import EnvConfig, NPUConfig
 from prema_gym.errors import PolicyError, PremaError
 from prema_gym.metrics import METRICS, SLA_TARGETS
@@ -248,6 +250,33 @@ def test_unknown_names_are_clear_errors(results):
         results.per_episode("FAST_1", "hp_tail")
     with pytest.raises(PremaError, match="unknown kind of row"):
         list(results.rows(per="task"))
+
+
+# --- What is printed -------------------------------------------------------------------------------------------------------------
+
+
+def test_an_estimate_prints_as_mean_and_interval():
+    assert str(Estimate(2.194, 2.141, 2.239)) == "2.19 [2.14, 2.24]"
+    assert str([Estimate(123.4, 99.6, 150.2)]) == "[123 [100, 150]]"
+    assert str(Estimate(math.nan, math.nan, math.nan)) == "- [-, -]"
+
+
+def test_results_print_as_their_table(results):
+    text = str(results)
+    assert text == repr(results) == results.table()
+    assert [line.split()[0] for line in text.splitlines()[2:4]] == ["NP-FCFS", "FAST_1"]
+    assert "illegal" not in text
+    assert len(text) < 2000
+    assert results._repr_html_().startswith("<pre")
+    assert "NP-FCFS" in results._repr_html_()
+
+
+def test_the_picture_names_every_policy_and_shows_ones_own_apart(results, tmp_path):
+    figure = results.plot(tmp_path / "comparison.png")
+    assert (tmp_path / "comparison.png").stat().st_size > 0
+    assert {"NP-FCFS", "FAST_1"} <= {text.get_text() for text in figure.axes[5].texts}
+    assert group_of(dataclasses.replace(results, clairvoyant=()), "FAST_1") == "learned, or your own"
+    assert group_of(results, "LEAST-LOADED/NP-FCFS") != "learned, or your own"
 
 
 # --- Ways out ---------------------------------------------------------------------------------------------------------------------
