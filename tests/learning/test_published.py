@@ -366,7 +366,8 @@ def test_a_policy_that_plays_illegal_actions_is_named(capsys: pytest.CaptureFixt
             return np.full(view.rows, 10_000)
 
     monkeypatch.setattr("agents.commands.evaluate.find_policy", lambda name: Wrong())
-    assert evaluate_main(["--policy", "WRONG", "--versus", "PREMA", "--episodes", "4"]) == 0
+    with pytest.warns(UserWarning, match=r"illegal actions were replaced .* WRONG 100\.0%"):
+        assert evaluate_main(["--policy", "WRONG", "--versus", "PREMA", "--episodes", "4"]) == 0
     assert "‡ played illegal actions, which the environment replaced (per episode): WRONG " in capsys.readouterr().out
 
 
