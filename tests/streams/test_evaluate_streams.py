@@ -74,3 +74,4 @@ def test_results_leave_python(results: StreamResults, tmp_path: Path) -> None:
     assert written["horizon_requests"] == 100
     assert written["policies"]["P-SJF"]["antt"]["mean"] == pytest.approx(results.mean("P-SJF", "antt"))
     assert len(list(results.rows("episode"))) == 3 * 6
+    assert "P-SJF" in str(results)  # prints as its table
