@@ -16,9 +16,12 @@ from baselines.evaluation.streams import StreamResults
 from baselines.policies.needs import config_for
 from baselines.policies.policy import Policy
 from baselines.policies.registry import make_policy
-from prema_gym.config import EnvConfig
+from prema_gym.config import EnvConfig, WorkloadConfig
+from prema_gym.config.requests import ArrivalsConfig
 from prema_gym.envs.core import checked_trace
 from prema_gym.errors import ConfigError, PolicyError
+from prema_gym.workloads.jsonl import MOST_TASKS, holds_more_than
+from prema_gym.workloads.listing import trace_path, with_listing
 from prema_gym.workloads.trace import TraceTask
 
 
@@ -60,6 +63,23 @@ def _checked_traces(given: Sequence[Any], config: EnvConfig) -> list[list[TraceT
     if len(sizes) > 1:
         raise ConfigError(f"traces hold {', '.join(map(str, sizes))} tasks: must all hold as many, since metrics are per episode.")
     return traces
+
+
+def _streamed(config: EnvConfig, traces: Sequence[Any], given: Mapping[str, Any]) -> EnvConfig | None:
+    """Return ``config`` for playing the one file of ``traces`` as a stream; None where traces are closed episodes.
+
+    A file is a stream where ``config`` is one, or where it holds more requests than a table without a backlog can.
+    """
+    if isinstance(traces, str) or not isinstance(traces, Sequence):
+        return None  # checked with those of closed episodes
+    files = [trace for trace in traces if isinstance(trace, (str, os.PathLike))]
+    if not config.stream and not any(holds_more_than(MOST_TASKS, file) for file in files):
+        return None
+    if len(traces) != 1 or not files:
+        raise ConfigError(f"traces holds {len(traces)} traces: a stream plays one, the name of a JSONL file.")
+    arrivals = ArrivalsConfig(process="trace", path=os.fspath(files[0]))
+    workload = dataclasses.replace(config.workload, arrivals=arrivals, window=WorkloadConfig.window)
+    return with_listing(dataclasses.replace(config, workload=workload, horizon_requests=given.get("horizon_requests")))
 
 
 def sized_for(config: EnvConfig, num_tasks: int) -> EnvConfig:
@@ -104,7 +124,8 @@ def evaluate(
     episodes, seed, split: which episodes; "eval" is for figures that are reported, "valid" for choosing between policies.
     threads: of compiled policies; None uses every core.
     progress: called as ``progress(policy name, episodes just finished)``.
-    traces: play these in place of drawn episodes: lists of tasks or names of JSONL files, all of as many tasks.
+    traces: play these in place of drawn episodes: lists of tasks or names of JSONL files, all of as many tasks. One file of more
+        than 4096 requests is played as a stream, and so is any where the arguments are a stream's.
     arguments: the environment's (``npu`` or ``npus``, ``workload``, ``mechanisms``, ...), as ``gym.make("Prema-v0")`` takes them.
         Where ``decision_every``, ``mechanisms`` or ``allow_idle`` is left out, every policy is asked as often as it needs, plays
         the mechanisms that it states, and may leave NPUs idle if it wants to (see :mod:`baselines.policies.needs`); a value given
@@ -116,12 +137,18 @@ def evaluate(
     if not isinstance(seed, int) or isinstance(seed, bool):
         raise ConfigError(f"seed = {seed!r}: must be a whole number.")
     workers = _whole("threads", threads, 1) if threads is not None else os.cpu_count() or 1
-    config = EnvConfig.coerce(arguments)
+    config = with_listing(EnvConfig.coerce(arguments))
     tasks = None
     if traces is not None:
-        tasks = _checked_traces(traces, config)
-        episodes, split = len(tasks), TRACE_SPLIT
-        config = sized_for(config, len(tasks[0]))
+        stream = _streamed(config, traces, arguments)
+        if stream is None:
+            tasks = _checked_traces(traces, config)
+        config = sized_for(config, len(tasks[0])) if tasks is not None else stream or config
+        episodes = len(traces)
+    if traces is not None or trace_path(config) is not None:
+        split = TRACE_SPLIT
+    if trace_path(config) is not None:
+        episodes = 1  # all would be the same
     played: dict[str, Played] = {}
     configs: dict[str, EnvConfig] = {}
     for policy in made:
@@ -132,7 +159,7 @@ def evaluate(
 
         configs[policy.name] = config_for(policy, config, arguments)
         played[policy.name] = play_policy(
-            policy, configs[policy.name], episodes, seed, split="env" if tasks else split,
+            policy, configs[policy.name], episodes, seed, split="env" if split == TRACE_SPLIT else split,
             threads=workers, progress=report, traces=tasks,
         )  # fmt: skip
     clairvoyant = tuple(policy.name for policy in made if policy.clairvoyant)

@@ -111,9 +111,9 @@ class StreamResults(Results):
         rate = {"utilisation": arrivals.utilisation, "requests a second": arrivals.requests_per_second}
         load = ", ".join(f"{name} {value:g}" for name, value in rate.items() if value is not None)
         npus = f"NPU{'s' if len(self.npu_names) > 1 else ''} {self.npu_name}"
-        return (
-            f"{self.episodes} streams of {self.config.horizon} requests, {arrivals.process} arrivals, {load or 'clients'}, {npus}"
-        )
+        streams = f"{self.episodes} stream{'s' if self.episodes > 1 else ''} of {self.config.horizon} requests"
+        how = arrivals.path if arrivals.path is not None else f"{arrivals.process} arrivals, {load or 'clients'}"
+        return f"{streams}, {how}, {npus}"
 
     @property
     def has_bounds(self) -> bool:

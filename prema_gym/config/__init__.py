@@ -232,8 +232,8 @@ class EnvConfig(Config):
     slots: int | None = None
     """T: rows of the context table; None means ``num_tasks``, and it is never fewer; on a stream None means 16."""
     horizon_requests: int | None = None
-    """H: a number makes an episode a stream, which is truncated when its H-th request arrives; None is a closed episode, and 512
-    where closed clients send the requests."""
+    """H: a number makes an episode a stream, which is truncated when its H-th request arrives; None is a closed episode, 512 where
+    closed clients send the requests, and where a file lists them all of its requests."""
     decision_every: int | None = None
     """Quanta between decisions asked by the quantum; None asks on arrivals and completions only."""
     quantum_cycles: int = 175_000
@@ -322,10 +322,10 @@ class EnvConfig(Config):
         arrivals = self.workload.arrivals
         if arrivals is None:
             return
-        if self.stream and arrivals.process not in ("poisson", "bursty", "closed"):
-            raise ConfigError(f"ArrivalsConfig.process = {arrivals.process!r}: requests of a stream are poisson, bursty or closed.")
-        if not self.stream and arrivals.process == "trace":
-            raise ConfigError("ArrivalsConfig.process = 'trace': an episode of num_tasks tasks takes window, poisson or bursty.")
+        if self.stream and arrivals.process == "window":
+            raise ConfigError("ArrivalsConfig.process = 'window': requests of a stream are poisson, bursty, closed or of a trace.")
+        if arrivals.process == "trace" and self.workload.mix is not None:
+            raise ConfigError("WorkloadConfig.mix: must be left out where arrivals are a trace, which says what is asked for.")
         if arrivals.process == "closed" and arrivals.clients > self.num_slots:
             raise ConfigError(
                 f"ArrivalsConfig.clients = {arrivals.clients!r}: must be at most the slots of the table, {self.num_slots} here: "
@@ -344,12 +344,12 @@ class EnvConfig(Config):
 
     @property
     def stream(self) -> bool:
-        """Whether requests keep coming: where ``horizon_requests`` is given, or closed clients send them.
+        """Whether requests keep coming: where ``horizon_requests`` is given, closed clients send them, or a file lists them.
 
         Else an episode is closed: it has ``num_tasks`` tasks.
         """
         arrivals = self.workload.arrivals
-        return self.horizon_requests is not None or (arrivals is not None and arrivals.process == "closed")
+        return self.horizon_requests is not None or (arrivals is not None and arrivals.process in ("closed", "trace"))
 
     @property
     def horizon(self) -> int:

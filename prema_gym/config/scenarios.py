@@ -79,7 +79,8 @@ def with_scenario(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Return the environment's ``arguments`` with what their ``scenario`` adds to them, and without that key.
 
     A given ``npu`` takes the place of the scenario's ``npus`` too; of a ``workload`` that is a mapping each field does, and of its
-    ``arrivals`` each field unless they name another process. A ``mix`` takes the place of the short form.
+    ``arrivals`` each field unless they name another process. A ``mix`` takes the place of the short form, a file of
+    requests that of ``horizon_requests``.
     """
     given = dict(arguments)
     if "scenario" not in given:
@@ -90,6 +91,8 @@ def with_scenario(arguments: Mapping[str, Any]) -> dict[str, Any]:
     workload = given.get("workload")
     if isinstance(workload, Mapping) and "preset" not in workload:
         given["workload"] = _merged(base.get("workload", {}), workload)
+        if isinstance(workload.get("arrivals"), Mapping) and workload["arrivals"].get("process") == "trace":
+            base.pop("horizon_requests", None)  # the file says how many there are
     return {**base, **given}
 
 

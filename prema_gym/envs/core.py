@@ -20,6 +20,7 @@ from prema_gym.metrics import metrics_dict
 from prema_gym.sim.simulator import Simulator
 from prema_gym.sim.streams.metrics import stream_metrics_dict
 from prema_gym.workloads.jsonl import load_trace
+from prema_gym.workloads.listing import with_listing
 from prema_gym.workloads.programs import known_models
 from prema_gym.workloads.seeding import split_index
 from prema_gym.workloads.trace import TraceTask, parse_trace
@@ -31,7 +32,7 @@ class Core:
     """N rows of simulator with the buffers that a step fills."""
 
     def __init__(self, arguments: Mapping[str, Any], rows: int, *, split: str = "env", log_entries: int = 0) -> None:
-        self.config = EnvConfig.coerce(arguments)
+        self.config = with_listing(EnvConfig.coerce(arguments))
         self.weights = reward_weights(self.config.reward)
         self._check_stream()
         self.split = split_index(split)
@@ -95,7 +96,7 @@ class Core:
     def begin_trace(self, row: int, tasks: Sequence[TraceTask]) -> None:
         """Put a checked trace into ``row`` and play to its first decision."""
         if self.config.stream:
-            raise TraceError("a stream draws its requests; leave horizon_requests out to play a trace.")
+            raise TraceError("a stream takes no trace at a reset; name its file in the workload's arrivals.")
         self.simulator.load_trace(row, tasks)
         begin_row(self.simulator.words, row, len(tasks), self.outcomes, self.observations, self.masks)
 

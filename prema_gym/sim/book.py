@@ -39,7 +39,7 @@ from prema_gym.types import (
     TASK,
     TIMES,
 )
-from prema_gym.workloads.drawing import Draws
+from prema_gym.workloads.drawing import KIND, LISTED, Draws
 
 _ARRAYS: dict[str, tuple[np.dtype, int]] = {
     "runs": (RUN, 1),
@@ -52,6 +52,8 @@ _ARRAYS: dict[str, tuple[np.dtype, int]] = {
     "mixes": (MIX, 1),
     "levels": (LEVEL, 1),
     "totals": (np.dtype(np.int64), 1),
+    "listed": (LISTED, 1),
+    "kinds": (KIND, 1),
     "machine": (MACHINE, 1),
     "arrivals": (ARRIVALS, 1),
     "engines": (ENGINE, 2),
@@ -107,7 +109,7 @@ def _compiled_source(words, draws):
 _runs, _blocks, _segments = _borrowed("runs"), _borrowed("blocks"), _borrowed("segments")
 _programs, _rules = _borrowed("programs"), _borrowed("rules")
 _draw, _classes, _mixes, _levels = _borrowed("draw"), _borrowed("classes"), _borrowed("mixes"), _borrowed("levels")
-_totals = _borrowed("totals")
+_totals, _listed, _kinds = _borrowed("totals"), _borrowed("listed"), _borrowed("kinds")
 _machine, _arrivals = _borrowed("machine"), _borrowed("arrivals")
 _engines, _tasks, _times = _borrowed("engines"), _borrowed("tasks"), _borrowed("times")
 _shares = _borrowed("shares")
@@ -156,7 +158,9 @@ else:
     def open_book(words):  # type: ignore[misc]
         """Return (Tables, Draws, State) over the arrays behind ``words``."""
         tables = Tables(_runs(words), _blocks(words), _segments(words), _programs(words), _rules(words))
-        draws = Draws(_draw(words), _classes(words), _mixes(words), _levels(words), _totals(words))
+        draws = Draws(
+            _draw(words), _classes(words), _mixes(words), _levels(words), _totals(words), _listed(words), _kinds(words)
+        )  # fmt: skip
         state = State(
             _machine(words),
             _arrivals(words),

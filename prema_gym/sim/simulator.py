@@ -30,6 +30,7 @@ from prema_gym.types import (
     TIMES,
 )
 from prema_gym.workloads.drawing import Draws, mispredicted
+from prema_gym.workloads.listing import with_listing
 from prema_gym.workloads.mixes import draws_of
 from prema_gym.workloads.programs import ProgramTable
 from prema_gym.workloads.trace import TraceTask
@@ -55,8 +56,10 @@ def rules_record(config: EnvConfig) -> np.ndarray:
     return rules
 
 
-def mean_priority(draws: Draws) -> float:
-    """Return the expected priority of a drawn request."""
+def mean_priority(draws: Draws, requests: int) -> float:
+    """Return the expected priority of a drawn request, or the mean priority of the listed ones."""
+    if len(draws.listed) > 0:
+        return float(draws.listed["priority"][:requests].mean())
     shares = np.diff(draws.classes["cumulative_weight"], prepend=0.0)
     means = []
     for drawn in draws.classes:
@@ -112,20 +115,20 @@ class Simulator:
     """N rows, each M NPUs with T slots playing episodes of one workload. ``words`` is what compiled entry points take."""
 
     def __init__(self, config: EnvConfig, rows: int = 1, log_entries: int = 0) -> None:
-        self.config = config
+        self.config = config = with_listing(config)
         self.rows = rows
         self.slots = config.num_slots
         self.programs = ProgramTable.of(config.configurations, config.workload)
         self.state = _state(config, rows, log_entries)
         self._rules = rules_record(config)
         self._bind()
-        self._rules["mean_priority"] = mean_priority(self.draws)
+        self._rules["mean_priority"] = mean_priority(self.draws, config.horizon)
 
     def _bind(self) -> None:
         """Point the book at the arrays; called again whenever the program table has grown."""
+        self.draws = draws_of(self.config, self.programs)
         arrays = self.programs.arrays
         self.tables = Tables(arrays.runs, arrays.blocks, arrays.segments, arrays.programs, self._rules)
-        self.draws = draws_of(self.config, self.programs)
         self.words = write_book(self.tables, self.draws, self.state)
 
     def seed(self, row: int, seed: int) -> None:

@@ -16,6 +16,30 @@ DRAWS_PER_TASK = 16
 _CLASS, _BATCH, _PRIORITY, _INPUT, _OUTPUT, _ERROR, _ARRIVAL = 0, 1, 2, 3, 5, 7, 9
 
 
+LISTED = np.dtype(
+    [
+        ("arrival_cycles", np.int64),
+        ("deadline_cycles", np.int64),  # on the clock of the arrivals; NONE where there is none, or ``sla`` says it
+        ("sla", np.float64),  # multiple of the prediction, from the arrival on; 0 where there is none
+        ("prediction_factor", np.float64),
+        ("kind", np.int32),
+        ("priority", np.int32),
+    ],
+    align=True,
+)
+"""A request of a trace that is played as a stream."""
+
+KIND = np.dtype(
+    [
+        ("program", np.int32),  # on the first configuration
+        ("stride", np.int32),  # rows from there to the program on the next configuration
+        ("output_length", np.int32),
+    ],
+    align=True,
+)
+"""What requests of a trace ask for."""
+
+
 class Draws(NamedTuple):
     """What requests are drawn from (workloads/mixes.py makes it)."""
 
@@ -29,6 +53,10 @@ class Draws(NamedTuple):
     """(...,) LEVEL, likewise."""
     totals: np.ndarray
     """(...,) int64 true total cycles, by program and output length."""
+    listed: np.ndarray
+    """(n,) LISTED: the requests of a file, in place of drawn ones; (0,) where they are drawn (workloads/listing.py makes it)."""
+    kinds: np.ndarray
+    """(...,) KIND of the listed."""
 
 
 @jit_borrowing
@@ -82,10 +110,10 @@ def take_fastest(task, times):
 
 
 @jit_borrowing
-def _draw_times(task, times, draw, programs, totals):
-    """Fill ``times`` (C,) TIMES with the drawn ``task`` on every configuration."""
+def _fill_times(task, times, stride, programs, totals):
+    """Fill ``times`` (C,) TIMES with ``task`` on every configuration, whose programs lie ``stride`` rows apart."""
     for c in range(times.shape[0]):
-        program = task.program + c * draw.program_stride
+        program = task.program + c * stride
         record = programs[program]
         times[c].program = program
         times[c].isolated_cycles = totals[record.first_total + min(task.output_length, record.totals) - 1]
@@ -129,9 +157,32 @@ def draw_request(task, times, draws, programs, seed, index):
         task.prediction_factor = np.exp(draw.predictor_error * normal(seed, base + _ERROR))
     task.predicted_cycles = mispredicted(record.predicted_cycles, task.prediction_factor)
     task.length_estimated = record.length_estimated
-    _draw_times(task, times, draw, programs, draws.totals)
+    _fill_times(task, times, draw.program_stride, programs, draws.totals)
     take_fastest(task, times)
     task.deadline_cycles = _allowance(drawn, task.predicted_cycles)
+
+
+@jit_borrowing
+def read_listed(task, times, draws, programs, index):
+    """Fill ``task`` (TASK) and ``times`` (C,) TIMES with the listed request ``index``, arriving when it does."""
+    listed = draws.listed[index]
+    kind = draws.kinds[listed.kind]
+    record = programs[kind.program]
+    task.arrival_cycles = listed.arrival_cycles
+    task.completion_cycles = NONE
+    task.priority = listed.priority
+    task.request_class = NONE
+    task.program = kind.program
+    task.output_length = kind.output_length
+    task.isolated_cycles = draws.totals[record.first_total + min(kind.output_length, record.totals) - 1]
+    task.prediction_factor = listed.prediction_factor
+    task.predicted_cycles = mispredicted(record.predicted_cycles, listed.prediction_factor)
+    task.length_estimated = record.length_estimated
+    _fill_times(task, times, kind.stride, programs, draws.totals)
+    take_fastest(task, times)
+    task.deadline_cycles = listed.deadline_cycles
+    if listed.sla > 0.0:
+        task.deadline_cycles = listed.arrival_cycles + max(np.int64(np.rint(listed.sla * task.predicted_cycles)), 1)
 
 
 @jit_borrowing

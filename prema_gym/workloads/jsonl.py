@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -25,6 +26,15 @@ MOST_TASKS = 4096
 def read_trace(path: TracePath, known: Collection[str], clock_hz: int) -> Iterator[TraceTask]:
     """Yield the checked requests of a file one by one, in constant memory; blank lines are passed over.
 
+    Arguments and errors are those of :func:`numbered_trace`.
+    """
+    for _, task in numbered_trace(path, known, clock_hz):
+        yield task
+
+
+def numbered_trace(path: TracePath, known: Collection[str], clock_hz: int) -> Iterator[tuple[int, TraceTask]]:
+    """Yield (line, request) likewise, lines counted from 1.
+
     ``known`` are the models' names, ``clock_hz`` turns milliseconds into cycles. Raises :class:`TraceError` with file and line.
     """
     try:
@@ -39,7 +49,7 @@ def read_trace(path: TracePath, known: Collection[str], clock_hz: int) -> Iterat
             if task.arrival_cycles < latest:
                 raise TraceError(f"{where}: arrives before the line above it; lines must be in order of arrival.")
             latest = task.arrival_cycles
-            yield task
+            yield number, task
 
 
 def _entries(path: TracePath, file: BinaryIO) -> Iterator[tuple[int, object]]:
@@ -76,6 +86,15 @@ def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(entry) < len(pairs):
         raise ValueError("a key stands twice in the line")
     return entry
+
+
+def holds_more_than(most: int, path: TracePath) -> bool:
+    """Whether the file has more than ``most`` lines; one that can't be read hasn't, and is left to who reads it."""
+    try:
+        with Path(path).open("rb") as file:
+            return sum(1 for _ in itertools.islice(iter(lambda: file.readline(LONGEST_LINE_BYTES), b""), most + 1)) > most
+    except OSError:
+        return False
 
 
 def load_trace(path: TracePath, known: Collection[str], clock_hz: int, most: int = MOST_TASKS) -> list[TraceTask]:

@@ -14,6 +14,7 @@ from prema_gym.errors import ConfigError
 from prema_gym.types import CLASS, DRAW, LEVEL, MIX, NONE
 from prema_gym.workloads.drawing import Draws
 from prema_gym.workloads.lengths import LengthSpec
+from prema_gym.workloads.listing import listed_of
 from prema_gym.workloads.models import MODELS
 from prema_gym.workloads.programs import ProgramTable
 
@@ -35,7 +36,8 @@ def draws_of(config: EnvConfig, programs: ProgramTable) -> Draws:
     levels = np.zeros(sum(depths), LEVEL)
     levels["priority"] = [level for entry in drawn for level, _ in entry.levels]
     levels["cumulative_weight"] = np.concatenate([np.cumsum([weight for _, weight in entry.levels]) for entry in drawn])
-    return Draws(_draw(config, programs), classes, mixes_of(drawn, programs), levels, programs.arrays.totals)
+    listed, kinds = listed_of(config, programs)  # first, since it may add programs
+    return Draws(_draw(config, programs), classes, mixes_of(drawn, programs), levels, programs.arrays.totals, listed, kinds)
 
 
 def mixes_of(drawn: tuple[DrawnClass, ...], programs: ProgramTable) -> np.ndarray:

@@ -126,7 +126,7 @@ def test_closed_clients_never_have_more_requests_than_there_are_of_them() -> Non
 def test_what_a_stream_has_not_is_refused() -> None:
     with pytest.raises(ConfigError, match="'fairness' compares the tasks of one episode"):
         _make(reward="fairness")
-    with pytest.raises(ConfigError, match="requests of a stream are poisson, bursty or closed"):
+    with pytest.raises(ConfigError, match="requests of a stream are poisson, bursty, closed or of a trace"):
         _make(workload={"arrivals": {"process": "window"}})
     with pytest.raises(ConfigError, match="must be at most the slots of the table, 3 here"):
         _make(workload={"arrivals": {"process": "closed", "clients": 4}})

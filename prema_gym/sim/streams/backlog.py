@@ -12,7 +12,7 @@ from prema_gym.sim.streams.cohort import clear_sums, draw_head, settle_completed
 from prema_gym.sim.table import enter
 from prema_gym.types import NEVER, NONE
 from prema_gym.workloads.arrivals import next_arrival
-from prema_gym.workloads.drawing import arrive_at, draw_request
+from prema_gym.workloads.drawing import arrive_at, draw_request, read_listed
 from prema_gym.workloads.seeding import exponential, substream
 
 THINK_STREAM = 7
@@ -78,6 +78,10 @@ def _draw_next(row, tables):
     stream, number, at = row.stream, row.machine.next_task, row.table.shape[0]
     if number == row.machine.tasks:
         stream.memory.next_arrival_cycles = NEVER
+        return
+    if stream.draws.listed.shape[0] > 0:
+        read_listed(row.tasks[at], row.times[at], stream.draws, tables.programs, number)
+        _expect(row, row.tasks[at].arrival_cycles)
         return
     seed = row.machine.episode_seed
     draw_request(row.tasks[at], row.times[at], stream.draws, tables.programs, seed, number)

@@ -15,7 +15,7 @@ from prema_gym.sim.streams.records import ALL_SUMS, COHORT_SUMS, STEP_SUMS
 from prema_gym.sim.worth import allowance, excess_ntt, impossible, in_time, lost_progress, tardiness_cycles, targets_passed
 from prema_gym.types import EMPTY, NONE
 from prema_gym.workloads.arrivals import next_arrival
-from prema_gym.workloads.drawing import arrive_at, draw_request
+from prema_gym.workloads.drawing import arrive_at, draw_request, read_listed
 
 BINS_PER_OCTAVE = 32
 """A bin of the histogram of NTT is 2^(1/32) wide, 2.2 %."""
@@ -149,6 +149,9 @@ def settle_open(row, tables):
 def draw_head(row, tables, number):
     """Draw request ``number``, the next after the last head, again: it is the head of the backlog."""
     stream, seed, head = row.stream, row.machine.episode_seed, row.table.shape[0] + 1
+    if stream.draws.listed.shape[0] > 0:
+        read_listed(row.tasks[head], row.times[head], stream.draws, tables.programs, number)
+        return
     draw_request(row.tasks[head], row.times[head], stream.draws, tables.programs, seed, number)
     next_arrival(stream.head, stream.draws.draw[0], seed, number)
     arrive_at(row.tasks[head], stream.head.cycles)
