@@ -112,7 +112,7 @@ class StreamResults(Results):
         load = ", ".join(f"{name} {value:g}" for name, value in rate.items() if value is not None)
         npus = f"NPU{'s' if len(self.npu_names) > 1 else ''} {self.npu_name}"
         streams = f"{self.episodes} stream{'s' if self.episodes > 1 else ''} of {self.config.horizon} requests"
-        how = arrivals.path if arrivals.path is not None else f"{arrivals.process} arrivals, {load or 'clients'}"
+        how = "as a file lists them" if arrivals.process == "trace" else f"{arrivals.process} arrivals, {load or 'clients'}"
         return f"{streams}, {how}, {npus}"
 
     @property

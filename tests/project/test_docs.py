@@ -176,6 +176,8 @@ def test_the_commands_of_a_page_run(page, command, tmp_path):
         target = next((word for word in shlex.split(command)[1:] if "=" not in word), "")
         run(f"make --dry-run --silent {target}", ROOT)
         command = as_python(command) or ""
+    if "make_requests.py" in command or "mine.jsonl" in command:
+        pytest.skip("test_requests_of_your_own runs them in turn")
     if "my_npu" in command:
         pytest.skip("test_an_npu_of_your_own runs it, beside the page's module")
     if "RESPONSE-RATIO" in command:
@@ -183,6 +185,18 @@ def test_the_commands_of_a_page_run(page, command, tmp_path):
     if command:
         assert command.startswith(("python ", "prema-gym ")), f"{page}: {command}: say in this file how to test it, or why not"
         run(small(command), tmp_path)
+
+
+def test_requests_of_your_own(tmp_path):
+    block = next(block for block in blocks_of("README.md") if block.title == "make_requests.py")
+    (tmp_path / block.title).write_text(block.text, encoding="utf-8")
+    commands = [command for command in commands_of("README.md") if "make_requests.py" in command or "mine.jsonl" in command]
+    assert len(commands) == 2
+    run(commands[0], tmp_path)
+    printed = run(f"{commands[1]} --policies NP-FCFS WSRPT --quiet", tmp_path)
+    assert "1 stream of 10000 requests" in printed
+    assert "deadline misses" in printed
+    assert (tmp_path / "results" / "compare.png").stat().st_size > 5_000
 
 
 # --- Tables and links ----------------------------------------------------------------------------------------------------------
