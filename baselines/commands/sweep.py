@@ -11,6 +11,7 @@ import concurrent.futures
 import dataclasses
 import hashlib
 import json
+import math
 import multiprocessing
 import os
 import sys
@@ -25,6 +26,7 @@ import prema_gym
 from baselines.commands.compare import Parser, chosen_policies, progress_bar
 from baselines.evaluation.evaluate import evaluate
 from baselines.report.load import LOAD_MEASURES, draw_loads
+from baselines.report.tables import TABLE_WIDTH
 from prema_gym.config import EnvConfig
 from prema_gym.config.scenarios import SCENARIOS, with_scenario
 from prema_gym.errors import PremaError, UsageError
@@ -198,14 +200,21 @@ def table(finished: Sequence[dict[str, Any]], measure: str, title: str) -> Table
     """Return a measure by policy and load."""
     loads = sorted({cell["load"] for cell in finished})
     shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
-    shown.add_column("policy")
+    shown.add_column("policy", no_wrap=True)
     for load in loads:
         shown.add_column(f"{load:g}", justify="right")
     means = {(cell["policy"], cell["load"]): cell["measures"][measure]["mean"] for cell in finished}
     for policy in dict.fromkeys(cell["policy"] for cell in finished):
         values = [means.get((policy, load)) for load in loads]
-        shown.add_row(policy, *("-" if value is None else f"{value:.3g}" for value in values))
+        shown.add_row(policy, *("-" if value is None else short_number(value) for value in values))
     return shown
+
+
+def short_number(value: float) -> str:
+    """Return ``value`` in six characters or so: three digits of it, no exponent, four decimals at most."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    return f"{value:.{min(max(2 - math.floor(math.log10(abs(value))), 0), 4)}f}"
 
 
 def write_files(finished: Sequence[dict[str, Any]], options: argparse.Namespace) -> list[Path]:
@@ -234,7 +243,7 @@ def run(options: argparse.Namespace) -> int:
     if options.json:
         print(json.dumps(document(finished, options), indent=1))
     else:
-        console = Console()
+        console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
         for name, label in LOAD_MEASURES.items():
             console.print(table(finished, name, f"{label}, by load ({options.scenario}, {options.episodes} streams)"))
             console.print()

@@ -54,6 +54,14 @@ def test_a_cell_that_fails_is_named_and_the_rest_stands(tmp_path):
     assert [read_cell(cell, tmp_path) is None for cell in cells] == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(1870.4, "1870"), (39.5, "39.5"), (0.2351, "0.235"), (0.000654, "0.0007"), (0.0, "0"), (float("nan"), "nan")],
+)
+def test_numbers_of_the_table_are_short_and_have_no_exponent(value, shown):
+    assert sweep.short_number(value) == shown
+
+
 @pytest.mark.slow
 def test_processes_change_nothing(tmp_path):
     options = build_parser().parse_args([*SMALL, "--loads", "0.9"])
