@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from baselines.commands.options import add_world, env_arguments
 from baselines.evaluation.evaluate import evaluate
 from baselines.evaluation.results import REFERENCE, Results
 from baselines.policies.registry import POLICIES, make_policy
 from baselines.report.isolated import isolated_table
 from baselines.report.tables import TABLE_WIDTH, fairness_notes, fairness_table, fitting_table, headline, notes, utilisation_table
-from prema_gym.config import MECHANISMS, MODEL_NAMES, EnvConfig, NPUConfig, WorkloadConfig
-from prema_gym.config.scenarios import SCENARIOS
+from prema_gym.config import EnvConfig, WorkloadConfig
 from prema_gym.envs.core import checked_trace
 from prema_gym.errors import PremaError
 from prema_gym.files import write_text
@@ -101,36 +101,11 @@ def build_parser() -> Parser:
     add = parser.add_argument
     add("--episodes", type=int, default=1000, metavar="N", help="episodes that every policy plays (default 1000)")
     add("--seed", type=int, default=0, metavar="S", help="which episodes (default 0); the same seed, the same episodes")
-    add("--scenario", default=None, metavar="NAME",
-        help=f"{', '.join(SCENARIOS)}; other options take the place of what it says (default Prema-v0)")  # fmt: skip
-    add("--utilisation", type=float, default=None, metavar="X", help="of a stream: work that arrives over what the NPUs can do")
-    add("--window", type=float, default=None, metavar="X",
-        help="arrivals spread over X times the sum of isolated times, however many NPUs there are; smaller is busier "
-        f"(default {_DEFAULTS.window})")  # fmt: skip
-    add("--tasks", type=int, default=None, metavar="N", help=f"tasks per episode (default {_DEFAULTS.num_tasks})")
-    add("--npu", default=None, metavar="NAME", help=f"hardware preset: {', '.join(NPUConfig.PRESETS)} (default prema)")
-    add("--npus", default=None, metavar="NAMES", help="several NPUs behind one context table, as in prema,prema,edge")
+    add_world(parser)
     add("--trace", nargs="+", default=None, metavar="FILE", help="play JSONL files in place of drawn episodes, one episode each")
     add("--policies", nargs="+", default=None, metavar="NAME",
         help="policies in the table's order; all: every registered one (default: "
         f"{', '.join(DEFAULT_POLICIES)} and installed learned ones; with --npus {', '.join(ON_SEVERAL_NPUS)} too)")  # fmt: skip
-    add(
-        "--models",
-        nargs="+",
-        default=None,
-        metavar="NAME",
-        help=f"networks: {', '.join(MODEL_NAMES)} (default all)",
-    )
-    add("--batches", nargs="+", type=int, default=None, metavar="B", help="batch sizes (default 1 4 16)")
-    add("--mechanisms", nargs="+", default=None, metavar="NAME",
-        help=f"ways to evict that are allowed: {', '.join(MECHANISMS)} (default: those that each policy plays)")  # fmt: skip
-    add(
-        "--decision-every",
-        type=int,
-        default=None,
-        metavar="Q",
-        help="quanta between decisions, for all policies (default: as each needs; 0: arrivals and completions only)",
-    )
     add("--split", default="eval", metavar="NAME", help=f"{', '.join(SPLITS)}; choose on valid, report on eval (default eval)")
     add("--output", type=Path, default=Path("results"), metavar="DIR", help="folder of the files (default results)")
     add("--latex", action="store_true", help="also write compare.tex, a table for a paper (booktabs); with --fairness a second one")
@@ -142,21 +117,6 @@ def build_parser() -> Parser:
     add("--quiet", action="store_true", help="no progress bar")
     add("--list", action="store_true", help="print every policy with its rule and source, and stop")
     return parser
-
-
-def env_arguments(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the environment's arguments that the command line asks for; what it leaves out is each policy's to say."""
-    named = {"num_tasks": options.tasks, "window": options.window, "models": options.models, "batches": options.batches}
-    workload: dict[str, Any] = {key: value for key, value in named.items() if value is not None}
-    if options.utilisation is not None:
-        workload["arrivals"] = {"process": "poisson", "utilisation": options.utilisation}
-    given = {"scenario": options.scenario, "npu": options.npu, "npus": options.npus, "workload": workload or None}
-    chosen: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    if options.mechanisms is not None:
-        chosen["mechanisms"] = tuple(options.mechanisms)
-    if options.decision_every is not None:
-        chosen["decision_every"] = options.decision_every or None
-    return chosen
 
 
 def chosen_policies(given: Sequence[str] | None, several: bool = False) -> list[str]:

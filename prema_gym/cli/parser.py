@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from prema_gym.config import MECHANISMS, MODEL_NAMES, NPUConfig, WorkloadConfig
+from prema_gym.config import NPUConfig, WorkloadConfig
 from prema_gym.errors import PremaError
 from prema_gym.files import write_text
 
@@ -75,26 +75,11 @@ def add_npu(parser: argparse.ArgumentParser) -> None:
 
 
 def add_episode(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which episode: those of ``compare``, with the same names and defaults."""
-    add = parser.add_argument
-    add("--seed", type=int, default=0, metavar="S", help="which episode (default 0): that of reset(seed=S)")
-    add("--window", type=float, default=_DEFAULTS.window, metavar="X",
-        help=f"arrivals spread over X times the sum of isolated times; smaller is busier (default {_DEFAULTS.window})")  # fmt: skip
-    add("--tasks", type=int, default=_DEFAULTS.num_tasks, metavar="N", help=f"tasks in the episode (default {_DEFAULTS.num_tasks})")
-    add_npu(parser)
-    add("--npus", default=None, metavar="NAMES", help="several NPUs behind one context table, as in prema,prema,edge")
-    add(
-        "--models",
-        nargs="+",
-        default=list(_DEFAULTS.models),
-        metavar="NAME",
-        help=f"networks: {', '.join(MODEL_NAMES)} (default all)",
-    )
-    add("--batches", nargs="+", type=int, default=list(_DEFAULTS.batches), metavar="B", help="batch sizes (default 1 4 16)")
-    add("--mechanisms", nargs="+", default=None, metavar="NAME",
-        help=f"ways to evict that are allowed: {', '.join(MECHANISMS)} (default: those that each policy plays)")  # fmt: skip
-    add("--decision-every", type=int, default=None, metavar="Q",
-        help="quanta between decisions (default: as each policy needs; 0: arrivals and completions only)")  # fmt: skip
+    """Add the options that say which episode: those of ``compare``."""
+    from baselines.commands.options import add_world
+
+    parser.add_argument("--seed", type=int, default=0, metavar="S", help="which episode (default 0): that of reset(seed=S)")
+    add_world(parser)
 
 
 def add_printing(parser: argparse.ArgumentParser) -> None:
@@ -105,7 +90,7 @@ def add_printing(parser: argparse.ArgumentParser) -> None:
 
 def env_arguments(options: argparse.Namespace) -> dict[str, Any]:
     """Return the environment's arguments that :func:`add_episode`'s options ask for, read as ``compare`` reads its own."""
-    from baselines.commands.compare import env_arguments as compare_arguments
+    from baselines.commands.options import env_arguments as compare_arguments
 
     return compare_arguments(options)
 

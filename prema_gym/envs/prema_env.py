@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from prema_gym.rendering.live.screen import Screen
     from prema_gym.rendering.recording import Recording
 
+STREAM_PICTURES = (
+    "must be None, and there is no recording: of a stream only the requests in the table are kept, and a picture needs them all. "
+    "Draw a closed episode (without horizon_requests), or the figures of prema-gym sweep."
+)
+"""What is said to whoever wants a picture of a stream."""
 LOG_ENTRIES = 4096
 """Events that the compiled log holds before they are moved to Python."""
 _FIRST_ROW = np.ones(1, np.bool_)
@@ -95,6 +100,10 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         self.render_mode = render_mode
         self._arguments = arguments
         self._core = Core(arguments, 1, log_entries=LOG_ENTRIES)
+        if self._core.config.stream:
+            if render_mode is not None:
+                raise ConfigError(f"render_mode = {render_mode!r}: {STREAM_PICTURES}")
+            self.metadata = {**self.metadata, "render_modes": []}
         self._bind()
 
     def _bind(self) -> None:
@@ -207,7 +216,12 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         return simulator.describe_tasks(0)
 
     def recording(self, policy: str = "") -> Recording:
-        """Return the present episode, as far as it has been played, as plain data to draw, export or tabulate."""
+        """Return the present episode, as far as it has been played, as plain data to draw, export or tabulate.
+
+        Raises :class:`UsageError` for a stream: its table holds a part of its requests only, and no record of the others is kept.
+        """
+        if self._core.config.stream:
+            raise UsageError(f"recording of a stream: {STREAM_PICTURES}")
         from prema_gym.rendering.recording import Recording
 
         ended = bool(self._terminated[0] or self._truncated[0])

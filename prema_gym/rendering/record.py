@@ -98,6 +98,8 @@ def record(
     if not callable(getattr(policy, "act", None)):
         raise PolicyError(f"policy = {policy!r}: must be an object with act(view).")
     env = PremaEnv(**arguments)
+    if env.config.stream:
+        env.recording()  # raises, before anything is played
     noted = RecordDecisions(env)
     noted.reset(seed=seed, options=None if trace is None else {"trace": trace})
     clairvoyant = bool(getattr(policy, "clairvoyant", False))

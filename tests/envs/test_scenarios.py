@@ -10,9 +10,10 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
+from baselines.evaluation.recording import record
 from prema_gym.config import EnvConfig
 from prema_gym.config.scenarios import SCENARIOS, with_scenario
-from prema_gym.errors import ConfigError
+from prema_gym.errors import ConfigError, UsageError
 
 IDS = list(SCENARIOS)
 
@@ -38,7 +39,7 @@ def play(env, seed, steps=60):
 @pytest.mark.parametrize("name", IDS)
 @pytest.mark.filterwarnings("ignore:.*not within the observation space.*")
 def test_gymnasium_and_sb3_accept_it(name):
-    check_env(make(name).unwrapped, skip_render_check=True)
+    check_env(make(name).unwrapped)
     sb3 = pytest.importorskip("stable_baselines3.common.env_checker")
     sb3.check_env(make(name).unwrapped)
 
@@ -113,3 +114,15 @@ def test_one_npu_takes_the_place_of_several():
 def test_an_unknown_scenario_is_refused_with_those_there_are(name):
     with pytest.raises(ConfigError, match="PremaStream-v0"):
         EnvConfig.coerce({"scenario": name})
+
+
+def test_a_picture_of_a_stream_is_refused_in_a_sentence():
+    for mode in ("human", "rgb_array", "ansi"):
+        with pytest.raises(ConfigError, match="only the requests in the table are kept"):
+            make("PremaStream-v0", render_mode=mode)
+    env = make("PremaStream-v0")
+    assert env.metadata["render_modes"] == []
+    with pytest.raises(UsageError, match="recording of a stream"):
+        env.unwrapped.recording()
+    with pytest.raises(UsageError, match="recording of a stream"):
+        record("PREMA", scenario="PremaStream-v0")
