@@ -46,10 +46,24 @@ class UsageError(PremaError, RuntimeError):
     """An environment was used in the wrong order, for example stepped before its first reset."""
 
 
+_LONGEST_SHOWN = 200
+"""Characters of a value that a message shows."""
+
+
+def shown(value: object) -> str:
+    """Return ``value`` as a message shows it: its repr, cut short where it is long; never an error of its own."""
+    try:
+        text = repr(value)
+    except Exception:  # a number of more digits than Python writes out, or whatever stands behind __repr__
+        return f"<a {type(value).__name__} that can't be shown>"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
 def unknown_name(kind: str, name: object, allowed: Iterable[str]) -> str:
     """Return one sentence that says ``name`` is no ``kind``, what is allowed, and the nearest allowed name."""
     names = sorted(allowed)
-    in_other_case = [allowed_name for allowed_name in names if allowed_name.lower() == str(name).lower()]
-    near = in_other_case or difflib.get_close_matches(str(name), names, n=1)
+    text = name[:_LONGEST_SHOWN] if isinstance(name, str) else ""
+    in_other_case = [allowed_name for allowed_name in names if text and allowed_name.lower() == text.lower()]
+    near = in_other_case or (difflib.get_close_matches(text, names, n=1) if text else [])
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} {name!r}.{hint} Allowed: {', '.join(names)}."
+    return f"unknown {kind} {shown(name)}.{hint} Allowed: {', '.join(names)}."

@@ -9,7 +9,8 @@ from typing import Any, Protocol
 from agents.learning.arguments import Arguments
 from agents.learning.options import option_fields
 from agents.learning.run import Run
-from prema_gym.errors import PolicyError
+from prema_gym.checks import new_name
+from prema_gym.errors import PolicyError, shown
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ def register_network(name: str, build: BuildNetwork, options: type = NoOptions) 
 
 
 def _check_new(kind: str, name: str, registered: dict[str, Any]) -> None:
+    new_name(f"{kind} {shown(name)}", name, error=PolicyError)
     if name in registered:
         raise PolicyError(f"{kind} {name!r} is registered already; choose another name.")
 

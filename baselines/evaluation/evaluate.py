@@ -16,28 +16,23 @@ from baselines.evaluation.streams import StreamResults
 from baselines.policies.needs import config_for
 from baselines.policies.policy import Policy
 from baselines.policies.registry import make_policy
+from prema_gym.checks import checked_seed, whole
 from prema_gym.config import EnvConfig, WorkloadConfig
 from prema_gym.config.requests import ArrivalsConfig
 from prema_gym.envs.core import checked_trace
-from prema_gym.errors import ConfigError, PolicyError
+from prema_gym.errors import ConfigError, PolicyError, shown
 from prema_gym.workloads.jsonl import MOST_TASKS, holds_more_than
 from prema_gym.workloads.listing import trace_path, with_listing
 from prema_gym.workloads.trace import TraceTask
 
 
-def _whole(name: str, value: object, least: int) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise ConfigError(f"{name} = {value!r}: must be a whole number of at least {least}.")
-    return value
-
-
 def _policies(given: Sequence[str | Policy]) -> list[Policy]:
     if isinstance(given, str) or not isinstance(given, Sequence) or not given:
-        raise PolicyError(f"policies = {given!r}: must be a non-empty list of policies or their names.")
+        raise PolicyError(f"policies = {shown(given)}: must be a non-empty list of policies or their names.")
     made = [make_policy(policy) if isinstance(policy, str) else policy for policy in given]
     for policy in made:
         if not isinstance(policy, Policy):
-            raise PolicyError(f"policies: {policy!r}: must be a policy's name, or an object with name, clairvoyant and act(view).")
+            raise PolicyError(f"policies: {shown(policy)}: must be a policy's name, or have name, clairvoyant and act(view).")
     names = [policy.name for policy in made]
     for name in names:
         if names.count(name) > 1:
@@ -51,13 +46,14 @@ def _trained_elsewhere(policy: Policy, config: EnvConfig) -> bool:
     return trained_on is not None and config.all_npus != (trained_on,)
 
 
+MOST_EPISODES = 1 << 31
 TRACE_SPLIT = "trace"
 """What results of injected traces have in place of a split."""
 
 
 def _checked_traces(given: Sequence[Any], config: EnvConfig) -> list[list[TraceTask]]:
     if isinstance(given, (str, bytes, Mapping)) or not isinstance(given, Sequence) or not given:
-        raise ConfigError(f"traces = {given!r}: must be a non-empty list of traces, each a list of tasks or a JSONL file's name.")
+        raise ConfigError(f"traces = {shown(given)}: must be a list of traces, each a list of tasks or a JSONL file's name.")
     traces = [checked_trace(trace, config) for trace in given]
     sizes = sorted({len(trace) for trace in traces})
     if len(sizes) > 1:
@@ -133,10 +129,9 @@ def evaluate(
 
     """
     made = _policies(policies)
-    _whole("episodes", episodes, 1)
-    if not isinstance(seed, int) or isinstance(seed, bool):
-        raise ConfigError(f"seed = {seed!r}: must be a whole number.")
-    workers = _whole("threads", threads, 1) if threads is not None else os.cpu_count() or 1
+    episodes = whole("episodes", episodes, 1, MOST_EPISODES)
+    seed = checked_seed(seed)
+    workers = whole("threads", threads, 1) if threads is not None else os.cpu_count() or 1
     config = with_listing(EnvConfig.coerce(arguments))
     tasks = None
     if traces is not None:

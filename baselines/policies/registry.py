@@ -16,11 +16,14 @@ from baselines.policies.policy import Policy
 from baselines.policies.rules.gate import DEFAULTS as GATE_PARAMETERS
 from baselines.policies.rules.gate import GATE
 from baselines.policies.rules.registry import SELECTION_RULES
-from prema_gym.errors import PolicyError, unknown_name
+from prema_gym.checks import new_name
+from prema_gym.errors import PolicyError, shown, unknown_name
 
 ENTRY_POINTS = "prema_gym.policies"
 """Group whose entry points are functions returning a mapping from policy names to factories of no arguments."""
 Factory = Callable[[], Policy]
+_MOST_PARTS = 8
+"""Slashes in the name of a policy that stands behind dispatchers."""
 
 TUNED_FILE = Path(__file__).with_name("tuned.json")
 """The tuned rules: parameters, results, and the commands that found them (``agents.tune_index`` and ``tune_gate`` write it)."""
@@ -85,6 +88,7 @@ class Registry(Mapping[str, Factory]):
 
     def add(self, name: str, factory: Factory, *, replace: bool = False) -> None:
         """Register ``factory`` as ``name``; raises :class:`PolicyError` if the name is taken, unless it is to ``replace`` it."""
+        new_name(f"register_policy({shown(name)}, ...)", name, error=PolicyError)
         if not callable(factory):
             raise PolicyError(
                 f"policy {name!r}: {type(factory).__name__} object given: must be a function of no arguments that returns a policy "
@@ -145,8 +149,12 @@ def make_policy(name: str) -> Policy:
     ``LEAST-LOADED/RULE`` and ``JSQ/RULE`` are a dispatcher in front of a policy or, by CHECKPOINT, of a selection rule;
     ``GATE/RULE`` is the gate over one, with the parameters that are frozen for GATE.
     """
+    if not isinstance(name, str):
+        raise PolicyError(unknown_name("policy", name, POLICIES))
     if name in POLICIES:
         return POLICIES[name]()
+    if name.count("/") > _MOST_PARTS:
+        raise PolicyError(f"policy {shown(name)}: is put together from more than {_MOST_PARTS + 1} parts.")
     first, slash, rest = name.partition("/")
     if not slash:
         raise PolicyError(unknown_name("policy", name, POLICIES))

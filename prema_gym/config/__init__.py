@@ -9,11 +9,12 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Protocol, Self
 
-from prema_gym.config.base import Config, check, is_int, is_number, refuses_unknown_fields
+from prema_gym.checks import MOST_CYCLES, is_number, is_whole, new_name, one_of
+from prema_gym.config.base import Config, check, refuses_unknown_fields
 from prema_gym.config.requests import ArrivalsConfig
 from prema_gym.config.scenarios import with_scenario
 from prema_gym.config.workload import MODEL_NAMES, PRIORITIES, WorkloadConfig
-from prema_gym.errors import ConfigError, unknown_name
+from prema_gym.errors import ConfigError, shown
 
 __all__ = [
     "BUILT_IN_NPUS",
@@ -40,6 +41,10 @@ HORIZON_REQUESTS = 512
 """Requests of a stream where nothing else is said."""
 STREAM_ARRIVALS = ArrivalsConfig(process="poisson", utilisation=0.9)
 """Arrivals of a stream where nothing else is said."""
+_LARGEST_FIELD = (1 << 42) - 1
+"""Of whole numbers of an NPU, and of the quantum."""
+_MOST_COUNT = (1 << 31) - 1
+"""Of requests and of quanta."""
 MOST_NPUS = 64
 """NPUs that a row may have."""
 MECHANISMS = ("CHECKPOINT", "KILL", "DRAIN")
@@ -153,7 +158,7 @@ class NPUConfig(Config):
                 self._check_weight_loading()
                 continue
             least = 0 if field == "dram_latency_cycles" else 1
-            check(name, field, value, is_int(value) and least <= value < 1 << 42, f"a whole number of at least {least}")
+            check(name, field, value, is_whole(value, least, _LARGEST_FIELD), f"a whole number from {least} to 2^42 - 1")
         tile_bytes = self.array_rows * self.array_cols * self.operand_bytes
         check(
             name,
@@ -170,11 +175,19 @@ class NPUConfig(Config):
             self.ubuf_bytes >= slice_bytes,
             f"at least two rows of the array ({slice_bytes} bytes)",
         )
+        self._check_memory_time()
 
     def _check_weight_loading(self) -> None:
-        value = self.weight_loading
-        if not isinstance(value, str) or value not in WEIGHT_LOADINGS:
-            raise ConfigError(f"{type(self).__name__}.weight_loading: {unknown_name('mode', value, WEIGHT_LOADINGS)}")
+        one_of("mode", self.weight_loading, WEIGHT_LOADINGS, where=f"{type(self).__name__}.weight_loading: ")
+
+    def _check_memory_time(self) -> None:
+        """See that the buffer's transfer is counted in 64 bits."""
+        if self.ubuf_bytes * self.clock_hz >= 1 << 62 or self.context_cycles(self.ubuf_bytes) > MOST_CYCLES:
+            raise ConfigError(
+                f"NPUConfig: with ubuf_bytes = {self.ubuf_bytes}, clock_hz = {self.clock_hz} and dram_bytes_per_second = "
+                f"{self.dram_bytes_per_second}, to save the buffer takes too long: at most 2^57 cycles, and ubuf_bytes * clock_hz "
+                "must be below 2^62."
+            )
 
     @property
     def preset_name(self) -> str | None:
@@ -205,9 +218,8 @@ BUILT_IN_NPUS = tuple(NPUConfig.PRESETS)
 def register_npu(name: str, npu: NPUConfig) -> NPUConfig:
     """Let ``npu=name`` mean ``npu``, and return it. Your own may be replaced, a built-in preset may not."""
     if not isinstance(npu, NPUConfig):
-        raise ConfigError(f"register_npu({name!r}, {npu!r}): must be an NPUConfig.")
-    if not isinstance(name, str) or not name:
-        raise ConfigError(f"register_npu({name!r}, ...): the name must be a non-empty string.")
+        raise ConfigError(f"register_npu({shown(name)}, {shown(npu)}): must be an NPUConfig.")
+    new_name(f"register_npu({shown(name)}, ...)", name)
     if name in BUILT_IN_NPUS:
         raise ConfigError(f"register_npu({name!r}, ...): must differ from the built-in presets ({', '.join(BUILT_IN_NPUS)}).")
     NPUConfig.PRESETS[name] = npu.to_dict()
@@ -266,33 +278,21 @@ class EnvConfig(Config):
             f"a non-empty list drawn from {MECHANISMS}",
         )
         for mechanism in mechanisms:
-            check(name, "mechanisms", mechanism, mechanism in MECHANISMS, f"a list drawn from {MECHANISMS}")
+            ok = isinstance(mechanism, str) and mechanism in MECHANISMS
+            check(name, "mechanisms", mechanism, ok, f"a list drawn from {MECHANISMS}")
         object.__setattr__(self, "mechanisms", tuple(mechanism for mechanism in MECHANISMS if mechanism in mechanisms))
-        slots = self.slots
-        check(
-            name,
-            "slots",
-            slots,
-            slots is None or (is_int(slots) and 1 <= slots <= 4096),
-            "None or a whole number from 1 to 4096",
-        )
-        horizon = self.horizon_requests
-        ok = horizon is None or (is_int(horizon) and 2 <= horizon < 1 << 31)
-        check(name, "horizon_requests", horizon, ok, "None or a whole number of at least 2")
-        every = self.decision_every
-        check(
-            name,
-            "decision_every",
-            every,
-            every is None or (is_int(every) and every >= 1),
-            "None or a whole number of at least 1",
-        )
-        quantum = self.quantum_cycles
-        check(name, "quantum_cycles", quantum, is_int(quantum) and 1 <= quantum < 1 << 42, "a whole number of at least 1")
-        latency = self.scheduler_latency_cycles
-        check(name, "scheduler_latency_cycles", latency, is_int(latency) and 0 <= latency < 1 << 32, "a whole number of at least 0")
+        self._check_whole("slots", 1, 4096, or_none=True)
+        self._check_whole("horizon_requests", 2, _MOST_COUNT, or_none=True)
+        self._check_whole("decision_every", 1, _MOST_COUNT, or_none=True)
+        self._check_whole("quantum_cycles", 1, _LARGEST_FIELD)
+        self._check_whole("scheduler_latency_cycles", 0, (1 << 32) - 1)
         check(name, "strict", self.strict, isinstance(self.strict, bool), "True or False")
         check(name, "allow_idle", self.allow_idle, isinstance(self.allow_idle, bool), "True or False")
+
+    def _check_whole(self, field: str, least: int, most: int, *, or_none: bool = False) -> None:
+        value = getattr(self, field)
+        rule = f"{'None or ' if or_none else ''}a whole number from {least} to {most}"
+        check(type(self).__name__, field, value, (or_none and value is None) or is_whole(value, least, most), rule)
 
     def _check_npus(self) -> None:
         """Make configurations of ``npu`` and ``npus``, and see that they agree."""

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Self, TypeVar
 
-from prema_gym.errors import ConfigError, unknown_name
+from prema_gym.checks import one_of, plain
+from prema_gym.errors import ConfigError, shown, unknown_name
 
 ConfigT = TypeVar("ConfigT", bound="Config")
 
@@ -16,22 +16,12 @@ ConfigT = TypeVar("ConfigT", bound="Config")
 def check(cls_name: str, field: str, value: object, ok: bool, rule: str) -> None:
     """Raise :class:`ConfigError` naming field, value and rule unless ``ok``."""
     if not ok:
-        raise ConfigError(f"{cls_name}.{field} = {value!r}: must be {rule}.")
-
-
-def is_int(value: object) -> bool:
-    """Whether ``value`` is a whole number, and no bool."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def is_number(value: object) -> bool:
-    """Whether ``value`` is a finite number, and no bool."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+        raise ConfigError(f"{cls_name}.{field} = {shown(value)}: must be {rule}.")
 
 
 def _refuse(cls: type[Config], key: str, value: object) -> None:
     """Raise :class:`ConfigError` for a field that ``cls`` doesn't have; one that it had gets its new name."""
-    given = f"{cls.__name__}({key}={value!r})"
+    given = f"{cls.__name__}({key}={shown(value)})"
     if key not in cls.RENAMED:
         raise ConfigError(f"{given}: {unknown_name('field', key, _field_names(cls))}")
     name, values = cls.RENAMED[key]
@@ -55,7 +45,7 @@ def refuses_unknown_fields(cls: type[ConfigT]) -> type[ConfigT]:
         for key, value in kwargs.items():
             if key not in names:
                 _refuse(cls, key, value)
-        original(self, *args, **kwargs)
+        original(self, *map(plain, args), **{key: plain(value) for key, value in kwargs.items()})
 
     cls.__init__ = checked_init  # type: ignore[assignment]
     return cls
@@ -79,9 +69,7 @@ class Config:
     @classmethod
     def preset(cls, name: str) -> Self:
         """Return the preset ``name``; raises :class:`ConfigError` for an unknown one."""
-        if name not in cls.PRESETS:
-            raise ConfigError(unknown_name(f"{cls.__name__} preset", name, cls.PRESETS))
-        return cls(**cls.PRESETS[name])
+        return cls(**cls.PRESETS[one_of(f"{cls.__name__} preset", name, cls.PRESETS)])
 
     @classmethod
     def coerce(cls, value: Self | str | Mapping[str, Any] | None) -> Self:
@@ -96,7 +84,7 @@ class Config:
         if isinstance(value, str):
             return cls.preset(value)
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{cls.__name__} = {value!r}: must be a {cls.__name__}, a preset's name or a mapping of its fields.")
+            raise ConfigError(f"{cls.__name__} = {shown(value)}: must be an instance, a preset's name or a mapping of its fields.")
         fields = dict(value)
         base = cls.preset(fields.pop("preset")) if "preset" in fields else cls()
         names = _field_names(cls)

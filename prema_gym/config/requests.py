@@ -6,8 +6,9 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, NamedTuple
 
-from prema_gym.config.base import Config, check, is_int, is_number, refuses_unknown_fields
-from prema_gym.errors import ConfigError, unknown_name
+from prema_gym.checks import is_number, is_whole, one_of, plain
+from prema_gym.config.base import Config, check, refuses_unknown_fields
+from prema_gym.errors import ConfigError, shown, unknown_name
 
 HIGHEST_PRIORITY = 64
 """Priorities are the whole numbers from 1 up to this one."""
@@ -15,6 +16,10 @@ PROCESSES = ("window", "poisson", "bursty", "closed", "trace")
 """Arrival processes."""
 _MOST_MS = 1e9
 """Longest time that a configuration may name: eleven days."""
+MOST_WINDOW = 1e6
+"""Longest stretch of arrivals, in sums of isolated times."""
+_MOST_WEIGHT = 1e9
+"""Largest weight of a class or of a priority."""
 
 Sla = float | Mapping[str, float] | None
 """A deadline: a multiple of the prediction on the fastest NPU, {"ms": time from arrival}, or None."""
@@ -22,7 +27,7 @@ Sla = float | Mapping[str, float] | None
 
 def is_priority(value: object) -> bool:
     """Whether ``value`` is a whole number from 1 to 64."""
-    return is_int(value) and 1 <= value <= HIGHEST_PRIORITY  # type: ignore[operator]
+    return is_whole(value, 1, HIGHEST_PRIORITY)
 
 
 def checked_sla(owner: str, field: str, value: Any) -> Sla:
@@ -52,7 +57,7 @@ class DrawnClass(NamedTuple):
 
 def _fields_of(owner: str, given: object, names: Iterable[str]) -> Mapping[str, Any]:
     if not isinstance(given, Mapping):
-        raise ConfigError(f"{owner} = {given!r}: must be a mapping with the fields {', '.join(names)}.")
+        raise ConfigError(f"{owner} = {shown(given)}: must be a mapping with the fields {', '.join(names)}.")
     for key in given:
         if key not in names:
             raise ConfigError(f"{owner}: {unknown_name('field', key, list(names))}")
@@ -79,11 +84,12 @@ class RequestClass:
     def checked(cls, owner: str, given: object) -> RequestClass:
         """Return ``given`` (an instance or a mapping) as a class; an error begins with ``owner``."""
         if isinstance(given, cls):
-            given = dataclasses.asdict(given)
+            given = {field.name: getattr(given, field.name) for field in dataclasses.fields(cls)}
+        given = plain(given)
         fields = dict(_fields_of(owner, given, [field.name for field in dataclasses.fields(cls)]))
         model, weight = fields.get("model"), fields.get("weight", 1.0)
         check(owner, "model", model, isinstance(model, str) and bool(model), "a model's name")
-        check(owner, "weight", weight, is_number(weight) and 0 < weight <= 1e9, "a number above 0 and up to 10^9")
+        check(owner, "weight", weight, is_number(weight) and 0 < weight <= _MOST_WEIGHT, "a number above 0 and up to 10^9")
         return cls(
             model=str(model),
             batch=_checked_batch(owner, fields.get("batch", 1)),
@@ -109,19 +115,19 @@ class RequestClass:
 def _checked_batch(owner: str, value: Any) -> int | tuple[int, ...]:
     rule = "a whole number from 1 to 1024, or a non-empty list of them"
     batches = value if isinstance(value, (list, tuple)) else [value]
-    check(owner, "batch", value, bool(batches) and all(is_int(batch) and 1 <= batch <= 1024 for batch in batches), rule)
+    check(owner, "batch", value, bool(batches) and all(is_whole(batch, 1, 1024) for batch in batches), rule)
     return tuple(value) if isinstance(value, (list, tuple)) else int(value)
 
 
 def _checked_priority(owner: str, value: Any) -> int | Mapping[str, float]:
-    rule = f"a whole number from 1 to {HIGHEST_PRIORITY}, or a mapping from such numbers to weights above 0"
+    rule = f"a whole number from 1 to {HIGHEST_PRIORITY}, or a mapping from such numbers to weights above 0 and up to 10^9"
     if not isinstance(value, Mapping):
         check(owner, "priority", value, is_priority(value), rule)
         return int(value)
     weights: dict[int, float] = {}
     for key, weight in value.items():
-        level = int(key) if isinstance(key, str) and key.isascii() and key.isdigit() else key
-        check(owner, "priority", value, is_priority(level) and is_number(weight) and weight > 0, rule)
+        level = int(key) if isinstance(key, str) and key.isascii() and key.isdigit() and len(key) <= 2 else key
+        check(owner, "priority", value, is_priority(level) and is_number(weight) and 0 < weight <= _MOST_WEIGHT, rule)
         check(owner, "priority", value, level not in weights, "a mapping that names each priority once")
         weights[level] = float(weight)
     check(owner, "priority", value, bool(weights), rule)
@@ -133,7 +139,7 @@ def _checked_input(owner: str, value: Any) -> int | tuple[int, int] | None:
     if value is None:
         return None
     ends = value if isinstance(value, (list, tuple)) else [value, value]
-    ok = len(ends) == 2 and all(is_int(end) and 1 <= end <= 1 << 20 for end in ends) and ends[0] <= ends[1]
+    ok = len(ends) == 2 and all(is_whole(end, 1, 1 << 20) for end in ends) and ends[0] <= ends[1]
     check(owner, "input_length", value, ok, rule)
     return (int(ends[0]), int(ends[1])) if isinstance(value, (list, tuple)) else int(value)
 
@@ -175,27 +181,27 @@ class ArrivalsConfig(Config):
     """The fields that a process reads."""
 
     def __post_init__(self) -> None:
-        if not isinstance(self.process, str) or self.process not in PROCESSES:
-            raise ConfigError(f"ArrivalsConfig.process: {unknown_name('process', self.process, PROCESSES)}")
+        one_of("process", self.process, PROCESSES, where="ArrivalsConfig.process: ")
         self._check_others_left_alone()
-        self._require("window", self.window is None or (is_number(self.window) and self.window >= 0), "a number of at least 0")
+        window = self.window
+        self._require("window", window is None or (is_number(window) and 0 <= window <= MOST_WINDOW), "a number from 0 to 10^6")
         rates = (self.utilisation, self.requests_per_second)
         if self.process in ("poisson", "bursty") and (rates[0] is None) == (rates[1] is None):
             raise ConfigError(
-                f"ArrivalsConfig: process {self.process!r} with utilisation = {rates[0]!r} and requests_per_second = {rates[1]!r}: "
-                "give one of the two."
+                f"ArrivalsConfig: process {self.process!r} with utilisation = {shown(rates[0])} and requests_per_second = "
+                f"{shown(rates[1])}: give one of the two."
             )
         for field in ("utilisation", "requests_per_second"):
             value = getattr(self, field)
             self._require(
-                field, value is None or (is_number(value) and 0 < value <= 1e9), "None or a number above 0 and up to 10^9"
+                field, value is None or (is_number(value) and 1e-9 <= value <= 1e9), "None or a number from 10^-9 to 10^9"
             )
         self._require("burst_factor", is_number(self.burst_factor) and 1 <= self.burst_factor <= 1e6, "a number from 1 to 10^6")
         self._require("burst_share", is_number(self.burst_share) and 0 < self.burst_share < 1, "a number between 0 and 1")
-        self._require("burst_requests", is_number(self.burst_requests) and 0 < self.burst_requests <= 1e9, "a number above 0")
-        self._require("clients", is_int(self.clients) and 1 <= self.clients <= 4096, "a whole number from 1 to 4096")
+        self._require("burst_requests", is_number(self.burst_requests) and 0.01 <= self.burst_requests <= 1e9, "from 0.01 to 10^9")
+        self._require("clients", is_whole(self.clients, 1, 4096), "a whole number from 1 to 4096")
         self._require("think_ms", is_number(self.think_ms) and 0 <= self.think_ms <= _MOST_MS, "a number from 0 to 10^9")
-        named = isinstance(self.path, str) and bool(self.path)
+        named = isinstance(self.path, str) and bool(self.path) and "\0" not in self.path
         self._require("path", named if self.process == "trace" else self.path is None, "the name of a JSONL file")
 
     def _require(self, field: str, ok: bool, rule: str) -> None:
@@ -207,7 +213,7 @@ class ArrivalsConfig(Config):
             value = getattr(self, field.name)
             if field.name not in read and value != field.default:
                 raise ConfigError(
-                    f"ArrivalsConfig.{field.name} = {value!r}: process {self.process!r} has no {field.name}; leave it out."
+                    f"ArrivalsConfig.{field.name} = {shown(value)}: process {self.process!r} has no {field.name}; leave it out."
                 )
 
 

@@ -6,10 +6,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from prema_gym.config.base import Config, check, is_int, is_number, refuses_unknown_fields
+from prema_gym.checks import is_number, is_whole, one_of
+from prema_gym.config.base import Config, check, refuses_unknown_fields
 from prema_gym.config.requests import (
     HIGHEST_PRIORITY,
     MIXES,
+    MOST_WINDOW,
     ArrivalsConfig,
     DrawnClass,
     RequestClass,
@@ -17,7 +19,7 @@ from prema_gym.config.requests import (
     checked_sla,
     is_priority,
 )
-from prema_gym.errors import ConfigError, unknown_name
+from prema_gym.errors import ConfigError, shown
 
 PRIORITIES = (1, 3, 9)
 """Low, medium and high priority (paper, section VI)."""
@@ -60,18 +62,13 @@ class WorkloadConfig(Config):
             value = getattr(self, field)
             check(name, field, value, isinstance(value, (list, tuple)) and len(value) > 0, "a non-empty list")
             object.__setattr__(self, field, tuple(value))
-        check(
-            name,
-            "num_tasks",
-            self.num_tasks,
-            is_int(self.num_tasks) and 1 <= self.num_tasks <= 4096,
-            "a whole number from 1 to 4096",
-        )
-        check(name, "window", self.window, is_number(self.window) and self.window >= 0, "a number of at least 0")
+        check(name, "num_tasks", self.num_tasks, is_whole(self.num_tasks, 1, 4096), "a whole number from 1 to 4096")
+        ok = is_number(self.window) and 0 <= self.window <= MOST_WINDOW
+        check(name, "window", self.window, ok, "a number from 0 to 10^6")
         for model in self.models:
             check(name, "models", model, isinstance(model, str), "a list of model names")
         for batch in self.batches:
-            check(name, "batches", batch, is_int(batch) and 1 <= batch <= 1024, "a list of whole numbers from 1 to 1024")
+            check(name, "batches", batch, is_whole(batch, 1, 1024), "a list of whole numbers from 1 to 1024")
         for priority in self.priorities:
             check(name, "priorities", priority, is_priority(priority), f"a list of whole numbers from 1 to {HIGHEST_PRIORITY}")
         check(name, "hoist_inputs", self.hoist_inputs, isinstance(self.hoist_inputs, bool), "True or False")
@@ -88,9 +85,7 @@ class WorkloadConfig(Config):
         if given is None:
             return
         if isinstance(given, str):
-            if given not in MIXES:
-                raise ConfigError(f"WorkloadConfig.mix: {unknown_name('mix', given, MIXES)}")
-            given = MIXES[given]
+            given = MIXES[one_of("mix", given, MIXES, where="WorkloadConfig.mix: ")]
         check(
             "WorkloadConfig",
             "mix",
@@ -103,7 +98,7 @@ class WorkloadConfig(Config):
         for field in self.SHORT_FORM:
             value, default = getattr(self, field), getattr(type(self), field)
             if value != default:
-                raise ConfigError(f"WorkloadConfig.{field} = {value!r}: must be left out beside a mix, whose classes say it.")
+                raise ConfigError(f"WorkloadConfig.{field} = {shown(value)}: must be left out beside a mix, whose classes say it.")
 
     @property
     def classes(self) -> tuple[DrawnClass, ...]:

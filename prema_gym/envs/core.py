@@ -9,16 +9,17 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from prema_gym.config import EnvConfig, mechanism_bits
+from prema_gym.config import MECHANISMS, EnvConfig, mechanism_bits
 from prema_gym.envs.actions import count_actions
-from prema_gym.envs.observation import observation_bounds, observation_size
+from prema_gym.envs.observation import F, observation_bounds, observation_size
 from prema_gym.envs.reward import FAIRNESS_TERMS, REWARD_TERMS, reward_weights
 from prema_gym.envs.step import OUTCOME, STREAM_OUTCOME, begin_row
 from prema_gym.envs.view import View, read_only
-from prema_gym.errors import ConfigError, TraceError, unknown_name
+from prema_gym.errors import ConfigError, TraceError, shown, unknown_name
 from prema_gym.metrics import metrics_dict
 from prema_gym.sim.simulator import Simulator
 from prema_gym.sim.streams.metrics import stream_metrics_dict
+from prema_gym.types import ENGINE, MACHINE, NPU, SLOT, STATUS, TASK
 from prema_gym.workloads.jsonl import load_trace
 from prema_gym.workloads.listing import with_listing
 from prema_gym.workloads.programs import known_models
@@ -26,6 +27,8 @@ from prema_gym.workloads.seeding import split_index
 from prema_gym.workloads.trace import TraceTask, parse_trace
 
 OPTIONS = ("trace", "reset_mask")
+MOST_BYTES = 64 << 30
+"""Of all rows of an environment together."""
 
 
 class Core:
@@ -36,6 +39,13 @@ class Core:
         self.weights = reward_weights(self.config.reward)
         self._check_stream()
         self.split = split_index(split)
+        self._check_size(rows)
+        try:
+            self._take_memory(rows, log_entries)
+        except MemoryError:
+            raise ConfigError(f"num_envs = {rows}: rows of {self.config.num_slots} slots don't fit in memory.") from None
+
+    def _take_memory(self, rows: int, log_entries: int) -> None:
         self.simulator = Simulator(self.config, rows, log_entries)
         slots = self.simulator.slots
         self.num_actions = int(count_actions(slots, mechanism_bits(self.config.mechanisms)))
@@ -45,6 +55,14 @@ class Core:
         self.observations = np.zeros((rows, observation_size(slots)), np.float32)
         self.masks = np.zeros((rows, self.num_actions), np.int8)
         self._show_read_only()
+
+    def _check_size(self, rows: int) -> None:
+        """Refuse more rows than memory is likely to hold, before any of it is taken."""
+        slots, npus = self.config.num_slots, len(self.config.all_npus)
+        of_slot = SLOT.itemsize + TASK.itemsize + (12 + 16 * npus if npus > 1 else 0) + 4 * 3 * F + len(MECHANISMS)
+        row = slots * of_slot + npus * (NPU.itemsize + ENGINE.itemsize) + MACHINE.itemsize + STATUS.itemsize
+        if rows * row > MOST_BYTES:
+            raise ConfigError(f"num_envs = {rows}: must be at most {MOST_BYTES // row} here: {slots} slots take {row} bytes.")
 
     def _check_stream(self) -> None:
         """Refuse what a stream doesn't have."""
@@ -113,7 +131,7 @@ def check_options(options: Mapping[str, Any] | None) -> Mapping[str, Any]:
     if options is None:
         return {}
     if not isinstance(options, Mapping):
-        raise ConfigError(f"options = {options!r}: must be a mapping or None.")
+        raise ConfigError(f"options = {shown(options)}: must be a mapping or None.")
     for key in options:
         if key not in OPTIONS:
             raise ConfigError(f"reset(options=...): {unknown_name('key', key, OPTIONS)}")

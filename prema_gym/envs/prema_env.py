@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import gymnasium as gym
 import numpy as np
 
+from prema_gym.checks import as_whole, checked_seed
 from prema_gym.envs.core import Core, check_options
 from prema_gym.envs.reward import REWARD_TERMS
 from prema_gym.envs.step import reset_rows, step_one
 from prema_gym.envs.view import View
-from prema_gym.errors import ActionError, ConfigError, UsageError
+from prema_gym.errors import ActionError, ConfigError, UsageError, shown
 from prema_gym.types import ASKING, EVENT_NAMES
 
 if TYPE_CHECKING:
@@ -95,8 +96,9 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
     }
 
     def __init__(self, *, render_mode: str | None = None, **arguments: Any) -> None:
-        if render_mode is not None and render_mode not in self.metadata["render_modes"]:
-            raise ConfigError(f"render_mode = {render_mode!r}: must be None or one of {self.metadata['render_modes']}.")
+        modes = self.metadata["render_modes"]
+        if render_mode is not None and (not isinstance(render_mode, str) or render_mode not in modes):
+            raise ConfigError(f"render_mode = {shown(render_mode)}: must be None or one of {modes}.")
         self.render_mode = render_mode
         self._arguments = arguments
         self._core = Core(arguments, 1, log_entries=LOG_ENTRIES)
@@ -128,11 +130,12 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
         """Start an episode; see the class docstring. Returns (observation, info)."""
+        seed = None if seed is None else checked_seed(seed)
         super().reset(seed=seed)
         core = self._core
         trace = check_options(options).get("trace")
         if seed is not None or not self._seeded:
-            core.simulator.seed(0, int(seed if seed is not None else self.np_random.integers(1 << 62)))
+            core.simulator.seed(0, seed if seed is not None else int(self.np_random.integers(1 << 62)))
             self._seeded = True
         self._history.clear()
         self._playing = False
@@ -235,12 +238,9 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
     # --- Inside --------------------------------------------------------------------------------------------------------------
 
     def _checked(self, action: Any) -> int:
-        try:
-            index = int(action)
-        except (TypeError, ValueError):
-            index = -1
-        if not 0 <= index < self._core.num_actions or index != action:
-            raise ActionError(f"action = {action!r}: must be a whole number from 0 to {self._core.num_actions - 1}.")
+        index = as_whole(action)
+        if index is None or not 0 <= index < self._core.num_actions:
+            raise ActionError(f"action = {shown(action)}: must be a whole number from 0 to {self._core.num_actions - 1}.")
         if self.config.strict and not self._mask[index]:
             legal = ", ".join(str(i) for i in np.flatnonzero(self._mask))
             raise ActionError(f"action = {index}: illegal here. Legal: {legal}.")

@@ -27,13 +27,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from numbers import Real
 from pathlib import Path
 
 import numpy as np
 
 from prema_gym._jit import Compiled, in_turn, jit_borrowing
 from prema_gym._jit.cache import depend_on
+from prema_gym.checks import is_number, new_name, one_of
 from prema_gym.envs.reward_terms import (
     antt,
     deadline_misses,
@@ -46,7 +46,7 @@ from prema_gym.envs.reward_terms import (
     tardiness,
     weighted_antt,
 )
-from prema_gym.errors import ConfigError, UsageError, unknown_name
+from prema_gym.errors import ConfigError, UsageError, shown
 
 REWARD_TERMS: dict[str, Compiled] = {
     "antt": antt,
@@ -64,6 +64,8 @@ REWARD_TERMS: dict[str, Compiled] = {
 FAIRNESS_TERMS = ("fairness", "fairness_shaped")
 """Terms that compare the tasks of one episode: closed episodes only."""
 BUILT_IN = tuple(REWARD_TERMS)
+MOST_WEIGHT = 1e9
+"""Largest weight of a term: with the largest episode, rewards are finite."""
 _compiled_together = False
 
 
@@ -74,12 +76,11 @@ def register_reward_term(name: str, term: Compiled) -> None:
     and registered before the process makes its first environment or imports ``baselines`` or ``agents``. Raises
     :class:`ConfigError` for a name that is taken or a term that is no function of a file, :class:`UsageError` if it is too late.
     """
-    if not isinstance(name, str) or not name:
-        raise ConfigError(f"register_reward_term({name!r}, ...): the name must be a non-empty string.")
+    new_name(f"register_reward_term({shown(name)}, ...)", name)
     if name in BUILT_IN:
         raise ConfigError(f"register_reward_term({name!r}, ...): must differ from the built-in terms ({', '.join(BUILT_IN)}).")
     if not inspect.isfunction(term):
-        raise ConfigError(f"register_reward_term({name!r}, {term!r}): must be a Python function of one argument, a Step.")
+        raise ConfigError(f"register_reward_term({name!r}, {shown(term)}): must be a Python function of one argument, a Step.")
     file = Path(term.__code__.co_filename)
     if not file.is_file():
         raise ConfigError(f"register_reward_term({name!r}, ...): must be defined in a module file, not in {str(file)!r}.")
@@ -100,12 +101,11 @@ def reward_weights(reward: str | Mapping[str, float]) -> np.ndarray:
     """Return the (terms,) float64 weights of ``reward``: a term's name or a mapping from names to weights."""
     named = {reward: 1.0} if isinstance(reward, str) else reward
     if not isinstance(named, Mapping) or not named:
-        raise ConfigError(f"reward = {reward!r}: must be a reward term's name or a non-empty mapping from names to weights.")
+        raise ConfigError(f"reward = {shown(reward)}: must be a reward term's name or a non-empty mapping from names to weights.")
     weights = np.zeros(len(REWARD_TERMS))
     for name, weight in named.items():
-        if name not in REWARD_TERMS:
-            raise ConfigError(unknown_name("reward term", name, REWARD_TERMS))
-        if not isinstance(weight, Real) or isinstance(weight, bool) or not np.isfinite(float(weight)):
-            raise ConfigError(f"reward[{name!r}] = {weight!r}: must be a finite number.")
+        one_of("reward term", name, REWARD_TERMS)
+        if not is_number(weight) or not abs(weight) <= MOST_WEIGHT:
+            raise ConfigError(f"reward[{name!r}] = {shown(weight)}: must be a number from -10^9 to 10^9.")
         weights[list(REWARD_TERMS).index(name)] = float(weight)
     return weights

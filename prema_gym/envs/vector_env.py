@@ -12,11 +12,12 @@ import numpy as np
 from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
+from prema_gym.checks import checked_seed, whole
 from prema_gym.envs.core import Core, check_options, traces_of
 from prema_gym.envs.reward import REWARD_TERMS
 from prema_gym.envs.step import DISABLED, NEXT_STEP, SAME_STEP, find_bad_action, reset_rows, step_rows
 from prema_gym.envs.view import View
-from prema_gym.errors import ActionError, ConfigError, UsageError
+from prema_gym.errors import ActionError, ConfigError, UsageError, shown
 from prema_gym.metrics import FIRST_TARGET, METRICS
 from prema_gym.sim.streams.metrics import stream_metrics_columns
 from prema_gym.types import ASKING
@@ -30,7 +31,7 @@ def _autoreset_mode(given: AutoresetMode | str) -> AutoresetMode:
         return AutoresetMode(given)
     if isinstance(given, AutoresetMode):
         return given
-    raise ConfigError(f"autoreset_mode = {given!r}: must be an AutoresetMode or one of {allowed}.")
+    raise ConfigError(f"autoreset_mode = {shown(given)}: must be an AutoresetMode or one of {allowed}.")
 
 
 def _parts(rows: int, threads: int) -> list[tuple[int, int]]:
@@ -46,6 +47,8 @@ def metrics_columns(metrics: np.ndarray) -> dict[str, np.ndarray]:
     return {**named, "sla_violation_at": metrics[:, FIRST_TARGET:]}
 
 
+MOST_ROWS = 1 << 24
+"""Rows that an environment may have, whatever their size."""
 ROWS_PER_THREAD = 1024
 """Fewer rows than this are not worth a thread of their own: handing them over takes longer than stepping them."""
 
@@ -76,12 +79,10 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         render_mode: str | None = None,
         **arguments: Any,
     ) -> None:
-        if not isinstance(num_envs, int) or isinstance(num_envs, bool) or num_envs < 1:
-            raise ConfigError(f"num_envs = {num_envs!r}: must be a whole number of at least 1.")
+        num_envs = whole("num_envs", num_envs, 1, MOST_ROWS)
         if render_mode is not None:
-            raise ConfigError(f"render_mode = {render_mode!r}: must be None; the single environment renders.")
-        if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
-            raise ConfigError(f"threads = {threads!r}: must be a whole number of at least 1.")
+            raise ConfigError(f"render_mode = {shown(render_mode)}: must be None; the single environment renders.")
+        threads = whole("threads", threads, 1)
         self.num_envs = num_envs
         self._parts = _parts(num_envs, threads)
         self._pool = ThreadPoolExecutor(len(self._parts)) if len(self._parts) > 1 else None
@@ -107,12 +108,13 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Start an episode in every row, or in those of ``options["reset_mask"]``; ``seed`` is one for row 0 or one per row."""
         chosen = self._chosen(check_options(options))
-        if seed is not None and not isinstance(seed, Sequence):
-            super().reset(seed=int(seed))
-        self._seed(seed, chosen)
+        seeds = self._checked_seeds(seed)
+        traces = traces_of(options or {}, self.num_envs)
+        if isinstance(seeds, int):
+            super().reset(seed=seeds)
+        self._seed(seeds, chosen)
         self._renew()
         core = self._core
-        traces = traces_of(options or {}, self.num_envs)
         drawn = chosen if traces is None else np.zeros_like(chosen)
         reset_rows(core.simulator.words, drawn, core.split, core.outcomes, core.observations, core.masks)
         for row in np.flatnonzero(chosen).tolist():
@@ -200,26 +202,38 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if mask is None:
             return np.ones(self.num_envs, np.bool_)
         if not isinstance(mask, np.ndarray) or mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
-            raise ConfigError(f"options['reset_mask'] = {mask!r}: must be a bool array of shape ({self.num_envs},), not all False.")
+            raise ConfigError(f"options['reset_mask'] = {shown(mask)}: must be bools of shape ({self.num_envs},), not all False.")
         return mask
 
-    def _seed(self, seed: int | Sequence[int | None] | None, chosen: np.ndarray) -> None:
+    def _checked_seeds(self, seed: Any) -> int | list[int | None] | None:
+        """Return one seed, or one for each row, or None."""
+        if seed is None:
+            return None
+        if not isinstance(seed, (list, tuple, np.ndarray)) or np.ndim(seed) == 0:
+            return checked_seed(seed)
+        if len(seed) != self.num_envs:
+            raise ConfigError(f"seed = {shown(seed)}: must be one number, or one for each of {self.num_envs} rows.")
+        return [None if given is None else checked_seed(given, f"seed[{row}]") for row, given in enumerate(seed)]
+
+    def _seed(self, seed: int | list[int | None] | None, chosen: np.ndarray) -> None:
         if seed is None and self._seeded:
             return
         if seed is None:
             seed = int(self.np_random.integers(1 << 62))
-        seeds = list(seed) if isinstance(seed, Sequence) else [int(seed) + row for row in range(self.num_envs)]
-        if len(seeds) != self.num_envs:
-            raise ConfigError(f"seed = {seed!r}: must be one number, or one for each of {self.num_envs} rows.")
-        for row in np.flatnonzero(chosen):
-            if seeds[row] is not None:
-                self._core.simulator.seed(int(row), int(seeds[row]))  # type: ignore[arg-type]
+        seeds = [seed + row for row in range(self.num_envs)] if isinstance(seed, int) else seed
+        for row in np.flatnonzero(chosen).tolist():
+            own = seeds[row]
+            if own is not None:
+                self._core.simulator.seed(row, own)
         self._seeded = True
 
     def _checked(self, actions: Any) -> np.ndarray:
         if not self._playing:
             raise UsageError("step() needs episodes in play: call reset() first.")
-        given = np.asarray(actions)
+        try:
+            given = np.asarray(actions)
+        except (TypeError, ValueError, OverflowError):  # rows of unlike lengths, or what refuses to be an array
+            raise ActionError(f"actions = {shown(actions)}: must be ({self.num_envs},) whole numbers.") from None
         if given.shape != (self.num_envs,) or given.dtype.kind not in "iu":
             raise ActionError(f"actions of shape {given.shape} and type {given.dtype}: must be ({self.num_envs},) whole numbers.")
         given = np.ascontiguousarray(given, np.int64)

@@ -12,6 +12,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TypeAlias
 
+from prema_gym.checks import plain
+
 NETWORK_INPUT = "input"
 """Name of the tensor that holds the network's input; it starts in DRAM."""
 
@@ -26,6 +28,11 @@ class LayerBase:
     """Names of the tensors read. Empty: the tensor produced just before. Inside a :class:`Loop`, a name that belongs to a
     collected sequence of an earlier loop, or to the input, reads that step's slice; prefix ``*`` reads all of it in every step.
     A name of a later layer of the same body, or the layer's own, reads the state that the previous step left."""
+
+    def __post_init__(self) -> None:
+        """Make NumPy's numbers Python's own: sizes are multiplied, and those would overflow in silence."""
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, plain(getattr(self, field.name)))
 
 
 @dataclasses.dataclass(frozen=True)

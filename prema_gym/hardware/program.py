@@ -12,8 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from prema_gym.checks import MOST_CYCLES, new_name, whole
 from prema_gym.config import NPUConfig
-from prema_gym.errors import ModelError
+from prema_gym.errors import ModelError, shown
 from prema_gym.hardware.compiler.encoding import SPAN, encode
 from prema_gym.hardware.compiler.lowering import Lowering, lower, network_works
 from prema_gym.hardware.compiler.schedule import Schedule, schedule
@@ -24,6 +25,8 @@ from prema_gym.hardware.listing import Roofline, disassemble, layer_table, roofl
 from prema_gym.types import BLOCK, RUN, SEGMENT
 
 Ints = npt.NDArray[np.int64]
+MOST_LENGTHS = 1 << 20
+"""Of outputs."""
 Costs = int | Sequence[int] | npt.NDArray[np.integer[Any]]
 
 
@@ -63,6 +66,13 @@ class Program:
     """Whether ``predicted_cycles`` rests on a guessed output length."""
     source: tuple[Network, int, NPUConfig, int] | None = dataclasses.field(default=None, repr=False)
     """(network, batch, npu, output_lengths) of a compiled program, for its tables."""
+
+    def __post_init__(self) -> None:
+        new_name("Program", self.name, error=ModelError)
+        what = f"program {self.name!r}: "
+        whole(f"{what}total_cycles", self.totals[-1], 1, MOST_CYCLES, error=ModelError)
+        predicted = whole(f"{what}predicted_cycles", self.predicted_cycles, 1, MOST_CYCLES, error=ModelError)
+        object.__setattr__(self, "predicted_cycles", predicted)
 
     @property
     def total_cycles(self) -> int:
@@ -190,8 +200,11 @@ def compile_model(
     """
     network = _as_network(model, input_length)
     npu = NPUConfig.coerce(npu)
-    if isinstance(output_lengths, bool) or not isinstance(output_lengths, (int, np.integer)) or output_lengths < 1:
-        raise ModelError(f"output_lengths = {output_lengths!r}: must be a whole number of at least 1.")
+    whole("output_lengths", output_lengths, 1, MOST_LENGTHS, error=ModelError)
+    if predicted_cycles is not None:  # before the work of compiling
+        predicted_cycles = whole("predicted_cycles", predicted_cycles, 1, MOST_CYCLES, error=ModelError)
+    if name is not None:
+        new_name("compile_model(name=...)", name, error=ModelError)
     lowering = lower(network, batch, npu, int(output_lengths))
     timeline = schedule(lowering)
     source = (network, int(batch), npu, int(output_lengths))
@@ -205,7 +218,7 @@ def _as_network(model: Any, input_length: int | None) -> Network:
         return Network("layers", _first_input(model), tuple(model))
     if hasattr(model, "network"):
         return model.network(input_length=input_length)
-    raise ModelError(f"compile_model({model!r}): must be a Network, a list of layers or a model of MODELS.")
+    raise ModelError(f"compile_model({shown(model)}): must be a Network, a list of layers or a model of MODELS.")
 
 
 def _first_input(layers: Sequence[LayerBase | Loop]) -> int:
@@ -240,7 +253,7 @@ def _encoded(
         num_points=points,
         compute_cycles=compute + int(timed["cold_cycles"][0]),
         dram_bytes=dram,
-        predicted_cycles=int(timeline.totals[-1]) if predicted is None else int(predicted),
+        predicted_cycles=int(timeline.totals[-1]) if predicted is None else predicted,
         source=source,
     )
 
@@ -265,9 +278,10 @@ def _from_points(
     predicted_cycles: int | None,
     name: str,
 ) -> Program:
-    commits = _whole(name, "commit_cycles", list(commit_cycles), None, 1)
+    new_name("Program.from_points(name=...)", name, error=ModelError)
+    commits = _whole(name, "commit_cycles", _as_list(name, commit_cycles), None, 1)
     if np.any(np.diff(commits) <= 0):
-        raise ModelError(f"program {name!r}: commit_cycles = {commits.tolist()}: must be strictly increasing.")
+        raise ModelError(f"program {name!r}: commit_cycles = {shown(commits.tolist())}: must be strictly increasing.")
     least = int(commits[-1]) if len(commits) else 1
     total = int(_whole(name, "total_cycles", total_cycles, 1, least)[0])
     predicted = total if predicted_cycles is None else int(_whole(name, "predicted_cycles", predicted_cycles, 1, 1)[0])
@@ -285,13 +299,23 @@ def _from_points(
     return cls(name, runs, blocks, segments, np.array([total], np.int64), len(commits), compute, 0, predicted)
 
 
+def _as_list(name: str, commit_cycles: Any) -> list[Any]:
+    try:
+        return list(commit_cycles)
+    except TypeError:
+        raise ModelError(f"program {name!r}: commit_cycles = {shown(commit_cycles)}: must be a list of whole numbers.") from None
+
+
 def _whole(name: str, field: str, values: Any, size: int | None, least: int = 0) -> Ints:
     """Return ``values`` as (size,) whole numbers of at least ``least``; one value stands for all."""
-    array = np.atleast_1d(np.asarray(values))
-    if array.size == 0:
+    try:
+        array = np.atleast_1d(np.asarray(values))
+    except (TypeError, ValueError, OverflowError):
+        array = np.empty((0, 0))  # no whole numbers
+    if array.ndim == 1 and array.size == 0:
         array = array.astype(np.int64)
     ok = array.ndim == 1 and array.dtype.kind in "iu" and (size is None or array.size in (1, size))
-    if not ok or np.any(array < least) or np.any(array >= 1 << 62):
+    if not ok or np.any(array < least) or np.any(array > MOST_CYCLES):
         count = "" if size in (None, 1) else f" (one, or {size})"
-        raise ModelError(f"program {name!r}: {field} = {values!r}: must be whole numbers of at least {least}{count}.")
+        raise ModelError(f"program {name!r}: {field} = {shown(values)}: must be whole numbers from {least} to 2^57{count}.")
     return np.broadcast_to(array.astype(np.int64), (array.size if size is None else size,))

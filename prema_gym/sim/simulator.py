@@ -31,6 +31,7 @@ from prema_gym.types import (
 )
 from prema_gym.workloads.drawing import Draws, mispredicted
 from prema_gym.workloads.listing import with_listing
+from prema_gym.workloads.limits import check_deadline, check_drawn, check_prediction, check_trace
 from prema_gym.workloads.mixes import draws_of
 from prema_gym.workloads.programs import ProgramTable
 from prema_gym.workloads.trace import TraceTask
@@ -129,6 +130,7 @@ class Simulator:
         self.draws = draws_of(self.config, self.programs)
         arrays = self.programs.arrays
         self.tables = Tables(arrays.runs, arrays.blocks, arrays.segments, arrays.programs, self._rules)
+        check_drawn(self.config, self.programs, self.draws)
         self.words = write_book(self.tables, self.draws, self.state)
 
     def seed(self, row: int, seed: int) -> None:
@@ -145,10 +147,11 @@ class Simulator:
         chosen = [self.programs.choose(index, task) for index, task in enumerate(trace)]
         if self.tables.programs is not self.programs.arrays.programs:
             self._bind()
+        times = [self._times(index, *pair, trace[index].prediction_factor) for index, pair in enumerate(chosen)]
+        check_trace(self.config, sum(max(int(on[name].max()) for name in ("isolated_cycles", "predicted_cycles")) for on in times))
         tasks = self.state.tasks[row]
         tasks[:] = np.zeros((), TASK)
-        for index, (task, (program, output_length)) in enumerate(zip(trace, chosen, strict=True)):
-            on = self._times(program, output_length, task.prediction_factor)
+        for index, (task, (program, output_length), on) in enumerate(zip(trace, chosen, times, strict=True)):
             tasks[index]["arrival_cycles"] = task.arrival_cycles
             tasks[index]["completion_cycles"] = NONE
             tasks[index]["isolated_cycles"] = on["isolated_cycles"].min()
@@ -158,18 +161,20 @@ class Simulator:
             tasks[index]["priority"] = task.priority
             tasks[index]["request_class"] = NONE
             tasks[index]["prediction_factor"] = task.prediction_factor
-            tasks[index]["deadline_cycles"] = _deadline_of(task, int(tasks[index]["predicted_cycles"]))
+            deadline = check_deadline(index, _deadline_of(task, int(tasks[index]["predicted_cycles"])))
+            tasks[index]["deadline_cycles"] = deadline
             tasks[index]["length_estimated"] = self.tables.programs[program]["length_estimated"]
             if self.state.several is not None:
                 self.state.times[row, index] = on
 
-    def _times(self, program: int, output_length: int, factor: float) -> np.ndarray:
-        """Return the (C,) TIMES of a task; ``program`` is its row on the first configuration."""
+    def _times(self, index: int, program: int, output_length: int, factor: float) -> np.ndarray:
+        """Return the (C,) TIMES of entry ``index`` of a trace; ``program`` is its row on the first configuration."""
         times = np.zeros(len(self.config.configurations), TIMES)
         for configuration, record in enumerate(times):
             record["program"] = self.programs.row_on(program, configuration)
             entry = self.tables.programs[record["program"]]
             record["isolated_cycles"] = self.draws.totals[entry["first_total"] + output_length - 1]
+            check_prediction(index, float(entry["predicted_cycles"]) * factor)
             record["predicted_cycles"] = mispredicted(entry["predicted_cycles"], factor)
         return times
 

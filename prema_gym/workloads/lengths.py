@@ -9,17 +9,20 @@ from __future__ import annotations
 import dataclasses
 import functools
 import math
-import operator
 from typing import Any
 
 import numpy as np
 
-from prema_gym.errors import ModelError
+from prema_gym.checks import is_number, is_whole, whole
+from prema_gym.errors import ModelError, shown
 
 PROFILE_DRAWS = 1500
 """Pairs of input and output length behind a profiled table."""
 PROFILE_SEED = 1909_04548
 """Fixed, so that everybody profiles the same pairs."""
+LONGEST = 1 << 20
+"""Input or output."""
+_MOST_SIGMA = 8.0
 
 
 def clipped_lognormal(centre: Any, sigma: Any, z: Any, low: Any, high: Any) -> Any:
@@ -51,17 +54,20 @@ class LengthSpec:
     """The longest output a decoder is let run to."""
 
     def __post_init__(self) -> None:
-        self._require("min", self.min >= 1, "at least 1")
-        self._require("max", self.max >= self.min, f"at least min ({self.min})")
-        self._require("median", self.min <= self.median <= self.max, f"from min to max ({self.min} to {self.max})")
-        self._require("sigma", self.sigma >= 0, "at least 0")
-        self._require("ratio", self.ratio is None or self.ratio > 0, "None or above 0")
-        self._require("output_sigma", self.output_sigma >= 0, "at least 0")
-        self._require("max_output", self.max_output >= 1, "at least 1")
+        self._require("min", is_whole(self.min, 1, LONGEST), f"at least 1, and a whole number up to {LONGEST}")
+        self._require("max", is_whole(self.max, self.min, LONGEST), f"at least min ({self.min}), and up to {LONGEST}")
+        ok = is_number(self.median) and self.min <= self.median <= self.max
+        self._require("median", ok, f"from min to max ({self.min} to {self.max})")
+        self._require("sigma", is_number(self.sigma) and 0 <= self.sigma <= _MOST_SIGMA, "at least 0 and at most 8")
+        ok = self.ratio is None or (is_number(self.ratio) and 0 < self.ratio <= LONGEST)
+        self._require("ratio", ok, f"None or above 0 and up to {LONGEST}")
+        ok = is_number(self.output_sigma) and 0 <= self.output_sigma <= _MOST_SIGMA
+        self._require("output_sigma", ok, "at least 0 and at most 8")
+        self._require("max_output", is_whole(self.max_output, 1, LONGEST), f"at least 1, and a whole number up to {LONGEST}")
 
     def _require(self, field: str, ok: bool, rule: str) -> None:
         if not ok:
-            raise ModelError(f"LengthSpec.{field} = {getattr(self, field)!r}: must be {rule}.")
+            raise ModelError(f"LengthSpec.{field} = {shown(getattr(self, field))}: must be {rule}.")
 
     @property
     def has_output(self) -> bool:
@@ -70,13 +76,13 @@ class LengthSpec:
 
     def check_input(self, input_length: object) -> int:
         """Return ``input_length`` as an int; raises :class:`ModelError` unless it is a whole number from min to max."""
-        return _whole("input_length", input_length, self.min, self.max)
+        return whole("input_length", input_length, self.min, self.max, error=ModelError)
 
     def check_output(self, output_length: object) -> int:
         """Return ``output_length`` as an int; raises :class:`ModelError` unless it is a whole number from 1 to max_output."""
         if not self.has_output:
-            raise ModelError(f"output_length = {output_length!r}: must be None, for this network generates no sequence.")
-        return _whole("output_length", output_length, 1, self.max_output)
+            raise ModelError(f"output_length = {shown(output_length)}: must be None, for this network generates no sequence.")
+        return whole("output_length", output_length, 1, self.max_output, error=ModelError)
 
     def input_lengths(self, z: Any) -> np.ndarray:
         """Return the input lengths (int64, shape of ``z``) that standard normals ``z`` stand for."""
@@ -88,17 +94,6 @@ class LengthSpec:
             raise ModelError("LengthSpec.ratio = None: this network generates no sequence, so it has no output lengths.")
         centre = self.ratio * np.asarray(input_lengths)
         return np.asarray(clipped_lognormal(centre, self.output_sigma, np.asarray(z), 1, self.max_output), dtype=np.int64)
-
-
-def _whole(field: str, value: object, low: int, high: int) -> int:
-    message = f"{field} = {value!r}: must be a whole number from {low} to {high}."
-    try:
-        number = operator.index(value)  # type: ignore[arg-type]
-    except TypeError:
-        raise ModelError(message) from None
-    if isinstance(value, bool) or not low <= number <= high:
-        raise ModelError(message)
-    return number
 
 
 @functools.cache

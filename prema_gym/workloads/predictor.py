@@ -7,6 +7,7 @@ once per pass, and weights that stay on the chip are loaded once.
 
 from __future__ import annotations
 
+from prema_gym.checks import whole
 from prema_gym.config import NPUConfig
 from prema_gym.errors import ModelError
 from prema_gym.hardware.compiler.graph import OUTSIDE
@@ -14,12 +15,13 @@ from prema_gym.hardware.compiler.lowering import network_works
 from prema_gym.hardware.compiler.shapes import GEMM, VECTOR, Work
 from prema_gym.hardware.compiler.weight_loading import array_timing, keeps_loop, keeps_weights
 from prema_gym.hardware.layers import Network
+from prema_gym.hardware.program import MOST_LENGTHS
 
 
 def predict_cycles(network: Network, batch: int = 1, npu: NPUConfig | None = None, output_length: int | None = None) -> int:
     """Return Algorithm 1's cycles for a batch; ``output_length`` is what the output loop is taken to run (None: once)."""
-    if output_length is not None and (isinstance(output_length, bool) or not isinstance(output_length, int) or output_length < 1):
-        raise ModelError(f"output_length = {output_length!r}: must be None or a whole number of at least 1.")
+    if output_length is not None:
+        output_length = whole("output_length", output_length, 1, MOST_LENGTHS, error=ModelError)
     npu = NPUConfig.coerce(npu)
     graph, works = network_works(network, batch, npu)
     kept = [keeps_loop(works[loop.first : loop.end], loop.steps, npu) for loop in graph.loops]

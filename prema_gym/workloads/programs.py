@@ -8,8 +8,9 @@ import logging
 from collections.abc import Collection, Iterator, Mapping
 from typing import ClassVar, NamedTuple
 
+from prema_gym.checks import MOST_CYCLES, new_name
 from prema_gym.config import NPUConfig, WorkloadConfig
-from prema_gym.errors import ConfigError, ModelError, TraceError, unknown_name
+from prema_gym.errors import ConfigError, ModelError, TraceError, shown, unknown_name
 from prema_gym.hardware.library import ProgramLibrary, cached_library, library_key
 from prema_gym.hardware.program import Program, compile_model
 from prema_gym.workloads.importing.file import from_file, is_file_name
@@ -21,6 +22,8 @@ from prema_gym.workloads.trace import TraceTask
 
 REGISTERED: dict[str, Program | Mapping[NPUConfig, Program]] = {}
 """Synthetic programs by name (see :func:`register_program`): one for all NPUs, or one for each configuration."""
+
+_CONTEXTS = ("save_bytes", "restore_bytes")
 
 log = logging.getLogger(__name__)
 
@@ -40,12 +43,13 @@ def register_program(name: str, program: Program | Mapping[str | NPUConfig, Prog
     plays as it was compiled, whatever the environment's NPU; a mapping from NPU configurations (or names of presets) to programs
     tells what it is on each.
     """
+    new_name(f"register_program({shown(name)}, ...)", name)
     if name in MODELS:
         raise ConfigError(f"register_program({name!r}): the name belongs to a network of MODELS; choose another.")
     programs = list(program.values()) if isinstance(program, Mapping) else [program]
     if not programs or not all(isinstance(entry, Program) for entry in programs):
         raise ConfigError(
-            f"register_program({name!r}, {program!r}): must be a Program, as compile_model or Program.from_points return, "
+            f"register_program({name!r}, {shown(program)}): must be a Program, as compile_model or Program.from_points return, "
             "or a mapping from NPU configurations to programs."
         )
     if isinstance(program, Mapping):
@@ -62,6 +66,18 @@ def _registered(name: str, npu: NPUConfig) -> Program:
     if npu not in found:
         raise ConfigError(f"model {name!r} is registered for {len(found)} NPU configurations, and {npu} is none of them.")
     return found[npu]
+
+
+def _in_time(program: Program, npu: NPUConfig) -> Program:
+    """Return ``program``; raises :class:`ModelError` where its contexts take too long to save or restore on ``npu``."""
+    sizes = [int(program.runs[name].max()) + int(program.segments[name].max()) for name in _CONTEXTS] if len(program.runs) else [0]
+    most = max(sizes)
+    if most * npu.clock_hz >= 1 << 62 or npu.context_cycles(most) > MOST_CYCLES:
+        raise ModelError(
+            f"program {program.name!r}: to save or restore a context of {most} bytes on {npu.label} takes too long: at most 2^57 "
+            "cycles, and bytes * clock_hz must be below 2^62."
+        )
+    return program
 
 
 def _predicted(program: Program) -> Program:
@@ -212,9 +228,9 @@ class ProgramTable:
 
     def _compile(self, key: Key, npu: NPUConfig) -> Program:
         if key.model in REGISTERED:
-            return _registered(key.model, npu)
+            return _in_time(_registered(key.model, npu), npu)
         if key.model in MEASURED:
-            return MEASURED[key.model].program(key.batch, npu)
+            return _in_time(MEASURED[key.model].program(key.batch, npu), npu)
         return compile_program(MODELS[key.model], key.batch, npu, key.input_length, hoist_inputs=self.hoist_inputs)
 
     def _note(self, key: Key) -> int:

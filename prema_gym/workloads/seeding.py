@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from prema_gym._jit import jit_borrowing
-from prema_gym.errors import ConfigError, unknown_name
+from prema_gym.checks import one_of
 
 SPLITS = ("env", "train", "valid", "eval")
 """What an episode is for: plain use of the environment, training, selection, and reported figures."""
@@ -67,9 +67,7 @@ def normal(seed, counter):
 
 def split_index(split: str) -> int:
     """Return the index of ``split``; raises :class:`ConfigError` for an unknown one."""
-    if split not in SPLITS:
-        raise ConfigError(unknown_name("split", split, SPLITS))
-    return SPLITS.index(split)
+    return SPLITS.index(one_of("split", split, SPLITS))
 
 
 def episode_seeds(split: str, seed: int, episodes: int, *, row: int = 0, first: int = 0) -> np.ndarray:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
+from prema_gym.checks import LATEST_CYCLES, as_whole, is_number, plain
 from prema_gym.config.requests import HIGHEST_PRIORITY, checked_sla
-from prema_gym.errors import ConfigError, TraceError, unknown_name
+from prema_gym.errors import ConfigError, TraceError, shown, unknown_name
 
 TASK_KEYS = (
     "arrival_cycles",
@@ -25,7 +23,6 @@ TASK_KEYS = (
     "deadline_ms",
     "prediction_factor",
 )
-_LATEST_CYCLES = 1 << 60
 
 
 @dataclass(frozen=True)
@@ -53,25 +50,23 @@ class _Entry:
         self.where, self.task, self._clock_hz = where, task, clock_hz
 
     def refuse(self, key: str, rule: str) -> TraceError:
-        return TraceError(f"{self.where}[{key!r}] = {self.task.get(key)!r}: must be {rule}.")
+        return TraceError(f"{self.where}[{key!r}] = {shown(self.task.get(key))}: must be {rule}.")
 
     def whole(self, key: str, least: int, most: int, default: int | None = None) -> int:
-        value = self.task.get(key, default)
-        if isinstance(value, np.integer):
-            value = int(value)
-        if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= most:
-            limits = f"of at least {least}" if most == _LATEST_CYCLES else f"from {least} to {most}"
+        value = as_whole(self.task.get(key, default))
+        if value is None or not least <= value <= most:
+            limits = f"of at least {least}, up to 2^60" if most == LATEST_CYCLES else f"from {least} to {most}"
             raise self.refuse(key, f"a whole number {limits}")
         return value
 
     def number(self, key: str, rule: str, most: float) -> float:
         value = self.task[key]
-        if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value) or not 0 <= value <= most:
+        if not is_number(value) or not 0 <= value <= most:
             raise self.refuse(key, rule)
         return float(value)
 
     def length(self, key: str) -> int | None:
-        return None if self.task.get(key) is None else self.whole(key, 1, _LATEST_CYCLES)
+        return None if self.task.get(key) is None else self.whole(key, 1, LATEST_CYCLES)
 
     def moment(self, name: str) -> int | None:
         """Return ``name``_cycles, or ``name``_ms in cycles; None where there is neither."""
@@ -79,15 +74,15 @@ class _Entry:
         if cycles in self.task and ms in self.task:
             raise TraceError(f"{self.where}: has both {cycles!r} and {ms!r}; give one of them.")
         if self.task.get(ms) is not None:
-            limit = 1e3 * _LATEST_CYCLES / self._clock_hz
+            limit = 1e3 * LATEST_CYCLES / self._clock_hz
             return round(self.number(ms, "a number of milliseconds of at least 0", limit) * self._clock_hz / 1000)
-        return None if self.task.get(cycles) is None else self.whole(cycles, 0, _LATEST_CYCLES)
+        return None if self.task.get(cycles) is None else self.whole(cycles, 0, LATEST_CYCLES)
 
 
 def parse_task(where: str, task: object, known: Collection[str], clock_hz: int) -> TraceTask:
     """Check one entry of a trace; raises :class:`TraceError` naming the entry, the key, the value and the rule."""
     if not isinstance(task, Mapping):
-        raise TraceError(f"{where} = {task!r}: must be a mapping with the keys {', '.join(TASK_KEYS)}.")
+        raise TraceError(f"{where} = {shown(task)}: must be a mapping with the keys {', '.join(TASK_KEYS)}.")
     for key in task:
         if key not in TASK_KEYS:
             raise TraceError(f"{where}: {unknown_name('key', key, TASK_KEYS)}")
@@ -97,7 +92,7 @@ def parse_task(where: str, task: object, known: Collection[str], clock_hz: int) 
     entry = _Entry(where, task, clock_hz)
     arrival = entry.moment("arrival")
     if arrival is None:
-        arrival = entry.whole("arrival_cycles", 0, _LATEST_CYCLES)
+        arrival = entry.whole("arrival_cycles", 0, LATEST_CYCLES)
     deadline, sla = _deadline(entry, arrival, clock_hz)
     factor = 1.0
     if task.get("prediction_factor") is not None:
@@ -120,7 +115,7 @@ def parse_task(where: str, task: object, known: Collection[str], clock_hz: int) 
 def _deadline(entry: _Entry, arrival: int, clock_hz: int) -> tuple[int | None, float | None]:
     """Return (deadline in cycles, multiple of the prediction), one of which is None, or both."""
     deadline = entry.moment("deadline")
-    given = entry.task.get("sla")
+    given = plain(entry.task.get("sla"))
     if deadline is not None and given is not None:
         raise TraceError(f"{entry.where}: has both a deadline and 'sla'; give one of them.")
     if deadline is not None and deadline <= arrival:
@@ -141,6 +136,6 @@ def parse_trace(trace: object, known: Collection[str], clock_hz: int) -> list[Tr
     ``clock_hz`` is what milliseconds are turned into cycles by.
     """
     if isinstance(trace, (str, bytes, Mapping)) or not isinstance(trace, Sequence) or len(trace) == 0:
-        raise TraceError(f"trace = {trace!r}: must be a non-empty list of tasks.")
+        raise TraceError(f"trace = {shown(trace)}: must be a non-empty list of tasks.")
     tasks = [parse_task(f"trace[{index}]", task, known, clock_hz) for index, task in enumerate(trace)]
     return sorted(tasks, key=lambda task: task.arrival_cycles)

@@ -11,14 +11,17 @@ from __future__ import annotations
 
 import dataclasses
 
-from prema_gym.errors import ModelError, unknown_name
-from prema_gym.hardware.compiler.shapes import check_layer, input_elements, output_elements
+from prema_gym.checks import whole
+from prema_gym.errors import ModelError, shown, unknown_name
+from prema_gym.hardware.compiler.shapes import MOST_ELEMENTS, check_layer, input_elements, output_elements
 from prema_gym.hardware.layers import NETWORK_INPUT, Embedding, Gemm, Layer, LayerBase, Loop, Network
 
 INPUT = 0
 """Index of the network's input among the tensors."""
 OUTSIDE = -1
 """Loop index of everything that belongs to no loop."""
+MOST_STEPS = 1 << 20
+"""Of a loop."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -107,8 +110,7 @@ class _Builder:
     def __init__(self, network: Network) -> None:
         self.network = network
         elements = network.input_elements
-        if isinstance(elements, bool) or not isinstance(elements, int) or elements < 1:
-            raise ModelError(f"network {network.name!r}: input_elements = {elements!r}: must be a whole number of at least 1.")
+        whole(f"network {network.name!r}: input_elements", elements, 1, MOST_ELEMENTS, error=ModelError)
         self.tensors = [Tensor(NETWORK_INPUT, elements)]
         self.names = {NETWORK_INPUT: INPUT}
         self.nodes: list[Node] = []
@@ -117,6 +119,8 @@ class _Builder:
 
     def build(self) -> Graph:
         items = self.network.layers
+        if not isinstance(items, (tuple, list)):
+            raise ModelError(f"network {self.network.name!r}: layers = {shown(items)}: must be a list of layers.")
         if not items:
             raise ModelError(f"network {self.network.name!r} has no layers: it needs at least one.")
         for position, item in enumerate(items):
@@ -141,11 +145,11 @@ class _Builder:
     def _add_node(self, layer: Layer, loop: int) -> None:
         if not isinstance(layer, LayerBase):
             raise self._error(
-                f"{layer!r} is no layer: allowed are Gemm, BatchedGemm, Conv2d, Vector, Embedding and, outermost, Loop."
+                f"{shown(layer)} is no layer: allowed are Gemm, BatchedGemm, Conv2d, Vector, Embedding and, outermost, Loop."
             )
         name = layer.name or f"{type(layer).__name__.lower()}{len(self.nodes)}"
         if not isinstance(name, str) or name.startswith("*"):
-            raise self._error(f"a layer is called {name!r}: a name must be a string that does not start with '*'.")
+            raise self._error(f"a layer is called {shown(name)}: a name must be a string that does not start with '*'.")
         check_layer(layer, name)
         tensor = len(self.tensors)
         self._claim(name, tensor)
@@ -154,8 +158,13 @@ class _Builder:
 
     def _add_loop(self, loop: Loop, last: bool) -> None:
         steps = loop.steps
-        if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
-            raise self._error(f"loop {loop.name!r}: steps = {steps!r}: must be None or a whole number of at least 1.")
+        for field, kind in (("body", "layers"), ("collect", "names")):
+            if not isinstance(getattr(loop, field), (tuple, list)):
+                raise self._error(f"loop {shown(loop.name)}: {field} = {shown(getattr(loop, field))}: must be a tuple of {kind}.")
+        if not isinstance(loop.name, str):
+            raise self._error(f"a loop is called {shown(loop.name)}: a name must be a string.")
+        if steps is not None:
+            whole(f"network {self.network.name!r}: loop {loop.name!r}: steps", steps, 1, MOST_STEPS, error=ModelError)
         if steps is None and not last:
             raise self._error(f"loop {loop.name!r} has steps = None: the output loop must be the last layer.")
         if not loop.body:
@@ -173,7 +182,7 @@ class _Builder:
     def _collect(self, loop: Loop, nodes: LoopNodes) -> None:
         body = {node.name: node.tensor for node in self.nodes[nodes.first : nodes.end]}
         for name in loop.collect:
-            if name not in body:
+            if not isinstance(name, str) or name not in body:
                 raise self._error(f"loop {loop.name!r} collects an {unknown_name('layer of its body', name, body)}")
             member = self.tensors[body[name]]
             if loop.steps is None:
@@ -187,17 +196,17 @@ class _Builder:
             self.previous = sequence
 
     def _connect(self, node: Node, names: tuple[str, ...]) -> None:
-        if isinstance(names, str):
-            raise self._error(f"layer {node.name!r}: inputs = {names!r}: must be a tuple of names.")
+        if not isinstance(names, (tuple, list)) or not all(isinstance(name, str) for name in names):
+            raise self._error(f"layer {node.name!r}: inputs = {shown(names)}: must be a tuple of names.")
         position = self.tensors[node.tensor].producer
         pairs = [(name.removeprefix("*"), name.startswith("*")) for name in names]
-        found = [(self._look_up(name, node), whole) for name, whole in pairs] or [(self.previous, self._is_open(node))]
-        for tensor, whole in found:
+        found = [(self._look_up(name, node), entire) for name, entire in pairs] or [(self.previous, self._is_open(node))]
+        for tensor, entire in found:
             source = self.tensors[tensor]
             inside = source.loop == node.loop and source.loop != OUTSIDE
             lagged = inside and source.producer >= position
             share = source.elements
-            sliced = node.loop != OUTSIDE and source.loop == OUTSIDE and not whole
+            sliced = node.loop != OUTSIDE and source.loop == OUTSIDE and not entire
             if sliced:
                 steps = self.loops[node.loop].steps
                 if steps is None:

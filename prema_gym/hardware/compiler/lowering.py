@@ -13,17 +13,22 @@ from typing import Any
 
 import numpy as np
 
+from prema_gym.checks import whole
 from prema_gym.config import NPUConfig
 from prema_gym.errors import ModelError
 from prema_gym.hardware.compiler.emission import EMITTED, OPERATION, emit
 from prema_gym.hardware.compiler.graph import OUTSIDE, Graph, LoopNodes, Tensor, resolve
 from prema_gym.hardware.compiler.residency import RESIDENT, SPILLED, Residency, plan_residency
-from prema_gym.hardware.compiler.shapes import DMA, GEMM, Ints, Work, chunk_inputs, layer_work
+from prema_gym.hardware.compiler.shapes import DMA, GEMM, Ints, Work, check_work, chunk_inputs, layer_work
 from prema_gym.hardware.compiler.weight_loading import array_timing, keeps_loop, keeps_weights
 from prema_gym.hardware.layers import BatchedGemm, Network
 
-MAX_OPERATIONS = 20_000_000
+MAX_OPERATIONS = 4_000_000
 """Of one network with its loops written once; more is taken for a mistake in a shape."""
+MOST_EXECUTED = 1 << 30
+"""Operations of one network, loops run to their end."""
+MOST_BATCH = 1 << 20
+"""Samples that may run together."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,15 +69,17 @@ class Stretch:
 
 def check_batch(batch: object) -> None:
     """Raise :class:`ModelError` unless ``batch`` is a whole number of at least 1."""
-    if isinstance(batch, bool) or not isinstance(batch, (int, np.integer)) or batch < 1:
-        raise ModelError(f"batch = {batch!r}: must be a whole number of at least 1.")
+    whole("batch", batch, 1, MOST_BATCH, error=ModelError)
 
 
 def network_works(network: Network, batch: int, npu: NPUConfig) -> tuple[Graph, list[Work]]:
     """Return the resolved names and the work of one pass over every node; loops are written once."""
     check_batch(batch)
     graph = resolve(network)
-    return graph, [layer_work(node.layer, int(batch), npu) for node in graph.nodes]
+    works = [layer_work(node.layer, int(batch), npu) for node in graph.nodes]
+    for node, work in zip(graph.nodes, works, strict=True):
+        check_work(work, node.name)
+    return graph, works
 
 
 def lower(network: Network, batch: int, npu: NPUConfig, output_length: int = 1) -> Lowering:
@@ -81,6 +88,10 @@ def lower(network: Network, batch: int, npu: NPUConfig, output_length: int = 1) 
     operations = sum(work.operations(npu) for work in works)
     if operations > MAX_OPERATIONS:
         raise ModelError(f"network {network.name!r} needs {operations} operations: at most {MAX_OPERATIONS} are supported.")
+    passes = [1 if node.loop == OUTSIDE else graph.loops[node.loop].steps or output_length for node in graph.nodes]
+    executed = sum(times * work.operations(npu) for times, work in zip(passes, works, strict=True))
+    if executed > MOST_EXECUTED:
+        raise ModelError(f"network {network.name!r} executes {executed} operations: at most {MOST_EXECUTED} are supported.")
     inputs = [chunk_inputs(node.layer, work, batch, npu) for node, work in zip(graph.nodes, works, strict=True)]
     residency = plan_residency(graph, works, inputs, batch, npu, output_length)
     lowered = _Lowerer(graph, works, inputs, residency, batch, npu)

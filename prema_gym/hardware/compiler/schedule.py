@@ -16,7 +16,7 @@ from prema_gym.config import NPUConfig
 from prema_gym.errors import ConfigError, ModelError
 from prema_gym.hardware.compiler.encoding import SPAN
 from prema_gym.hardware.compiler.graph import INPUT
-from prema_gym.hardware.compiler.lowering import Lowering, Stretch
+from prema_gym.hardware.compiler.lowering import MAX_OPERATIONS, Lowering, Stretch
 from prema_gym.hardware.compiler.residency import SPILLED
 from prema_gym.hardware.compiler.shapes import Ints
 from prema_gym.hardware.compiler.timing import TIMED, cold_state, finish, place_pass, play, refill
@@ -180,6 +180,8 @@ class _Scheduler:
         ends: list[int] = []
         period = 0
         while not period and len(ends) < limit:
+            if self.count > MAX_OPERATIONS:
+                raise ModelError(f"loop {loop.name!r} does not become periodic within {len(ends)} steps.")
             self._step(stretch, waits, begin, len(ends))
             ends.append(int(finish(self.timed, self.count, self.state)))
             period = len(ends) - seen.setdefault(self._end_state(stretch, waits), len(ends))

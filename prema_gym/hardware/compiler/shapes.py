@@ -11,14 +11,20 @@ import dataclasses
 import numpy as np
 import numpy.typing as npt
 
+from prema_gym.checks import whole
 from prema_gym.config import NPUConfig
-from prema_gym.errors import ModelError
+from prema_gym.errors import ModelError, shown
 from prema_gym.hardware.layers import BatchedGemm, Conv2d, Embedding, Gemm, Layer, Vector
 
 GEMM, VECTOR, DMA = 0, 1, 2
 """What executes: the array, the vector unit, or no engine but the memory's."""
 
 Ints = npt.NDArray[np.int64]
+
+LARGEST_EXTENT = 1 << 40
+"""Of a layer's sizes."""
+MOST_ELEMENTS = 1 << 48
+"""Of what one pass over a layer reads or makes, the whole batch together."""
 
 _POSITIVE: dict[type, tuple[str, ...]] = {
     Gemm: ("m", "k", "n"),
@@ -92,20 +98,21 @@ def check_layer(layer: Layer, name: str) -> None:
         )
     for field in fields:
         _check(name, field, getattr(layer, field), 1)
+    if isinstance(layer, Vector) and not isinstance(layer.kind, str):
+        raise ModelError(f"layer {name!r}: kind = {shown(layer.kind)}: must be a word.")
     if isinstance(layer, Conv2d):
         _check_conv(layer, name)
 
 
 def _check(name: str, field: str, value: object, least: int) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise ModelError(f"layer {name!r}: {field} = {value!r}: must be a whole number of at least {least}.")
+    whole(f"layer {name!r}: {field}", value, least, LARGEST_EXTENT, error=ModelError)
 
 
 def _check_conv(layer: Conv2d, name: str) -> None:
     for field, size, least in (("kernel", 2, 1), ("stride", 2, 1), ("padding", 4, 0)):
         values = getattr(layer, field)
         if not isinstance(values, (tuple, list)) or len(values) != size:
-            raise ModelError(f"layer {name!r}: {field} = {values!r}: must be {size} whole numbers.")
+            raise ModelError(f"layer {name!r}: {field} = {shown(values)}: must be {size} whole numbers.")
         for value in values:
             _check(name, field, value, least)
     for field in ("in_channels", "out_channels"):
@@ -138,6 +145,13 @@ def output_elements(layer: Layer) -> int:
     if isinstance(layer, Vector):
         return layer.outputs
     return layer.dim * layer.vectors
+
+
+def check_work(work: Work, name: str) -> None:
+    """Raise :class:`ModelError` where one pass moves or makes more than is supported."""
+    most = max(work.elements * max(work.ops_per_element, 1), work.in_elements, work.right_elements)
+    if most > MOST_ELEMENTS:
+        raise ModelError(f"layer {name!r} takes {most} elements or operations a pass: at most 2^48 are supported.")
 
 
 def layer_work(layer: Layer, batch: int, npu: NPUConfig) -> Work:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from prema_gym.errors import ModelError, unknown_name
+from prema_gym.checks import new_name, one_of
+from prema_gym.errors import ModelError, shown
 from prema_gym.workloads.models.alexnet import CNN_AN
 from prema_gym.workloads.models.googlenet import CNN_GN
 from prema_gym.workloads.models.measured import MeasuredModel
@@ -35,9 +36,7 @@ MEASURED: dict[str, MeasuredModel] = {}
 
 def get_model(name: str) -> Model:
     """Return the model called ``name``; raises :class:`ModelError` for an unknown one."""
-    if name not in MODELS:
-        raise ModelError(unknown_name("model", name, MODELS))
-    return MODELS[name]
+    return MODELS[one_of("model", name, MODELS, error=ModelError)]
 
 
 def register_model(model: AnyModel) -> AnyModel:
@@ -46,9 +45,8 @@ def register_model(model: AnyModel) -> AnyModel:
     Your own may be replaced, a built-in one may not.
     """
     if not isinstance(model, (Model, MeasuredModel)):
-        raise ModelError(f"register_model({model!r}): must be a Model, or what from_profile returns.")
-    if not isinstance(model.name, str) or not model.name:
-        raise ModelError(f"Model.name = {model.name!r}: must be a non-empty string.")
+        raise ModelError(f"register_model({shown(model)}): must be a Model, or what from_profile returns.")
+    new_name(f"Model.name = {shown(model.name)}", model.name, error=ModelError)
     if model.name in BUILT_IN:
         raise ModelError(f"Model.name = {model.name!r}: must differ from the built-in models ({', '.join(sorted(BUILT_IN))}).")
     MODELS.pop(model.name, None)

@@ -6,7 +6,8 @@ import dataclasses
 from collections.abc import Callable
 from typing import SupportsIndex
 
-from prema_gym.errors import ModelError
+from prema_gym.checks import whole
+from prema_gym.errors import ModelError, shown
 from prema_gym.hardware.layers import Network
 from prema_gym.workloads.lengths import LengthSpec, predicted_output_length
 from prema_gym.workloads.models.counting import network_macs, network_weights
@@ -45,7 +46,7 @@ class Model:
         length = self._check_input(input_length)
         network = self.build() if length is None else self.build(length, hoist_inputs)
         if not isinstance(network, Network):
-            raise ModelError(f"model {self.name!r}: build returned {network!r}, which must be a Network.")
+            raise ModelError(f"model {self.name!r}: build returned {shown(network)}, which must be a Network.")
         return network
 
     def macs(self, batch: int = 1, input_length: int | None = None, output_length: int | None = None) -> int:
@@ -54,8 +55,7 @@ class Model:
         A model with lengths counts at its median input length unless told otherwise, and then at the output length that the
         profiled table predicts for it.
         """
-        if isinstance(batch, bool) or not isinstance(batch, int) or batch < 1:
-            raise ModelError(f"model {self.name!r}: batch = {batch!r}: must be a whole number of at least 1.")
+        batch = whole(f"model {self.name!r}: batch", batch, 1, error=ModelError)
         length = self._or_median(input_length)
         return batch * network_macs(self.network(length), self._output_steps(length, output_length))
 
@@ -69,7 +69,7 @@ class Model:
     def _check_input(self, input_length: SupportsIndex | None) -> int | None:
         if self.lengths is None:
             if input_length is not None:
-                raise ModelError(f"model {self.name!r}: input_length = {input_length!r}: must be None, its input has one size.")
+                raise ModelError(f"model {self.name!r}: input_length = {shown(input_length)}: must be None; one size only.")
             return None
         try:
             return self.lengths.check_input(input_length)
@@ -77,7 +77,7 @@ class Model:
             raise ModelError(f"model {self.name!r}: {error}") from None
 
     def _output_steps(self, input_length: int | None, output_length: int | None) -> int:
-        given = f"model {self.name!r}: output_length = {output_length!r}"
+        given = f"model {self.name!r}: output_length = {shown(output_length)}"
         if self.lengths is None or not self.lengths.has_output:
             if output_length is not None:
                 raise ModelError(f"{given}: must be None, it generates no sequence.")
