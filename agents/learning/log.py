@@ -3,39 +3,39 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from agents.learning.objective import by_measure
 from agents.learning.selection import Outcome
 from baselines.evaluation.measures import HEADLINES, MEASURES
-from prema_gym.errors import PolicyError
+from prema_gym.errors import FileError, PolicyError
+from prema_gym.files import write_text
 
 LOG = "log.jsonl"
 TENSORBOARD = "tensorboard"
 
 
 class TrainingLog:
-    """Appends to the log in a run's folder."""
+    """Makes the lines of the log in a run's folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._writer: Any = None
 
-    def append(self, done: int, seconds: float, outcome: Outcome) -> None:
-        """Record an evaluation after ``done`` steps."""
+    def replace(self, lines: str) -> None:
+        """Write all lines of the log."""
+        write_text(self.folder / LOG, lines)
+
+    def line(self, done: int, seconds: float, outcome: Outcome) -> str:
+        """Return the line of an evaluation after ``done`` steps, and tell TensorBoard."""
         groups = {name: by_measure(getattr(outcome, name)) for name in ("values", "over_opponent", "over_prema", "bounds")}
         line = {"done": done, "seconds": round(seconds, 1), **groups, "score": outcome.score}
-        with (self.folder / LOG).open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
         writer = self._tensorboard()
-        if writer is None:
-            return
-        for group in ("values", "over_opponent", "over_prema"):
-            for name, value in groups[group].items():
-                writer.add_scalar(f"{group}/{name}", value, done)
-        writer.add_scalar("objective", outcome.score, done)
-        writer.flush()
+        if writer is not None:
+            _tell(writer, groups, outcome.score, done)
+        return json.dumps(line) + "\n"
 
     def _tensorboard(self) -> Any:
         if self._writer is None:
@@ -43,8 +43,19 @@ class TrainingLog:
                 from torch.utils.tensorboard import SummaryWriter
             except ImportError:
                 return None
-            self._writer = SummaryWriter(str(self.folder / TENSORBOARD))
+            try:
+                self._writer = SummaryWriter(str(self.folder / TENSORBOARD))
+            except OSError as error:
+                raise FileError(f"{self.folder / TENSORBOARD}: can't be written: {error.strerror or error}.") from error
         return self._writer
+
+
+def _tell(writer: Any, groups: Mapping[str, Mapping[str, float]], score: float, done: int) -> None:
+    for group in ("values", "over_opponent", "over_prema"):
+        for name, value in groups[group].items():
+            writer.add_scalar(f"{group}/{name}", value, done)
+    writer.add_scalar("objective", score, done)
+    writer.flush()
 
 
 def read_log(folder: Path) -> list[dict[str, Any]]:

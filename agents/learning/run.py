@@ -6,6 +6,7 @@ step, :meth:`Run.evaluate` when :attr:`Run.evaluation_due`, and returns when :at
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import time
@@ -16,21 +17,30 @@ from typing import Any
 import numpy as np
 
 from agents.learning.arguments import Arguments
-from agents.learning.log import TrainingLog, progress_line
+from agents.learning.checkpoint import Saved, load, save
+from agents.learning.log import LOG, TrainingLog, progress_line
 from agents.learning.objective import SCALES, STANDARD_ERRORS, by_measure, parse_margins
+from agents.learning.options import flag
 from agents.learning.selection import SELECTION_SEED, SELECTION_SPLIT, Selection
+from agents.network.slotnet import Shape
 from agents.publishing.policies import LearnedPolicy
 from agents.publishing.provenance import provenance
-from agents.publishing.weights import save_weights
+from agents.publishing.weights import SUFFIX, save_weights
 from baselines.policies.policy import Policy
-from prema_gym.files import write_bytes
+from prema_gym.errors import FileError, PolicyError
+from prema_gym.files import write_bytes, write_text
 
-CHECKPOINT, STATE, BEST = "checkpoint", "state.json", "best"
-"""Names in a run's folder: of the checkpoint, of what the run needs beside it, and of the best policy's weights and card."""
+CHECKPOINT, RESUMED, STATE, BEST = "checkpoint", ".resumed", "state.json", "best"
+"""Names in a run's folder.
+
+The checkpoint is all that ``--resume`` reads; its part that is the algorithm's; progress; the best policy's weights and card.
+"""
+MAY_CHANGE = frozenset(("steps", "minutes"))
+"""Options that a resumed run may be given anew: how long to go on."""
 
 
 class Run:
-    """A training run, fresh or resumed."""
+    """A training run, fresh or resumed. One process at a time may have a folder: make it inside :func:`checkpoint.locked`."""
 
     def __init__(self, arguments: Arguments) -> None:
         self.arguments = arguments
@@ -42,12 +52,37 @@ class Run:
         """The episodes on which the best policy is chosen."""
         self._log = TrainingLog(self.folder)
         self._begun = time.monotonic()
-        self.state: dict[str, Any] = {"seconds": 0.0, "done": 0, "best": None, "evaluated": 0}
+        fresh = {"seconds": 0.0, "done": 0, "best": None, "evaluated": 0, "evaluated_at": None}
+        self._saved = Saved({**fresh, "arguments": arguments.recorded()}, "")
+        self._resumed = arguments.resume and (self.folder / CHECKPOINT).exists()
+        if self._resumed:
+            self._saved = load(self.folder / CHECKPOINT)
+            self._check_same_options()
+        else:
+            self._clear()
+        self._write_from(self._saved)
+        write_text(self.folder / "arguments.json", json.dumps(arguments.recorded(), indent=1))
+
+    @property
+    def state(self) -> dict[str, Any]:
         """What a resumed run continues with, as JSON types; an algorithm may add entries of its own."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        if arguments.resume and (self.folder / STATE).exists():
-            self.state = json.loads((self.folder / STATE).read_text(encoding="utf-8"))
-        write_bytes(self.folder / "arguments.json", json.dumps(arguments.recorded(), indent=1).encode())
+        return self._saved.state
+
+    def _check_same_options(self) -> None:
+        """Refuse to go on with other options: neither run would be what its card says. How long to go on may change."""
+        before, now = self.state.get("arguments", {}), json.loads(json.dumps(self.arguments.recorded()))
+        unlike = [name for name in sorted({*before, *now} - MAY_CHANGE) if before.get(name) != now.get(name)]
+        if unlike:
+            each = "; ".join(f"{flag(name)} {now.get(name)} where the run has {before.get(name)}" for name in unlike)
+            raise PolicyError(f"{self.folder}: --resume with other options: {each}. Give the same, or another --output.")
+
+    def _clear(self) -> None:
+        """Remove what an earlier run has left in the folder."""
+        for name in (CHECKPOINT, STATE, LOG, f"{BEST}{SUFFIX}", f"{BEST}.json"):
+            try:
+                (self.folder / name).unlink(missing_ok=True)
+            except OSError as error:
+                raise FileError(f"{self.folder / name}: can't be removed: {error.strerror or error}.") from error
 
     # --- Progress ---------------------------------------------------------------------------------------------------------------
 
@@ -78,27 +113,55 @@ class Run:
 
     @property
     def evaluation_due(self) -> bool:
-        """Whether to evaluate now."""
+        """Whether to evaluate now; never twice after the same step."""
+        if self.state["evaluated_at"] == self.done:
+            return False
         return self.finished or self.progress * self.arguments.evaluations >= self.state["evaluated"] + 1
 
     # --- Checkpoints --------------------------------------------------------------------------------------------------------------
 
     def checkpoint(self, done: int, write: Callable[[Path], None]) -> None:
-        """Write a checkpoint after ``done`` steps: a file that ``write(path)`` fills and that then replaces the last one."""
-        temporary, final = self.folder / f".{CHECKPOINT}", self.folder / CHECKPOINT
-        write(temporary)
-        temporary.replace(final)
-        self.state["done"] = done
-        self._save_state()
+        """Keep what the run needs to go on after ``done`` steps: the file that ``write(path)`` fills, and all else.
 
-    def _save_state(self) -> None:
-        write_bytes(self.folder / STATE, json.dumps({**self.state, "seconds": self.seconds}).encode())
+        Where an evaluation is due it is kept with the evaluation, by the next call or at the end: to be killed between the two is
+        to be killed before the step.
+        """
+        temporary = self.folder / f".{CHECKPOINT}"
+        try:
+            write(temporary)
+            self._saved.payload = temporary.read_bytes()
+        except OSError as error:
+            raise FileError(f"{temporary}: can't be written: {error.strerror or error}.") from error
+        finally:
+            with contextlib.suppress(OSError):
+                temporary.unlink(missing_ok=True)
+        self.state["done"] = done
+        if not self.evaluation_due:
+            self.keep()
+
+    def keep(self) -> None:
+        """Write all of the run as it is now, in one step."""
+        seconds, begun = self.seconds, time.monotonic()
+        self.state["seconds"], self._begun = seconds, begun
+        save(self.folder / CHECKPOINT, self._saved)
+        self._write_from(self._saved)
+
+    def _write_from(self, saved: Saved) -> None:
+        """Write the files that people and other commands read from what is kept."""
+        write_text(self.folder / STATE, json.dumps(saved.state))
+        self._log.replace(saved.log)
+        if saved.best is not None and saved.card is not None:
+            about = {name: value for name, value in saved.card.items() if name != "shape"}
+            save_weights(self.folder / BEST, Shape(**saved.card["shape"]), saved.best, about)
 
     @property
     def last_checkpoint(self) -> Path | None:
-        """The checkpoint to continue from; None where there is none or the run is to start afresh."""
-        path = self.folder / CHECKPOINT
-        return path if self.arguments.resume and path.exists() else None
+        """The checkpoint to continue from, as the algorithm wrote it; None where there is none or the run starts afresh."""
+        if not self._resumed or self._saved.payload is None:
+            return None
+        path = self.folder / RESUMED
+        write_bytes(path, self._saved.payload)
+        return path
 
     # --- Evaluation ---------------------------------------------------------------------------------------------------------------
 
@@ -116,16 +179,16 @@ class Run:
             self.state["best"] = outcome.score
             if isinstance(policy, LearnedPolicy):
                 self._keep(policy, outcome.values)
+        self.state["evaluated_at"] = self.done
         self.state["evaluated"] = max(self.state["evaluated"] + 1, math.floor(self.progress * self.arguments.evaluations))
-        self._save_state()
-        self._log.append(self.done, self.seconds, outcome)
+        self._saved.log += self._log.line(self.done, self.seconds, outcome)
         if not self.arguments.quiet:
             left = self.seconds * (1.0 - self.progress) / max(self.progress, 1e-9)
             print(progress_line(self.progress, left, note, outcome, better), flush=True)
         return outcome.bounds
 
     def _keep(self, policy: LearnedPolicy, values: np.ndarray) -> None:
-        """Write weights and card of the best policy."""
+        """Remember weights and card of the best policy."""
         arguments, results = self.arguments, by_measure(values)
         about = {
             "summary": f"{arguments.algo} on the slot network, to dominate {arguments.opponent}.",
@@ -143,4 +206,6 @@ class Run:
             "objective": {"scales": SCALES, "over": arguments.opponent, "standard errors taken off": STANDARD_ERRORS},
             **provenance(),
         }
-        save_weights(self.folder / BEST, policy.shape, policy.flat, about)
+        shape = policy.shape
+        sizes = {"encoder": shape.encoder, "decoder": shape.decoder, "mechanisms": shape.mechanisms}
+        self._saved.best, self._saved.card = policy.flat.copy(), {"shape": sizes, **about}

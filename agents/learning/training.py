@@ -7,6 +7,7 @@ from typing import Any
 
 from agents.learning.algorithms import ALGORITHMS
 from agents.learning.arguments import DEFAULT_ALGORITHM, Arguments
+from agents.learning.checkpoint import locked
 from agents.learning.networks import NETWORKS
 from agents.learning.options import flag, option_fields
 from agents.learning.run import BEST, Run
@@ -88,6 +89,9 @@ def _owners(name: str) -> list[str]:
 
 def train(arguments: Arguments) -> LearnedPolicy | None:
     """Carry out a run; return the best policy, None where it has no form that can be published."""
-    ALGORITHMS[arguments.algo].train(Run(arguments), arguments.options)
+    with locked(arguments.folder):
+        run = Run(arguments)
+        ALGORITHMS[arguments.algo].train(run, arguments.options)
+        run.keep()
     best = arguments.folder / f"{BEST}{SUFFIX}"
     return LearnedPolicy.load(best) if best.exists() else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -151,6 +151,28 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """Return the (n, A) bool mask of legal actions."""
         return self._core.masks.astype(np.bool_)
 
+    def standing(self) -> dict[str, np.ndarray]:
+        """Return copies of all arrays that decide how the rows go on, by name: what :meth:`restore` takes. Rows play no traces."""
+        if self._turns:
+            raise UsageError("standing() of rows that play traces: only drawn episodes can be kept and restored.")
+        return {name: array.copy() for name, array in self._arrays()}
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Let the rows go on from where :meth:`standing` found those of an environment of the same configuration.
+
+        Raises :class:`ConfigError` where the arrays are of another one.
+        """
+        self._renew()
+        own = dict(self._arrays())
+        for name, array in own.items():
+            given = arrays.get(name)
+            if given is None or given.dtype != array.dtype or given.shape != array.shape:
+                raise ConfigError(f"restore(): array {name!r} is missing, or of an environment of another configuration.")
+        for name, array in own.items():
+            array[...] = arrays[name]
+        self._turns.clear()
+        self._playing = self._seeded = True
+
     # --- Inside --------------------------------------------------------------------------------------------------------------
 
     def _step_rows(self, actions: np.ndarray, final: np.ndarray) -> int:
@@ -189,6 +211,12 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """Stop the threads."""
         if self._pool is not None:
             self._pool.shutdown()
+
+    def _arrays(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield the arrays that a step reads or fills, by name."""
+        core = self._core
+        yield from ((name, array) for name, array in core.simulator.state._asdict().items() if isinstance(array, np.ndarray))
+        yield from (("outcomes", core.outcomes), ("observations", core.observations), ("masks", core.masks))
 
     def _renew(self) -> None:
         """Give this step buffers of its own, so that what earlier steps returned stays as it was."""

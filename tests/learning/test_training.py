@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import re
 import signal
 import subprocess
@@ -21,13 +20,14 @@ from agents.commands.train import build_parser, main, parse
 from agents.learning.algorithms import ALGORITHMS, maskable_ppo, ppo
 from agents.learning.algorithms.cma import Search
 from agents.learning.arguments import Arguments
+from agents.learning.checkpoint import load
 from agents.learning.index_rule import index_prior, index_rule
 from agents.learning.networks import NETWORKS, slots
 from agents.learning.objective import SCALES, headline_values, improvements, objective_weights, parse_margins
 from agents.learning.options import option, option_fields
 from agents.learning.registry import NoOptions, register_algorithm, register_network
 from agents.learning.sb3.returns import advantages, discounts
-from agents.learning.sb3.training import build_env, slot_network
+from agents.learning.sb3.training import build_env, read_parameters, slot_network
 from agents.learning.training import make_arguments, train
 from agents.network.rollouts import Rollouts
 from agents.network.slotnet import Shape
@@ -101,10 +101,7 @@ def test_every_algorithm_trains_and_the_same_seed_gives_the_same_weights(algo: s
         rollout = {} if algo == "dqn" else {"rollout": 16}
         given = make_arguments(algo, rows=4, batch=64, steps=256, evaluations=2, output=folder, **rollout, **SMALL)
         train(given)
-        from stable_baselines3.common.save_util import load_from_zip_file
-
-        with (folder / "checkpoint").open("rb") as file:
-            _, saved, _ = load_from_zip_file(file)
+        saved = read_parameters(payload_of(folder))
         return np.concatenate([value.numpy().ravel() for value in saved["policy"].values()])
 
     assert (parameters(tmp_path / "a") == parameters(tmp_path / "b")).all()
@@ -157,7 +154,15 @@ def run_cma(folder: Path, steps: int, *, resume: bool = False) -> np.ndarray:
     given = make_arguments("cma", steps=steps, population=4, episodes=16, evaluations=2, output=folder, resume=resume, **SMALL)
     policy = train(given)
     assert policy is not None
-    return pickle.loads((folder / "checkpoint").read_bytes()).mean_weights
+    return Search.load(payload_of(folder)).mean_weights
+
+
+def payload_of(folder: Path) -> Path:
+    """Return a file of what the algorithm kept in the run's checkpoint."""
+    payload = load(folder / "checkpoint").payload
+    assert payload is not None
+    (folder / "payload").write_bytes(payload)
+    return folder / "payload"
 
 
 def test_the_same_seed_gives_the_same_weights_interrupted_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

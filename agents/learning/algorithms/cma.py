@@ -8,7 +8,6 @@ cap, 106 numbers: none of them lies behind a hidden layer, so each changes decis
 
 from __future__ import annotations
 
-import pickle
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from agents.learning.checkpoint import load_arrays, save_arrays
 from agents.learning.index_rule import index_prior, index_rule
 from agents.learning.objective import DECAY, headline_values, improvements, objective_weights
 from agents.learning.options import option
@@ -92,7 +92,7 @@ def _zeros() -> np.ndarray:
 
 @dataclass
 class Search:
-    """The state of a search. It can be pickled, and a search that is resumed so goes on as if nothing had happened.
+    """The state of a search. A search that is loaded from its checkpoint goes on as if nothing had happened.
 
     Arrays of shape (H,) have a value for each of HEADLINES.
     """
@@ -125,17 +125,6 @@ class Search:
         searched = int((deviations > 0).sum())
         optimizer = CMA(mean=np.zeros(searched), sigma=1.0, seed=seed, population_size=population)
         return cls(shape, origin, deviations, optimizer, seed, mean_weights=origin.copy())
-
-    def __getstate__(self) -> dict[str, Any]:
-        # The optimizer's own way to be pickled rounds its covariance; a resumed search is to be the same to the bit.
-        return {**self.__dict__, "optimizer": self.optimizer.__dict__}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        from cmaes import CMA
-
-        self.__dict__.update(state)
-        self.optimizer = CMA.__new__(CMA)
-        self.optimizer.__dict__.update(state["optimizer"])
 
     def start_from(self, shape: Shape, flat: np.ndarray) -> None:
         """Start from the flat weights of another network in place of the index rule; its shape must be that of the search."""
@@ -177,17 +166,55 @@ class Search:
         self.selection_bias = DECAY * self.selection_bias + (1 - DECAY) * (bounds - self.gains)
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint."""
-        with path.open("wb") as file:
-            pickle.dump(self, file)
+        """Write a checkpoint: arrays and JSON."""
+        arrays, numbers = _parted(self.optimizer.__dict__, "optimizer.")
+        for name, value in self.__dict__.items():
+            if isinstance(value, np.ndarray):
+                arrays[name] = value
+        sizes = {"encoder": self.shape.encoder, "decoder": self.shape.decoder, "mechanisms": self.shape.mechanisms}
+        save_arrays(path, arrays, {"optimizer": numbers, "shape": sizes, "seed": self.seed, "generation": self.generation})
 
     @classmethod
     def load(cls, path: Path) -> Search:
-        """Return the search of a checkpoint. It is a pickle, and reading one runs code: load only your own."""
-        with path.open("rb") as file:
-            search = pickle.load(file)
-        assert isinstance(search, cls)
-        return search
+        """Return the search of a checkpoint; raises :class:`PolicyError` for a damaged one."""
+        from cmaes import CMA
+
+        arrays, text = load_arrays(path)
+        try:
+            optimizer = CMA.__new__(CMA)
+            optimizer.__dict__.update(_joined(arrays, text["optimizer"], "optimizer."))
+            own = {name: value for name, value in arrays.items() if not name.startswith("optimizer.")}
+            return cls(Shape(**text["shape"]), optimizer=optimizer, seed=text["seed"], generation=text["generation"], **own)
+        except (KeyError, TypeError, ValueError) as error:
+            raise PolicyError(f"{path}: is no checkpoint of a search of this version ({error!r}).") from None
+
+
+def _parted(fields: dict[str, Any], prefix: str) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return (arrays, JSON) that the fields of an optimizer are kept as; numbers of NumPy are arrays, a generator is its state."""
+    arrays: dict[str, np.ndarray] = {}
+    numbers: dict[str, Any] = {}
+    for name, value in fields.items():
+        if isinstance(value, np.random.RandomState):
+            _, keys, *rest = value.get_state(legacy=True)
+            arrays[prefix + name], numbers[name] = np.asarray(keys), {"generator": rest}
+        elif isinstance(value, (np.ndarray, np.generic)):
+            arrays[prefix + name] = np.asarray(value)
+        else:
+            numbers[name] = value
+    return arrays, numbers
+
+
+def _joined(arrays: dict[str, np.ndarray], numbers: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Return the fields that :func:`_parted` took apart."""
+    fields: dict[str, Any] = {name.removeprefix(prefix): value[()] for name, value in arrays.items() if name.startswith(prefix)}
+    for name, value in numbers.items():
+        if not isinstance(value, dict):
+            fields[name] = value
+            continue
+        generator = np.random.RandomState()
+        generator.set_state(("MT19937", fields[name], *value["generator"]))
+        fields[name] = generator
+    return fields
 
 
 # --- The run --------------------------------------------------------------------------------------------------------------------

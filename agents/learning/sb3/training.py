@@ -5,6 +5,7 @@ The environment and its adaptive reward, the callback that saves and evaluates b
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +17,11 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
-from stable_baselines3.common.save_util import load_from_zip_file
+from stable_baselines3.common.save_util import load_from_zip_file, save_to_zip_file
 from stable_baselines3.common.utils import set_random_seed
 
 from agents.learning.arguments import Arguments
+from agents.learning.checkpoint import load_arrays, save_arrays
 from agents.learning.log import TENSORBOARD
 from agents.learning.objective import DECAY, SCALES, headline_values, objective_weights
 from agents.learning.run import Run
@@ -30,6 +32,7 @@ from agents.publishing.policies import LearnedPolicy
 from baselines.evaluation.measures import HEADLINES
 from baselines.policies.policy import Policy
 from prema_gym.envs.view import View
+from prema_gym.errors import PolicyError
 from prema_gym.metrics import HP_EXCESS
 
 DOMINANCE = "dominance"
@@ -171,16 +174,12 @@ class EvaluationCallback(BaseCallback):
         super().__init__()
         self.run = run
         self.reward = reward
-        self._steps, self._time = 0, time.monotonic()
+        self._steps, self._time = run.done, time.monotonic()
         """Decisions and clock at the last evaluation."""
 
     def _on_rollout_start(self) -> None:
         """Called before each rollout, that is, after each update."""
-        if self.num_timesteps == self._steps == 0 and self.run.state["evaluated"] > 0:
-            return
-        self.save()
-        if self.run.evaluation_due:
-            self.evaluate()
+        self.save_and_evaluate()
 
     def _on_step(self) -> bool:
         return not self.run.finished
@@ -188,29 +187,81 @@ class EvaluationCallback(BaseCallback):
     def save(self) -> None:
         """Write the checkpoint."""
         model = self.model
-        self.run.checkpoint(self.num_timesteps, lambda path: save_model(model, path))
+        self.run.checkpoint(model.num_timesteps, lambda path: save_model(model, path))
+
+    def save_and_evaluate(self) -> None:
+        """Write the checkpoint, and evaluate where that is due."""
+        self.save()
+        if self.run.evaluation_due:
+            self.evaluate()
+            self.save()
 
     def evaluate(self) -> None:
         """Evaluate the present policy and adapt the reward's weights."""
-        rate = (self.num_timesteps - self._steps) / max(time.monotonic() - self._time, 1e-9)
-        note = f"{self.num_timesteps:,} decisions, {rate:,.0f}/s"
+        done = self.model.num_timesteps
+        rate = (done - self._steps) / max(time.monotonic() - self._time, 1e-9)
+        note = f"{done:,} decisions, {rate:,.0f}/s"
         self.reward.update(self.run.evaluate(policy_of(self.model), note))
-        self._steps, self._time = self.num_timesteps, time.monotonic()
+        self._steps, self._time = done, time.monotonic()
 
 
 def save_model(model: BaseAlgorithm, path: Path) -> None:
-    """Write a checkpoint: the model with its optimizer, as stable-baselines3 does (load only your own: it runs code)."""
-    with path.open("wb") as file:
-        model.save(file)
+    """Write a checkpoint: an archive of stable-baselines3 with the model's parameters, and where its environment stands."""
+    archive = io.BytesIO()
+    save_to_zip_file(archive, params=model.get_parameters())
+    arrays, numbers = _standing(model)
+    save_arrays(path, {"archive": np.frombuffer(archive.getvalue(), np.uint8), **arrays}, numbers)
+
+
+def read_parameters(path: Path) -> dict[str, Any]:
+    """Return the parameters in a checkpoint. Only tensors are read: the archive's pickled ``data`` is left alone."""
+    arrays, _ = load_arrays(path)
+    return _parameters(arrays, path)
+
+
+def _parameters(arrays: dict[str, np.ndarray], path: Path) -> dict[str, Any]:
+    try:
+        _, parameters, _ = load_from_zip_file(io.BytesIO(arrays["archive"].tobytes()), load_data=False, device="cpu")
+    except Exception as error:  # whatever a damaged archive makes of zip, pickle and torch
+        raise PolicyError(f"{path}: is no checkpoint of a model ({error!r}).") from None
+    return parameters
+
+
+def _rows_of(model: BaseAlgorithm) -> PremaVecEnv:
+    env = model.get_env()
+    assert env is not None
+    rows = env.unwrapped
+    assert isinstance(rows, PremaVecEnv)
+    return rows
+
+
+def _standing(model: BaseAlgorithm) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """Return (arrays, JSON) of what decides how training goes on beside the parameters: the rows, and what draws at random."""
+    arrays = {f"env.{name}": array for name, array in _rows_of(model).native.standing().items()}
+    if model._last_obs is not None:
+        arrays |= {"last_obs": np.asarray(model._last_obs), "last_starts": np.asarray(model._last_episode_starts)}
+    _, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002  # what stable-baselines3 draws from
+    arrays |= {"numpy": np.asarray(keys), "torch": torch.get_rng_state().numpy()}
+    return arrays, {"numpy": rest, "updates": model._n_updates}
 
 
 def _resume(model: BaseAlgorithm, run: Run, checkpoint: Path) -> None:
-    """Give a fresh model the parameters of the run's last checkpoint."""
-    with checkpoint.open("rb") as file:
-        _, parameters, _ = load_from_zip_file(file, device="cpu")
-    model.set_parameters(parameters, exact_match=True, device="cpu")
-    model.num_timesteps = run.done
-    set_random_seed(_seed(run.arguments, run.done))
+    """Let a fresh model go on from the run's last checkpoint as if it had never stopped."""
+    arrays, numbers = load_arrays(checkpoint)
+    try:
+        model.set_parameters(_parameters(arrays, checkpoint), exact_match=True, device="cpu")
+        model.num_timesteps, model._n_updates = run.done, int(numbers["updates"])
+        if "last_obs" in arrays:
+            _rows_of(model).reset()
+            _rows_of(model).native.restore(
+                {name.removeprefix("env."): array for name, array in arrays.items() if name.startswith("env.")}
+            )
+            model._last_obs, model._last_episode_starts = arrays["last_obs"], arrays["last_starts"]
+        set_random_seed(_seed(run.arguments, run.done))
+        np.random.set_state(("MT19937", arrays["numpy"], *numbers["numpy"]))  # noqa: NPY002
+        torch.set_rng_state(torch.from_numpy(arrays["torch"].copy()))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise PolicyError(f"{checkpoint}: is no checkpoint of such a run ({error!r}).") from None
 
 
 def train_model(run: Run, build_model: BuildModel) -> None:
@@ -226,10 +277,7 @@ def train_model(run: Run, build_model: BuildModel) -> None:
     steps = run.arguments.steps
     remaining = _UNLIMITED if steps is None else max(steps - run.done, 0)
     run.start_clock()
-    try:
-        if remaining:
-            model.learn(remaining, callback=callback, reset_num_timesteps=checkpoint is None, progress_bar=False)
-    finally:
-        callback.save()
-    if run.evaluation_due:
-        callback.evaluate()
+    if remaining:  # where it is stopped, the rollout under way is lost, and what was kept before it goes on
+        model.learn(remaining, callback=callback, reset_num_timesteps=checkpoint is None, progress_bar=False)
+    callback.model = model
+    callback.save_and_evaluate()
