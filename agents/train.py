@@ -2,7 +2,11 @@
 
 import sys
 
-from agents.commands.train import main
-
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        from agents.commands.train import main
+
+        sys.exit(main())
+    except KeyboardInterrupt:  # while it was being imported, too
+        print("stopped", file=sys.stderr)
+        sys.exit(130)

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 
-from agents.commands.command import exit_status
+from agents.commands.command import INTERRUPTED, TERMINATED, Terminated, exit_status
 from agents.learning.algorithms import ALGORITHMS
 from agents.learning.arguments import DEFAULT_ALGORITHM, Arguments
 from agents.learning.networks import NETWORKS
@@ -25,8 +25,6 @@ from agents.learning.options import add_options
 from agents.learning.run import BEST
 from agents.learning.training import make_arguments, option_classes, refuse_unknown, train
 from prema_gym.errors import PolicyError
-
-_INTERRUPTED = 130
 
 
 def build_parser(algo: str = DEFAULT_ALGORITHM, network: str | None = None) -> argparse.ArgumentParser:
@@ -90,7 +88,7 @@ def _parse_and_train(given: Sequence[str]) -> int:
     arguments = parse(given)
     try:
         _train(arguments)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         print(f"\nstopped; go on with: python -m agents.train --output {arguments.folder} --resume (and the same options)")
-        return _INTERRUPTED
+        return TERMINATED if isinstance(stopped, Terminated) else INTERRUPTED
     return 0

@@ -80,7 +80,7 @@ def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], Any]:
             raise PolicyError(f"{path}: is no file.")
         if path.stat().st_size > MOST_BYTES:
             raise PolicyError(f"{path}: has {path.stat().st_size} bytes: at most {MOST_BYTES} are read.")
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         return arrays, json.loads(arrays.pop(_JSON).tobytes())
     except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, NotImplementedError, RecursionError) as error:
