@@ -63,7 +63,17 @@ $(ALL): pyproject.toml constraints.txt | $(BIN)/pip
 # --- The kernel held against the reference --------------------------------------------------------------------------------------
 
 EPISODES ?= 2000
-.PHONY: differential golden mutation programs
+CASES ?= 10000
+.PHONY: differential golden mutation programs fuzz kills
+
+fuzz: $(ALL) ## call every public entry with CASES=10000 hostile inputs each; exit 1 if any ends in anything but success or a typed error
+	@cd tests && ../$(BIN)/python -m hostile $(CASES) $(ARGS)
+
+KILLS ?= 200
+kills: $(ALL) ## kill training runs KILLS=200 times at random moments, and hold their ends against the undisturbed run's
+	@cd tests && ../$(BIN)/python -m tools.kills --algo cma --kills $(KILLS)
+	@cd tests && ../$(BIN)/python -m tools.kills --algo maskable_ppo --kills $(KILLS)
+
 
 differential: $(ALL) ## play EPISODES=2000 random episodes on the kernel and on the reference; exit 1 if any differ
 	@cd tests && ../$(BIN)/python -m tools.differential $(EPISODES)

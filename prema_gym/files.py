@@ -52,6 +52,14 @@ def _mode(target: Path) -> int:
     return 0o666 & ~umask
 
 
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Whether ``path`` is a file; of what can't be a file's name, or can't be looked at, no."""
+    try:
+        return Path(path).is_file()
+    except (OSError, ValueError):
+        return False
+
+
 def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
     """Write ``data`` to ``path``; see :func:`replacing`."""
     with replacing(path) as file:

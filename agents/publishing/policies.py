@@ -22,6 +22,7 @@ from prema_gym.envs.actions import count_actions
 from prema_gym.envs.observation import F, G
 from prema_gym.envs.view import View, read_only
 from prema_gym.errors import PolicyError
+from prema_gym.files import is_file
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
 """The folder of published weights; a file's stem is its policy's name."""
@@ -103,8 +104,13 @@ def pretrained(folder: Path = PRETRAINED) -> dict[str, Callable[[], Policy]]:
     return {path.stem: partial(LearnedPolicy.load, path) for path in sorted(folder.rglob(f"*{SUFFIX}"))}
 
 
+def _lies_at(path: str) -> bool:
+    """Whether weights lie at ``path``, which may have a suffix of its own."""
+    return bool(Path(path).name) and is_file(Path(path).with_suffix(SUFFIX))
+
+
 def find_policy(name_or_path: str) -> Policy:
     """Return the policy of that name, or the one whose weights lie at that path."""
-    if name_or_path.endswith(SUFFIX) or Path(name_or_path).with_suffix(SUFFIX).is_file():
+    if name_or_path.endswith(SUFFIX) or _lies_at(name_or_path):
         return LearnedPolicy.load(name_or_path)
     return make_policy(name_or_path)

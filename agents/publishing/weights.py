@@ -21,7 +21,7 @@ from agents.network.slotnet import Shape
 from prema_gym.config import MECHANISMS
 from prema_gym.envs import observation
 from prema_gym.errors import PolicyError
-from prema_gym.files import write_bytes
+from prema_gym.files import is_file, write_bytes
 
 FORMAT = "prema-gym policy"
 VERSION = 2
@@ -145,13 +145,14 @@ def load_weights(path: str | Path) -> Weights:
 
 def _read(path: Path) -> bytes:
     try:
-        if path.exists() and not path.is_file():
+        if not is_file(path) and path.exists():
             raise PolicyError(f"{path}: is no file.")  # a pipe would keep whoever reads it waiting
         if path.stat().st_size > _LARGEST_FILE:
             raise PolicyError(f"{path}: has {path.stat().st_size} bytes: at most {_LARGEST_FILE} are read.")
         return path.read_bytes()
-    except OSError as error:
-        raise PolicyError(f"{path}: cannot be read ({error.strerror}).") from error
+    except (OSError, ValueError) as error:  # a name that no file can have is a ValueError
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise PolicyError(f"{path}: cannot be read ({reason}).") from error
 
 
 def _read_card(path: Path) -> dict[str, Any]:

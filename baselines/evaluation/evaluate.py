@@ -16,7 +16,7 @@ from baselines.evaluation.streams import StreamResults
 from baselines.policies.needs import config_for
 from baselines.policies.policy import Policy
 from baselines.policies.registry import make_policy
-from prema_gym.checks import checked_seed, whole
+from prema_gym.checks import as_whole, whole
 from prema_gym.config import EnvConfig, WorkloadConfig
 from prema_gym.config.requests import ArrivalsConfig
 from prema_gym.envs.core import checked_trace
@@ -130,7 +130,10 @@ def evaluate(
     """
     made = _policies(policies)
     episodes = whole("episodes", episodes, 1, MOST_EPISODES)
-    seed = checked_seed(seed)
+    number = as_whole(seed)
+    if number is None:
+        raise ConfigError(f"seed = {shown(seed)}: must be a whole number.")
+    seed = number
     workers = whole("threads", threads, 1) if threads is not None else os.cpu_count() or 1
     config = with_listing(EnvConfig.coerce(arguments))
     tasks = None

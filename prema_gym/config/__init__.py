@@ -226,6 +226,12 @@ def register_npu(name: str, npu: NPUConfig) -> NPUConfig:
     return npu
 
 
+def _is_reward(value: object) -> bool:
+    """Whether ``value`` has the form of a reward; whether its terms are known is seen where they are."""
+    named = isinstance(value, Mapping) and all(isinstance(key, str) and is_number(weight) for key, weight in value.items())
+    return named or isinstance(value, str)
+
+
 @refuses_unknown_fields
 @dataclasses.dataclass(frozen=True)
 class EnvConfig(Config):
@@ -286,6 +292,8 @@ class EnvConfig(Config):
         self._check_whole("decision_every", 1, _MOST_COUNT, or_none=True)
         self._check_whole("quantum_cycles", 1, _LARGEST_FIELD)
         self._check_whole("scheduler_latency_cycles", 0, (1 << 32) - 1)
+        rule = "a reward term's name, or a mapping from names to numbers"
+        check(name, "reward", self.reward, _is_reward(self.reward), rule)
         check(name, "strict", self.strict, isinstance(self.strict, bool), "True or False")
         check(name, "allow_idle", self.allow_idle, isinstance(self.allow_idle, bool), "True or False")
 

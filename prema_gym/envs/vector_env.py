@@ -237,7 +237,7 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """Return one seed, or one for each row, or None."""
         if seed is None:
             return None
-        if not isinstance(seed, (list, tuple, np.ndarray)) or np.ndim(seed) == 0:
+        if not isinstance(seed, (list, tuple, np.ndarray)) or (isinstance(seed, np.ndarray) and seed.ndim == 0):
             return checked_seed(seed)
         if len(seed) != self.num_envs:
             raise ConfigError(f"seed = {shown(seed)}: must be one number, or one for each of {self.num_envs} rows.")

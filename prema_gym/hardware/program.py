@@ -228,7 +228,7 @@ def _first_input(layers: Sequence[LayerBase | Loop]) -> int:
     first, steps = layers[0], 1
     if isinstance(first, Loop):
         steps = first.steps if isinstance(first.steps, int) else 1
-        first = first.body[0] if first.body else first
+        first = first.body[0] if isinstance(first.body, (tuple, list)) and first.body else first
     if isinstance(first, Loop) or not isinstance(first, LayerBase):
         return 1
     check_layer(first, first.name or "0")  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeAlias
 
-from prema_gym.errors import TraceError
+from prema_gym.errors import TraceError, shown
 from prema_gym.files import write_text
 from prema_gym.types import NONE
 from prema_gym.workloads.models import MODELS
@@ -39,8 +39,9 @@ def numbered_trace(path: TracePath, known: Collection[str], clock_hz: int) -> It
     """
     try:
         file = Path(path).open("rb")  # noqa: SIM115  # the with is below, where reading may fail for other reasons
-    except OSError as error:
-        raise TraceError(f"{path}: can't be read: {error.strerror}.") from None
+    except (OSError, ValueError) as error:  # a name that no file can have is a ValueError
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise TraceError(f"{shown(str(path))}: can't be read: {reason}.") from None
     with file:
         latest = 0
         for number, entry in _entries(path, file):

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prema_gym.errors import ModelError
+from prema_gym.files import is_file
 from prema_gym.workloads.importing.imported import ImportedModel, imported
 from prema_gym.workloads.importing.layer_list import MOST_NODES, LayerList
 from prema_gym.workloads.importing.onnx_operations import Node, lower_node
@@ -58,7 +59,7 @@ def _read(path: Path) -> Any:
         import onnx
     except ImportError:
         raise ModelError("from_onnx needs the package onnx: install the extra, prema-gym[onnx].") from None
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(f"{path}: is no file.")
     size = path.stat().st_size
     if size > MOST_FILE_BYTES:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from prema_gym.errors import ModelError
+from prema_gym.errors import ModelError, shown
 from prema_gym.workloads.importing.text import read_text
 from prema_gym.workloads.models.measured import MeasuredLayer, MeasuredModel
 
@@ -25,12 +25,15 @@ def from_profile(source: str | Path | Sequence[Mapping[str, Any]], *, name: str 
 
     Raises :class:`ModelError` with the line and the column where something is wrong.
     """
-    if isinstance(source, (str, Path)):
-        path = Path(source)
+    given: Any = source
+    if isinstance(given, (str, Path)):
+        path = Path(given)
         rows, title = _read(path), name or path.stem
         where = str(path)
     else:
-        rows, title, where = list(source), name or "profile", "profile"
+        if isinstance(given, (bytes, Mapping)) or not isinstance(given, Sequence):
+            raise ModelError(f"from_profile({shown(given)}): must be the name of a CSV file, or a list of rows.")
+        rows, title, where = list(given), name or "profile", "profile"
     if not rows:
         raise ModelError(f"{where}: has no layers.")
     if len(rows) > MOST_ROWS:
@@ -51,8 +54,8 @@ def _read(path: Path) -> list[Mapping[str, Any]]:
 def _row(where: str, number: int, row: Mapping[str, Any]) -> MeasuredLayer:
     at = f"{where}:{number}"
     if not isinstance(row, Mapping):
-        raise ModelError(f"{at}: {row!r}: must be a mapping with {', '.join(COLUMNS)}.")
-    given = {str(key): value for key, value in row.items() if value not in (None, "")}
+        raise ModelError(f"{at}: {shown(row)}: must be a mapping with {', '.join(COLUMNS)}.")
+    given = {str(key): value for key, value in row.items() if value is not None and not (isinstance(value, str) and value == "")}
     unknown = [key for key in given if key not in COLUMNS]
     if unknown:
         raise ModelError(f"{at}: unknown column {unknown[0]!r}. Allowed: {', '.join(COLUMNS)}.")
@@ -61,7 +64,7 @@ def _row(where: str, number: int, row: Mapping[str, Any]) -> MeasuredLayer:
     cycles = _number(at, "cycles", given["cycles"], 1, whole=True) if "cycles" in given else None
     micros = _number(at, "microseconds", given["microseconds"], 0) if "microseconds" in given else None
     return MeasuredLayer(
-        layer=str(given.get("layer", f"layer{number - 1}")),
+        layer=_layer_name(at, given.get("layer", f"layer{number - 1}")),
         batch=int(_number(at, "batch", given.get("batch", 1), 1, whole=True)),
         cycles=None if cycles is None else int(cycles),
         microseconds=micros,
@@ -69,12 +72,18 @@ def _row(where: str, number: int, row: Mapping[str, Any]) -> MeasuredLayer:
     )
 
 
+def _layer_name(at: str, value: Any) -> str:
+    if not isinstance(value, (str, int)):
+        raise ModelError(f"{at}: layer = {shown(value)}: must be a name.")
+    return str(value) if isinstance(value, str) else shown(value)
+
+
 def _number(at: str, column: str, value: Any, least: float, *, whole: bool = False) -> float:
     kind = "a whole number" if whole else "a number"
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except Exception:  # what stands behind __float__ is the caller's
         number = math.nan
     if isinstance(value, bool) or not least <= number < 1 << 40 or (whole and not number.is_integer()):
-        raise ModelError(f"{at}: {column} = {value!r}: must be {kind} from {least:g} to 2^40.")
+        raise ModelError(f"{at}: {column} = {shown(value)}: must be {kind} from {least:g} to 2^40.")
     return number

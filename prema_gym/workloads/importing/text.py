@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from prema_gym.errors import ModelError
+from prema_gym.files import is_file
 
 MOST_BYTES = 64 << 20
 """Of a text file."""
@@ -12,7 +13,7 @@ MOST_BYTES = 64 << 20
 
 def read_text(path: Path) -> str:
     """Return a file's text (UTF-8); raises :class:`ModelError` where it is no file, too large, or no text."""
-    if not path.is_file():
+    if not is_file(path):
         raise ModelError(f"{path}: is no file.")
     size = path.stat().st_size
     if size > MOST_BYTES:
