@@ -83,9 +83,9 @@ def load_arrays(path: Path) -> tuple[dict[str, np.ndarray], Any]:
         with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             arrays = {name: file[name] for name in file.files}
         return arrays, json.loads(arrays.pop(_JSON).tobytes())
-    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, NotImplementedError, RecursionError) as error:
+    except (OSError, ValueError, KeyError, EOFError, TypeError, AttributeError, NotImplementedError) as error:
         raise PolicyError(f"{path}: can't be read: truncated, damaged, or no checkpoint ({error}).") from None
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, MemoryError, OverflowError, SyntaxError) as error:
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, MemoryError, OverflowError, SyntaxError, RuntimeError) as error:
         raise PolicyError(f"{path}: can't be read: truncated or damaged ({error}).") from None
 
 

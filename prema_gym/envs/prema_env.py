@@ -122,6 +122,7 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         self._logged = core.simulator.state.machine["events"]
         self._asked_npu = core.simulator.state.status["npu"]
         self._history: list[np.ndarray] = []
+        self._dropped = False
         self._screen: Screen | None = None
         self._playing = False
         self._seeded = False
@@ -138,6 +139,7 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
             core.simulator.seed(0, seed if seed is not None else int(self.np_random.integers(1 << 62)))
             self._seeded = True
         self._history.clear()
+        self._dropped = False
         self._playing = False
         if trace is not None:
             core.load_trace(0, trace)
@@ -198,7 +200,8 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
     def events(self) -> list[dict[str, Any]]:
         """Return the event log of the episode: dicts with ``cycle``, ``event``, ``npu``, ``slot`` and ``task``, in order.
 
-        An arrival has no NPU: -1.
+        An arrival has no NPU: -1. Where a single step makes more events than LOG_ENTRIES the rest of them is missing, and a warning
+        says so.
         """
         self._drain_log()
         return [
@@ -257,6 +260,9 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
 
     def _drain_log(self) -> None:
         state = self._core.simulator.state
+        if self._logged[0] == LOG_ENTRIES and not self._dropped:
+            self._dropped = True
+            gym.logger.warn(f"the event log is full: a step made more than {LOG_ENTRIES} events, and the rest is missing.")
         if self._logged[0] > 0:
             self._history.append(state.log[0, : self._logged[0]].copy())
             self._logged[0] = 0

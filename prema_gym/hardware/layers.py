@@ -123,6 +123,10 @@ class Loop:
     body: tuple[Layer, ...]
     collect: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        """Make a count of NumPy's Python's own."""
+        object.__setattr__(self, "steps", plain(self.steps))
+
 
 Layer: TypeAlias = Gemm | BatchedGemm | Conv2d | Vector | Embedding
 
@@ -134,3 +138,7 @@ class Network:
     name: str
     input_elements: int
     layers: tuple[Layer | Loop, ...]
+
+    def __post_init__(self) -> None:
+        """Make a size of NumPy's Python's own."""
+        object.__setattr__(self, "input_elements", plain(self.input_elements))

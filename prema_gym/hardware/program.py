@@ -231,7 +231,7 @@ def _first_input(layers: Sequence[LayerBase | Loop]) -> int:
         first = first.body[0] if isinstance(first.body, (tuple, list)) and first.body else first
     if isinstance(first, Loop) or not isinstance(first, LayerBase):
         return 1
-    check_layer(first, first.name or "0")  # type: ignore[arg-type]
+    check_layer(first, first.name if isinstance(first.name, str) and first.name else "0")  # type: ignore[arg-type]
     return max(1, steps) * (input_elements(first) or output_elements(first))  # type: ignore[arg-type]
 
 

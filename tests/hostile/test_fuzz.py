@@ -1,4 +1,4 @@
-"""Every public entry, called with hostile inputs: success or a typed error, and nothing else (``make fuzz`` calls them more often)."""
+"""Every public entry, called with hostile inputs: success or a typed error, and nothing else; ``make fuzz`` does it more often."""
 
 from __future__ import annotations
 

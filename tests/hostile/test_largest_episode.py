@@ -139,7 +139,7 @@ def test_contexts_that_would_take_years_to_save_are_refused():
 
 @pytest.mark.parametrize("weight", [1e308, -1e10, math.nan, 10**400, True, "1"])
 def test_a_reward_weight_beyond_a_thousand_million_is_refused(weight):
-    with pytest.raises(ConfigError, match=r"reward\['antt'\]"):
+    with pytest.raises(ConfigError, match=r"reward"):
         PremaEnv(workload=_workload(), reward={"antt": weight})
 
 

@@ -56,5 +56,5 @@ def test_every_listed_command_exists():
     for command in COMMANDS:
         if command.startswith("python -m "):
             parts = command.removeprefix("python -m ").split(".")
-            place = (ROOT / "tests" if parts[0] == "tools" else ROOT).joinpath(*parts)
+            place = (ROOT / "tests" if parts[0] in ("tools", "hostile") else ROOT).joinpath(*parts)
             assert place.with_suffix(".py").is_file() or (place / "__main__.py").is_file(), command
