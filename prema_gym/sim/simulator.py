@@ -30,8 +30,8 @@ from prema_gym.types import (
     TIMES,
 )
 from prema_gym.workloads.drawing import Draws, mispredicted
-from prema_gym.workloads.listing import with_listing
 from prema_gym.workloads.limits import check_deadline, check_drawn, check_prediction, check_trace
+from prema_gym.workloads.listing import with_listing
 from prema_gym.workloads.mixes import draws_of
 from prema_gym.workloads.programs import ProgramTable
 from prema_gym.workloads.trace import TraceTask
