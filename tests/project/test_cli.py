@@ -146,7 +146,7 @@ def test_every_command_can_be_had_as_a_module_with_main(name):
         (["simulate", *SMALL, "--gantt", "out.png", "--gantt-window", "5", "2"], "window_ms = [5.0, 2.0]"),
         (["inspect"], "which MODEL? The name of a network"),
         (["inspect", "CNN-A"], "unknown model 'CNN-A'. Did you mean 'CNN-AN'?"),
-        (["inspect", "CNN-AN", "--batch", "0"], "batch = 0: must be a whole number of at least 1"),
+        (["inspect", "CNN-AN", "--batch", "0"], "batch = 0: must be a whole number from 1 to 1048576"),
         (["inspect", "CNN-AN", "--input-length", "9"], "--input-length: CNN-AN takes none"),
         (["inspect", "RNN-SA", "--output-length", "9"], "--output-length: RNN-SA takes none"),
         (["inspect", "RNN-SA", "--input-length", "999"], "input_length = 999: must be a whole number from 10 to 80"),
