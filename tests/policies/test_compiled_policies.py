@@ -107,12 +107,14 @@ def test_a_compiled_policy_plays_what_it_answers():
     assert not both_ways(Own("LONGEST-FIRST", longest_first)).episodes["illegal_actions"].any()
 
 
+@pytest.mark.filterwarnings("ignore:illegal actions were replaced")
 @pytest.mark.parametrize("answer", [10_000, -5])
 def test_illegal_answers_of_a_compiled_policy_are_replaced_and_counted(answer):
     played = both_ways(Own("OUT-OF-RANGE", always_the_same, answer))
     np.testing.assert_array_equal(played.episodes["illegal_actions"], played.episodes["decisions"])
 
 
+@pytest.mark.filterwarnings("ignore:illegal actions were replaced")
 def test_a_policy_that_never_evicts_is_asked_on_an_idle_npu_only():
     always, idle = (both_ways(Own("OUT-OF-RANGE", always_the_same, -5, evicts=evicts)) for evicts in (True, False))
     np.testing.assert_array_equal(always.metrics, idle.metrics)  # while a task runs, an illegal answer is replaced by keeping
