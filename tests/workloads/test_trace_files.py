@@ -70,7 +70,7 @@ def test_a_wrong_line_is_one_error_with_file_and_line(tmp_path, line: str | byte
 
 def test_a_file_that_is_missing_empty_or_too_large_is_said_so(tmp_path):
     path = tmp_path / "mine.jsonl"
-    with pytest.raises(TraceError, match=r"mine\.jsonl: can't be read: No such file"):
+    with pytest.raises(TraceError, match=r"mine\.jsonl': can't be read: No such file"):
         load_trace(path, KNOWN, CLOCK_HZ)
     path.write_text("\n")
     with pytest.raises(TraceError, match="holds no request"):
