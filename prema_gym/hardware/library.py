@@ -211,13 +211,12 @@ def cached_library(key: str, build: Callable[[], ProgramLibrary]) -> ProgramLibr
     ``key`` is what :func:`library_key` returns. A damaged file is rebuilt; a directory that cannot be written is done without.
     Processes that start together may build twice, and each leaves a whole file.
     """
-    if key == _shipped_key():
-        return ProgramLibrary.load(SHIPPED)
     path = cache_dir() / "programs" / f"{key}.npz"
-    try:
-        return ProgramLibrary.load(path)
-    except (OSError, ValueError) as error:
-        log.debug("building a program library: %s", error)
+    for kept in (SHIPPED, path) if key == _shipped_key() else (path,):
+        try:
+            return ProgramLibrary.load(kept)
+        except (OSError, ValueError) as error:
+            log.debug("%s is of no use: %s", kept, error)
     library = build()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zipfile
+
 import numpy as np
 import pytest
 from tools.shipped_programs import compile_default
@@ -34,6 +36,24 @@ def test_equal_libraries_are_equal_files(tmp_path):
         library.save_small(tmp_path / name, "key")
     assert (tmp_path / "one").read_bytes() == (tmp_path / "other").read_bytes()
     np.testing.assert_array_equal(ProgramLibrary.load(tmp_path / "one").totals, library.totals)
+
+
+def test_damage_behind_the_key_is_survived(tmp_path, monkeypatch):
+    library = ProgramLibrary()
+    library.add(Program.from_points(100, [10, 20]))
+    library.save_small(tmp_path / "programs.npz", "key")
+    with zipfile.ZipFile(tmp_path / "programs.npz") as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "programs.npz", "w") as archive:
+        for name, part in parts.items():
+            archive.writestr(name, part[:-1] + b"?" if name == "totals.npy" else part)
+    monkeypatch.setattr(module, "SHIPPED", tmp_path / "programs.npz")
+    monkeypatch.setenv("PREMA_GYM_CACHE", str(tmp_path / "cache"))
+    module._shipped_key.cache_clear()
+    assert module._shipped_key() == "key"
+    assert cached_library("key", lambda: library) is library
+    assert ProgramLibrary.load(tmp_path / "cache" / "programs" / "key.npz").totals[0] == 100
+    module._shipped_key.cache_clear()
 
 
 @pytest.mark.parametrize("content", [None, b"", b"no library"])
