@@ -29,7 +29,7 @@ from baselines.policies.registry import make_policy
 from prema_gym._jit import jit_borrowing
 from prema_gym.config import EnvConfig
 from prema_gym.envs.core import Core
-from prema_gym.errors import PremaError
+from prema_gym.exits import guarded
 from prema_gym.files import write_text
 
 SCHEMA = 1
@@ -271,20 +271,16 @@ def build_parser() -> Parser:
 def main(arguments: list[str] | None = None) -> int:
     """Measure, print, and write ``results/bench.json``; return the exit code."""
     chosen = build_parser().parse_args(arguments)
-    silent = chosen.quiet or chosen.json
-    try:
-        if not chosen.json:
-            chosen.output.mkdir(parents=True, exist_ok=True)
-        results = measure(chosen.quick, (lambda message: None) if silent else print)
-        print(json.dumps(results, indent=2))
-        if not chosen.json:
-            path = chosen.output / "bench.json"
-            write_text(path, json.dumps(results, indent=2) + "\n")
-            print(f"wrote {path}")
-    except (PremaError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
-    return 0
+    return guarded(lambda: run(chosen))
+
+
+def run(chosen: argparse.Namespace) -> None:
+    """Do what the command line asks for."""
+    if not chosen.json:
+        chosen.output.mkdir(parents=True, exist_ok=True)
+    results = measure(chosen.quick, (lambda message: None) if chosen.quiet or chosen.json else print)
+    print(json.dumps(results, indent=2))
+    if not chosen.json:
+        path = chosen.output / "bench.json"
+        write_text(path, json.dumps(results, indent=2) + "\n")
+        print(f"wrote {path}")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gymnasium as gym
@@ -14,7 +13,9 @@ import numpy as np
 from baselines.commands.compare import Parser, default_policies
 from baselines.evaluation.evaluate import evaluate
 from prema_gym._jit.cache import cache_dir
-from prema_gym.errors import PremaError, UsageError, unknown_name
+from prema_gym.checks import one_of
+from prema_gym.errors import UsageError
+from prema_gym.exits import guarded
 
 EPILOG = """\
 examples:
@@ -76,22 +77,18 @@ def build_parser() -> argparse.ArgumentParser:
 def main(arguments: list[str] | None = None) -> int:
     """Compile, and say what took how long; return the exit code."""
     chosen = build_parser().parse_args(arguments)
-    try:
-        for world in chosen.worlds:
-            if world not in WORLDS:
-                raise UsageError(unknown_name("world", world, WORLDS))
-        for world in chosen.worlds:
-            for name, compile_part in PARTS.items():
-                begin = time.perf_counter()
-                compile_part(WORLDS[world])
-                if not chosen.quiet:
-                    print(f"{world}: {name} {time.perf_counter() - begin:.1f} s", flush=True)
-        if not chosen.quiet:
-            print(f"kept in {cache_dir()}")
-    except (PremaError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return 130
-    return 0
+    return guarded(lambda: warm_up(chosen.worlds, chosen.quiet))
+
+
+def warm_up(worlds: Sequence[str], quiet: bool) -> None:
+    """Compile for ``worlds``; raises :class:`UsageError`, before anything is compiled, for an unknown one."""
+    for world in worlds:
+        one_of("world", world, WORLDS, error=UsageError)
+    for world in worlds:
+        for name, compile_part in PARTS.items():
+            begin = time.perf_counter()
+            compile_part(WORLDS[world])
+            if not quiet:
+                print(f"{world}: {name} {time.perf_counter() - begin:.1f} s", flush=True)
+    if not quiet:
+        print(f"kept in {cache_dir()}")

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from prema_gym.cli.commands import COMMANDS, parser_of
-from prema_gym.cli.parser import PROG, Parser, guarded
+from prema_gym.cli.parser import PROG, Parser
 from prema_gym.errors import PremaError
+from prema_gym.exits import guarded
 
 DESCRIPTION = """\
 Print a script that makes the tab key complete commands, options, and names of policies, networks and presets."""

@@ -5,23 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
-from prema_gym.config import NPUConfig, WorkloadConfig
-from prema_gym.errors import PremaError
+from prema_gym.config import NPUConfig
+from prema_gym.exits import ERROR
 from prema_gym.files import write_text
 
 PROG = "prema-gym"
-OK, ERROR, INTERRUPTED = 0, 2, 130
-"""Exit codes."""
 WIDTH = 108
 """Columns of tables where the output is no terminal."""
 EXAMPLE_COLUMN = 62
 """Where the purpose of an example begins."""
-_DEFAULTS = WorkloadConfig()
 
 
 class Parser(argparse.ArgumentParser):
@@ -45,26 +41,6 @@ def examples(*pairs: tuple[str, str]) -> str:
             shown = ""
         lines.append(f"{shown:<{EXAMPLE_COLUMN}}{purpose}")
     return "\n".join(lines)
-
-
-def one_line(error: BaseException) -> str:
-    """Return what is printed of an error the user can do something about."""
-    return "error: " + " ".join(str(error).split())
-
-
-def guarded(run: Callable[[], int | None]) -> int:
-    """Run a command; return its exit code. Errors that its user can do something about become one line."""
-    try:
-        return run() or OK
-    except (PremaError, OSError) as error:
-        if isinstance(error, BrokenPipeError):  # whoever read the output has seen enough
-            sys.stderr.close()
-            return OK
-        print(one_line(error), file=sys.stderr)
-        return ERROR
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return INTERRUPTED
 
 
 def add_npu(parser: argparse.ArgumentParser) -> None:

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from prema_gym.cli.parser import PROG, Parser, add_episode, add_printing, env_arguments, examples, guarded, print_json, save_json
+from prema_gym.cli.parser import PROG, Parser, add_episode, add_printing, env_arguments, examples, print_json, save_json
 from prema_gym.cli.tables import check_pictures, console, new_table
 from prema_gym.errors import UsageError
+from prema_gym.exits import guarded
 from prema_gym.rendering.episode import npu_labels
 
 if TYPE_CHECKING:

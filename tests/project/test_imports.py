@@ -19,7 +19,15 @@ PACKAGES = ("prema_gym", "baselines", "agents")
 
 # From the bottom up: a module imports its own layer and those above it in this list. The longest matching prefix counts.
 LAYERS = (
-    ("prema_gym.types", "prema_gym.config", "prema_gym.errors", "prema_gym.checks", "prema_gym.files", "prema_gym._jit"),
+    (
+        "prema_gym.types",
+        "prema_gym.config",
+        "prema_gym.errors",
+        "prema_gym.checks",
+        "prema_gym.files",
+        "prema_gym.exits",
+        "prema_gym._jit",
+    ),
     ("prema_gym.hardware",),
     ("prema_gym.workloads",),
     ("prema_gym.sim",),
