@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from prema_gym.rendering.recording import Recording
 
 STREAM_PICTURES = (
-    "must be None, and there is no recording: of a stream only the requests in the table are kept, and a picture needs them all. "
+    "of a stream only the requests in the table are kept, and a picture needs them all. "
     "Draw a closed episode (without horizon_requests), or the figures of prema-gym sweep."
 )
 """What is said to whoever wants a picture of a stream."""
@@ -104,7 +104,7 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         self._core = Core(arguments, 1, log_entries=LOG_ENTRIES)
         if self._core.config.stream:
             if render_mode is not None:
-                raise ConfigError(f"render_mode = {render_mode!r}: {STREAM_PICTURES}")
+                raise ConfigError(f"render_mode = {render_mode!r}: must be None; {STREAM_PICTURES}")
             self.metadata = {**self.metadata, "render_modes": []}
         self._bind()
 
@@ -227,7 +227,7 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         Raises :class:`UsageError` for a stream: its table holds a part of its requests only, and no record of the others is kept.
         """
         if self._core.config.stream:
-            raise UsageError(f"recording of a stream: {STREAM_PICTURES}")
+            raise UsageError(f"no recording of a stream: {STREAM_PICTURES}")
         from prema_gym.rendering.recording import Recording
 
         ended = bool(self._terminated[0] or self._truncated[0])
