@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from baselines.policies.needs import env_arguments
 from baselines.policies.policy import Policy
-from baselines.policies.registry import make_policy
+from baselines.policies.registry import is_built_in, make_policy
 from prema_gym.config.scenarios import with_scenario
 from prema_gym.rendering import Recording
 from prema_gym.rendering import record as record_policy
@@ -19,4 +20,5 @@ def record(policy: str | Policy, **arguments: Any) -> Recording:
     ``decision_every`` and ``mechanisms``, the policy is asked as often as it needs and plays the mechanisms that it states.
     """
     made = make_policy(policy) if isinstance(policy, str) else policy
-    return record_policy(made, **{**env_arguments(made), **with_scenario(arguments)})
+    recording = record_policy(made, **{**env_arguments(made), **with_scenario(arguments)})
+    return dataclasses.replace(recording, learned=not is_built_in(made.name))

@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from baselines.evaluation.comparison import Comparison
 from baselines.policies.registry import is_built_in
 from prema_gym.files import save_figure
+from prema_gym.rendering.style import LEARNED_COLORS
 
 # Okabe & Ito's palette: told apart by people with colour blindness too.
 _GROUPS = {
@@ -21,7 +22,7 @@ _GROUPS = {
     "preemptive (P-)": "#56B4E9",
     "PREMA and variants": "#D55E00",
     "told true times": "#009E73",
-    "learned, or your own": "#0072B2",
+    "learned, or your own": LEARNED_COLORS[0],
     "other": "#CC79A7",
 }
 _LANDMARKS = ("NP-FCFS", "PREMA", "P-RRB", "P-TOKEN")
