@@ -31,7 +31,7 @@ def test_learned_policies_look_like_nothing_else_and_unlike_each_other():
     from baselines.studies import style as studies
 
     others = {*load._COLORS, *studies.CYCLE, *studies.POLICY_COLOURS.values(), *KIND_COLORS.values(), *(s.color for s in SHADES)}
-    others |= {color for name, color in plots._GROUPS.items() if not name.startswith("learned")}
+    others |= {color for name, color in plots.GROUPS.items() if not name.startswith("learned")}
     assert others.isdisjoint(LEARNED_COLORS)
     assert len({learned_look(number) for number in range(8)}) == 8
 
