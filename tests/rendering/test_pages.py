@@ -11,7 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from tools.browser import browser, find_browser
+from tools.browsing.browser import browser, find_browser
 
 from baselines import evaluate
 from baselines.evaluation.recording import record
@@ -139,7 +139,7 @@ def test_the_queue_is_who_waits_at_every_moment(recordings):
 
 
 def test_a_page_of_a_comparison_holds_tables_pictures_and_the_configuration(results, tmp_path):
-    save_comparison_page(results, tmp_path / "page.html")
+    results.save_page(tmp_path / "page.html")
     page = parsed(tmp_path / "page.html")
     assert f"{results.mean('PREMA', 'stp'):.2f}" in " ".join(page.text["td"])
     assert EnvConfig.coerce(json.loads("".join(page.text["pre"]))) == results.config

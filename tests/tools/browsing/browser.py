@@ -103,6 +103,12 @@ class Page:
             self.call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y, button="left", buttons=1)
         self.call("Input.dispatchMouseEvent", type="mouseReleased", x=end[0], y=end[1], button="left", clickCount=1)
 
+    def type(self, text: str) -> None:
+        """Type into what has the focus."""
+        for character in text:
+            self.call("Input.dispatchKeyEvent", type="keyDown", text=character, key=character)
+            self.call("Input.dispatchKeyEvent", type="keyUp", key=character)
+
     def picture(self, path: Path) -> None:
         """Write what the whole page looks like as PNG."""
         shot = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)
