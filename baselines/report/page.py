@@ -10,7 +10,7 @@ from typing import Any
 from baselines.evaluation.comparison import REFERENCE, Comparison
 from baselines.evaluation.estimates import Estimate
 from baselines.report.cells import PERCENT, best_policies, cell, factor_text, named
-from baselines.report.plots import GROUPS, LOGARITHMIC, UNITS, front, group_of
+from baselines.report.plots import GROUPS, LOGARITHMIC, UNITS, front, group_of, has_name
 from baselines.report.tables import HEADS, asked_text, fairness_notes, notes
 from prema_gym.files import write_text
 from prema_gym.rendering.episode import RecordedEpisode
@@ -19,7 +19,7 @@ from prema_gym.rendering.export.page import Cell, Grid, Plot, configuration, hea
 from prema_gym.rendering.style import LEARNED_COLORS
 
 LANE_PIXELS, FRAME_PIXELS, FRONT_PIXELS = 17, 100, 460
-TICKS = (1, 1.2, 1.5, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
+TICKS = (1, 1.5, 2, 3, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10_000)
 """Of logarithmic axes."""
 _TIP = '<div class="tip"><b>@policy</b><br>@measure: @mean<br>95 % interval @low to @high<br>@factor</div>'
 _FRONT_TIP = (
@@ -131,11 +131,14 @@ def front_plot(results: Comparison) -> Plot:
     open_to_all = [row for row in rows if row["policy"] not in results.clairvoyant]
     best = [open_to_all[i] for i in front([(row["antt_x"], row["fairness_x"]) for row in open_to_all])]
     plot.line([row["antt_x"] for row in best], [row["fairness_x"] for row in best], line_color="black", line_dash="dashed")
+    on_front = {row["policy"] for row in best}
+    for row in rows:
+        row["name"] = row["policy"] if has_name(row["policy"], on_front, len(rows)) else ""
     source = ColumnDataSource({name: [row[name] for row in rows] for name in rows[0]})
     for ends in (("antt_from", "fairness_x", "antt_to", "fairness_x"), ("antt_x", "fairness_from", "antt_x", "fairness_to")):
         plot.segment(*ends, source=source, line_color="color", line_width=1.5)
     points = plot.scatter("antt_x", "fairness_x", source=source, size=9, fill_color="color", line_color="color")
-    plot.text("antt_x", "fairness_x", "policy", source=source, text_font_size="11px", x_offset=7, y_offset=-5)
+    plot.text("antt_x", "fairness_x", "name", source=source, text_font_size="11px", x_offset=7, y_offset=-5)
     add_hover(plot, [points], _FRONT_TIP)
     plot.xaxis.ticker = list(TICKS)
     plot.xaxis.axis_label, plot.yaxis.axis_label = UNITS["antt"], UNITS["fairness"]

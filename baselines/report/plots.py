@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,11 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
     return chosen
 
 
+def has_name(policy: str, on_front: Collection[str], policies: int) -> bool:
+    """Return whether the front of so many ``policies`` writes the name of ``policy``: of all, or of those that it is about."""
+    return policies <= _ALL_NAMED or policy in on_front or policy in _LANDMARKS or not is_built_in(policy)
+
+
 def use_log_axis(axes: Any) -> None:
     """Make the x axis logarithmic with ticks at 1, 2, 5, 10, ... in plain numbers."""
     axes.set_xscale("log")
@@ -111,7 +116,7 @@ def draw_front(axes: Any, results: Comparison) -> None:
     on_front = {open_to_all[i][0] for i in best}
     right = math.sqrt(min(x for x, _ in points) * max(x for x, _ in points))
     for policy, antt, fairness in named:
-        if policy in on_front or policy in _LANDMARKS or not is_built_in(policy) or len(named) <= _ALL_NAMED:
+        if has_name(policy, on_front, len(named)):
             side = "right" if antt.mean > right else "left"
             offset = (-6 if side == "right" else 6, 5 if policy in on_front else -9)
             where = (antt.mean, fairness.mean)
