@@ -28,7 +28,7 @@ class MissingPackage(PremaError, ImportError):  # noqa: N818  # it is an ImportE
     """A package that only this call needs is not installed."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Recording(RecordedEpisode):
     """One episode, finished or so far, as plain data that draws itself, writes itself to a file and makes tables of itself."""
 
