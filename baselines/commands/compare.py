@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from rich.console import Console
 from rich.markup import escape
@@ -24,10 +24,12 @@ from prema_gym.config import EnvConfig, WorkloadConfig
 from prema_gym.envs.core import checked_trace
 from prema_gym.errors import PremaError
 from prema_gym.files import write_text
-from prema_gym.rendering import Recording
 from prema_gym.rendering.export.page import check_bokeh
 from prema_gym.sim.simulator import Simulator
 from prema_gym.workloads.seeding import SPLITS
+
+if TYPE_CHECKING:
+    from prema_gym.rendering import Recording
 
 DEFAULT_POLICIES = (
     "NP-FCFS", "NP-HPF", "NP-SJF", "NP-TOKEN", "NP-PREMA",
