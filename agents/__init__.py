@@ -1,6 +1,6 @@
 """Learned policies: training, evaluation, published weights. The top of the stack: nothing below imports it.
 
-* ``network/``: the network that scores slots, in compiled code (``slotnet``, ``rollouts``) and in torch (``torch_network``);
+* ``network/``: the network that scores slots, in compiled code (``compiled``, ``rollouts``) and in torch (``torch_network``);
 * ``publishing/``: weights as files with cards, and learned policies behind the interface of all policies;
 * ``pretrained/``: the published weights;
 * ``learning/``: training, that is, the run and its folder, the objective, the episodes of selection, the registries;

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agents.commands.command import exit_status
+from agents.network.inputs import base_size
 from agents.publishing.policies import LearnedPolicy, find_policy
-from prema_gym.envs.observation import observation_size
 from prema_gym.errors import PolicyError
 
 OPSET = 17
@@ -24,7 +24,7 @@ def export_onnx(policy: LearnedPolicy, path: Path, slots: int = 8) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.onnx.export(
         network,
-        (torch.zeros(2, observation_size(slots)),),
+        (torch.zeros(2, int(base_size(slots))),),
         str(path),
         input_names=["observations"],
         output_names=["logits"],

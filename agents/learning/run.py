@@ -22,7 +22,7 @@ from agents.learning.log import LOG, TrainingLog, progress_line
 from agents.learning.objective import SCALES, STANDARD_ERRORS, by_measure, parse_margins
 from agents.learning.options import flag
 from agents.learning.selection import SELECTION_SEED, SELECTION_SPLIT, Selection
-from agents.network.slotnet import Shape
+from agents.network.layout import Shape
 from agents.publishing.policies import LearnedPolicy
 from agents.publishing.provenance import provenance
 from agents.publishing.weights import SUFFIX, save_weights

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from agents.network.chooser import network_chooser
-from agents.network.slotnet import Shape, choose_rows, scratch_size
+from agents.network.compiled import choose_rows, scratch_size
+from agents.network.inputs import base_size
+from agents.network.layout import Shape
 from agents.publishing.weights import SUFFIX, load_weights
 from baselines.policies.compiled import Chooser
 from baselines.policies.needs import StatesNeeds
 from baselines.policies.policy import Policy
 from baselines.policies.registry import make_policy
 from prema_gym.config import MECHANISMS, EnvConfig, NPUConfig, mechanism_bits
-from prema_gym.envs.actions import count_actions
 from prema_gym.envs.observation import F, G
 from prema_gym.envs.view import View, read_only
 from prema_gym.errors import PolicyError
@@ -88,14 +89,24 @@ class LearnedPolicy(StatesNeeds):
         :class:`prema_gym.errors.PolicyError` where the masks have another number of actions than follows from them.
         """
         allowed = self.mechanisms if mechanisms is None else tuple(mechanisms)
-        bits, slots = mechanism_bits(allowed), (observations.shape[1] - G) // F
-        expected = int(count_actions(slots, bits))
-        if masks.shape[1] != expected:
-            raise PolicyError(f"masks of {masks.shape[1]} actions: {slots} slots and mechanisms {list(allowed)} have {expected}.")
+        slots, rest = divmod(masks.shape[1] - 1, len(allowed))
+        if rest or observations.shape[1] < base_size(slots):
+            raise PolicyError(
+                f"masks of {masks.shape[1]} actions and observations of {observations.shape[1]} numbers: with mechanisms "
+                f"{list(allowed)}, T slots have 1 + {len(allowed)} * T actions and at least {F} * T + {G} numbers."
+            )
         actions, logits = np.empty(len(masks), np.int64), np.empty(masks.shape)
         scratch = np.empty(scratch_size(self.shape, slots))
         # As a view's arrays are: read-only or not, numba compiles for one kind.
-        choose_rows(read_only(observations), read_only(masks), self.shape.sizes(bits), self.flat, scratch, logits, actions)
+        choose_rows(
+            read_only(observations),
+            read_only(masks),
+            self.shape.sizes(mechanism_bits(allowed), slots),
+            self.flat,
+            scratch,
+            logits,
+            actions,
+        )
         return actions, logits
 
 

@@ -114,6 +114,12 @@ class WorkloadConfig(Config):
         return tuple(sorted({level for entry in self.classes for level, _ in entry.levels}))
 
     @property
+    def has_deadlines(self) -> bool:
+        """Whether requests have deadlines, or come from a file and so may have them."""
+        listed = self.arrivals is not None and self.arrivals.path is not None
+        return listed or any(entry.sla is not None for entry in self.classes)
+
+    @property
     def networks(self) -> tuple[tuple[str, int], ...]:
         """Models and batches that are drawn, in order of first appearance."""
         return tuple(dict.fromkeys((entry.model, batch) for entry in self.classes for batch in entry.batches))

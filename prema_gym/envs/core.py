@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from prema_gym.config import MECHANISMS, EnvConfig, mechanism_bits
 from prema_gym.envs.actions import count_actions
-from prema_gym.envs.observation import F, observation_bounds, observation_size
+from prema_gym.envs.observation import Layout
 from prema_gym.envs.reward import FAIRNESS_TERMS, REWARD_TERMS, reward_weights
 from prema_gym.envs.step import OUTCOME, STREAM_OUTCOME, begin_row
 from prema_gym.envs.view import View, read_only
@@ -49,17 +49,24 @@ class Core:
         self.simulator = Simulator(self.config, rows, log_entries)
         slots = self.simulator.slots
         self.num_actions = int(count_actions(slots, mechanism_bits(self.config.mechanisms)))
-        self.observation_space = spaces.Box(*observation_bounds(slots), dtype=np.float32)
+        self.layout = Layout.of(self.config)
+        self.observation_space = spaces.Box(*self.layout.bounds, dtype=np.float32)
         self.action_space: spaces.Discrete = spaces.Discrete(self.num_actions)
         self.outcomes = np.zeros(rows, STREAM_OUTCOME if self.config.stream else OUTCOME)
-        self.observations = np.zeros((rows, observation_size(slots)), np.float32)
+        self.observations = np.zeros((rows, self.layout.size), np.float32)
         self.masks = np.zeros((rows, self.num_actions), np.int8)
         self._show_read_only()
 
     def _check_size(self, rows: int) -> None:
         """Refuse more rows than memory is likely to hold, before any of it is taken."""
         slots, npus = self.config.num_slots, len(self.config.all_npus)
-        of_slot = SLOT.itemsize + TASK.itemsize + (12 + 16 * npus if npus > 1 else 0) + 4 * 3 * F + len(MECHANISMS)
+        of_slot = (
+            SLOT.itemsize
+            + TASK.itemsize
+            + (12 + 16 * npus if npus > 1 else 0)
+            + 4 * 3 * Layout.of(self.config).size // slots
+            + len(MECHANISMS)
+        )
         row = slots * of_slot + npus * (NPU.itemsize + ENGINE.itemsize) + MACHINE.itemsize + STATUS.itemsize
         if rows * row > MOST_BYTES:
             raise ConfigError(f"num_envs = {rows}: must be at most {MOST_BYTES // row} here: {slots} slots take {row} bytes.")

@@ -46,6 +46,7 @@ def rules_record(config: EnvConfig) -> np.ndarray:
     rules["mechanisms"] = mechanism_bits(config.mechanisms)
     rules["levels"] = level_bits(config.workload.levels)
     rules["allow_idle"] = config.allow_idle
+    rules["has_deadlines"] = config.workload.has_deadlines
     rules["horizon_requests"] = config.horizon
     arrivals = config.workload.arrivals
     if arrivals is not None and arrivals.process == "closed":

@@ -20,7 +20,7 @@ from safetensors.numpy import load_file, save_file
 from agents.commands.evaluate import latency_us, report
 from agents.commands.evaluate import main as evaluate_main
 from agents.learning.index_rule import index_prior, index_rule
-from agents.network.slotnet import HIGH, LEAST_PP, MEDIUM, MOST_PP, PROJECTED, REMAINING, Shape
+from agents.network.layout import HIGH, LEAST_PP, MEDIUM, MOST_PP, PROJECTED, REMAINING, Shape
 from agents.network.torch_network import SlotNetwork
 from agents.publishing.policies import PRETRAINED, LearnedPolicy, find_policy, pretrained
 from agents.publishing.weights import decode_tensors, encode_tensors, load_weights, save_weights, schema_fingerprint

@@ -27,7 +27,7 @@ from agents.learning.objective import DECAY, SCALES, headline_values, objective_
 from agents.learning.run import Run
 from agents.learning.sb3.adapter import PremaVecEnv
 from agents.learning.sb3.options import GradientOptions, OnPolicyOptions
-from agents.network.slotnet import Shape
+from agents.network.layout import Shape
 from agents.publishing.policies import LearnedPolicy
 from baselines.evaluation.measures import HEADLINES
 from baselines.policies.policy import Policy
