@@ -60,14 +60,14 @@ class Core:
     def _check_size(self, rows: int) -> None:
         """Refuse more rows than memory is likely to hold, before any of it is taken."""
         slots, npus = self.config.num_slots, len(self.config.all_npus)
-        of_slot = (
-            SLOT.itemsize
-            + TASK.itemsize
-            + (12 + 16 * npus if npus > 1 else 0)
-            + 4 * 3 * Layout.of(self.config).size // slots
-            + len(MECHANISMS)
+        of_slot = SLOT.itemsize + TASK.itemsize + (12 + 16 * npus if npus > 1 else 0) + len(MECHANISMS)
+        row = (
+            4 * 3 * Layout.of(self.config).size
+            + slots * of_slot
+            + npus * (NPU.itemsize + ENGINE.itemsize)
+            + MACHINE.itemsize
+            + STATUS.itemsize
         )
-        row = slots * of_slot + npus * (NPU.itemsize + ENGINE.itemsize) + MACHINE.itemsize + STATUS.itemsize
         if rows * row > MOST_BYTES:
             raise ConfigError(f"num_envs = {rows}: must be at most {MOST_BYTES // row} here: {slots} slots take {row} bytes.")
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from prema_gym.checks import as_whole, checked_seed
 from prema_gym.envs.core import Core, check_options
+from prema_gym.envs.observation import Layout
 from prema_gym.envs.reward import REWARD_TERMS
 from prema_gym.envs.step import reset_rows, step_one
 from prema_gym.envs.view import View
@@ -51,21 +52,21 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
     idle NPU by the earliest ready task) and flagged in ``info["illegal_action"]``; with ``strict=True`` it raises.
 
     ## Observation Space
-    ``Box`` of float32, flat: 15 features for each of T slots, then 9 global ones. All are functions of what a scheduler may know;
-    :mod:`prema_gym.envs.observation` lists index, meaning, scale and clip of each.
+    ``Box`` of float32, flat, feature by feature: 15 of all T slots, then 9 of the row. All are functions of what a scheduler may
+    know; :data:`prema_gym.envs.observation.BLOCKS` lists meaning, scale and clip of each, and :attr:`layout` says where it lies.
+    Feature ``i`` of slot ``s`` is element ``i * T + s``. Several NPUs, deadlines and streams add features behind these.
 
-    | Index in slot | Feature                       | Index in global part | Feature                        |
-    |---------------|-------------------------------|----------------------|--------------------------------|
-    | 0, 1          | present, running              | 0                    | ready share                    |
-    | 2, 3, 4       | priority is 1, 3, 9           | 1                    | log backlog                    |
-    | 5             | log token                     | 2                    | log time since switch          |
-    | 6             | log elapsed / predicted       | 3                    | log time since arrival         |
-    | 7             | log waited / predicted        | 4, 5                 | finished tasks: min, max log PP |
-    | 8, 9          | log predicted total, remaining | 6, 7, 8             | cause: completion, arrival, quantum |
-    | 10, 11        | executed / predicted, overrun |                      |                                |
-    | 12            | output length is estimated    |                      |                                |
-    | 13            | saved context, DMA time       |                      |                                |
-    | 14            | log projected NTT             |                      |                                |
+    | Number | Feature of a slot             | Number | Feature of the row              |
+    |--------|-------------------------------|--------|---------------------------------|
+    | 0 to 2 | present, ready, running       | 0      | log predicted work              |
+    | 3      | rank of the priority          | 1      | log time since switch           |
+    | 4, 5   | executed / predicted, overrun | 2      | log time since arrival          |
+    | 6      | output length is estimated    | 3      | ready share                     |
+    | 7      | saved context, DMA time       | 4, 5   | finished tasks: min, max log PP |
+    | 8, 9   | log priority, log token       | 6 to 8 | cause: completion, arrival, quantum |
+    | 10, 11 | log elapsed, waited / predicted |      |                                 |
+    | 12, 13 | log predicted total, remaining |       |                                 |
+    | 14     | log projected NTT             |        |                                 |
 
     ## Rewards
     ``reward=`` names a term or maps terms to weights; the default ``"weighted_antt"`` is minus the growth of the priority-weighted
@@ -107,6 +108,11 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
                 raise ConfigError(f"render_mode = {render_mode!r}: must be None; {STREAM_PICTURES}")
             self.metadata = {**self.metadata, "render_modes": []}
         self._bind()
+
+    @property
+    def layout(self) -> Layout:
+        """Where every feature of an observation lies: ``observation[env.layout["log_token"]]`` is (T,)."""
+        return self._core.layout
 
     def _bind(self) -> None:
         core = self._core

@@ -14,6 +14,7 @@ from gymnasium.vector.utils import batch_space
 
 from prema_gym.checks import checked_seed, whole
 from prema_gym.envs.core import Core, check_options, traces_of
+from prema_gym.envs.observation import Layout
 from prema_gym.envs.reward import REWARD_TERMS
 from prema_gym.envs.step import DISABLED, NEXT_STEP, SAME_STEP, find_bad_action, reset_rows, step_rows
 from prema_gym.envs.view import View
@@ -68,6 +69,11 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         "render_modes": [],
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
+
+    @property
+    def layout(self) -> Layout:
+        """Where every feature of an observation lies: ``observations[:, env.layout["log_token"]]`` is (n, T)."""
+        return self._core.layout
 
     def __init__(
         self,

@@ -82,6 +82,7 @@ def start(stream: StreamCase) -> tuple[KernelPlayer, ReferencePlayer]:
     for task, entry in zip(tasks, drawn, strict=True):
         task.deadline = None if entry["deadline_cycles"] == NONE else entry["deadline_cycles"]
     assert {entry.model for entry in trace} <= set(models)
+    twin.deadlines = stream.arguments["sla"] is not None
     twin.begin(Machine(setup.rules, tasks))
     return kernel, twin
 

@@ -7,6 +7,7 @@ the others follow where the environment has what they tell of.
 
 from __future__ import annotations
 
+from collections import namedtuple
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +18,7 @@ import numpy as np
 
 from prema_gym.config import EnvConfig, NPUConfig
 from prema_gym.envs.observation.lanes import CLIP
+from prema_gym.errors import ConfigError, unknown_name
 
 
 class Feature(NamedTuple):
@@ -59,7 +61,7 @@ class Block:
     def at(self) -> Any:
         """The number of each feature within the block, by name: a named tuple, which compiled code reads as constants."""
         names = [feature.name for feature in self.features]
-        return NamedTuple("Numbers", [(name, int) for name in names])(*range(len(names)))  # type: ignore[misc]
+        return namedtuple("Numbers", names)(*range(len(names)))
 
 
 BASE_FLAGS = Block(
@@ -150,7 +152,7 @@ NPUS_ROW = Block(
     (
         _flag(
             "fastest_here",
-            "share of all tasks' log_fastest time that belongs to tasks for which no NPU is faster than the asked one",
+            "share of the work on the fastest NPUs that none does faster than the asked one",
         ),
         _flag("became_ready", "1 if a task became choosable at this invocation"),
     ),
@@ -222,7 +224,7 @@ class Layout:
         """Return the layout that the environment of ``config`` shows."""
         return cls(config.num_slots, len(config.all_npus), groups_of(config))
 
-    @cached_property
+    @property
     def blocks(self) -> tuple[Block, ...]:
         """The blocks that are shown."""
         return tuple(block for block in BLOCKS if block.group in self.groups)
@@ -244,7 +246,12 @@ class Layout:
         return max(place.stop for place in self._places.values())
 
     def __getitem__(self, name: str) -> slice:
-        """Return where the feature called ``name`` lies: ``observation[:, layout["log_token"]]`` is (N, T)."""
+        """Return where the feature called ``name`` lies: ``observation[:, layout["log_token"]]`` is (N, T).
+
+        Raises :class:`ConfigError` for a name that is not shown.
+        """
+        if name not in self._places:
+            raise ConfigError(unknown_name("feature", name, self._places))
         return self._places[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -261,7 +268,7 @@ class Layout:
         return low, high
 
     def names(self) -> list[str]:
-        """Return the name of each element: ``"slot0.present"``, ``"slot1.present"``, ..., ``"npu0.npu_idle"``, ..., ``"log_work"``."""
+        """Return the name of each element: ``"slot0.present"``, ``"slot1.present"``, ..., ``"log_work"``, ..."""
         found: list[str] = []
         for block in self.blocks:
             prefixes = [""] if block.of == "row" else [f"{block.of}{i}." for i in range(self.width(block))]

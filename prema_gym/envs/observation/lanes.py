@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import config, types
 from numba.extending import intrinsic
 
@@ -73,7 +73,7 @@ else:
 
 @jit_borrowing
 def ln(value):
-    """Return the natural logarithm of a positive float32, to some 1e-7; ln(1) is 0."""
+    """Take the natural logarithm of a positive float32, to some 1e-7; that of 1 is 0."""
     bits = _bits(value)
     exponent = np.int32(np.int32(bits - _ROOT_HALF_BITS) >> np.int32(23))
     f = _number(np.int32(bits - np.int32(exponent << np.int32(23)))) - _ONE

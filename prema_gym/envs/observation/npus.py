@@ -20,7 +20,7 @@ _PER_REFERENCE = 1.0 / REFERENCE_CYCLES
 @jit_borrowing
 def remaining_on_fastest(slot):
     """Return the predicted remaining cycles on the fastest NPU, or on the configuration that the task has progress on."""
-    if slot.configuration == NONE:
+    if slot.executed_cycles == 0:
         return float(slot.fastest_predicted_cycles)
     return predicted_remaining(slot)
 
@@ -36,7 +36,7 @@ def _work_of(seen, i, n):
     """Return the predicted remaining cycles of the task in slot ``i``, which NPU ``n`` runs or is bound to run; 0 without one."""
     if i == NONE:
         return 0.0
-    if seen.table[i].configuration == NONE:
+    if seen.table[i].executed_cycles == 0:
         return _predicted_on(seen, i, n)
     return predicted_remaining(seen.table[i])
 
@@ -99,7 +99,7 @@ def _fill_npu(seen, n, work, out, logs, flags, place):
 
 @jit_borrowing
 def _next_by_work(seen, last_work, last):
-    """Return (NPU, work) of the least work after NPU ``last`` with ``last_work``, by work and then by index; never the asked one."""
+    """Return (NPU, work) of who comes after NPU ``last`` with ``last_work``, by work and then by index; never the asked one."""
     best, least = NONE, np.inf
     for n in range(seen.npus.shape[0]):
         if n == seen.status.npu:
