@@ -20,7 +20,7 @@ def export_onnx(policy: LearnedPolicy, path: Path, slots: int = 8) -> Path:
 
     from agents.network.torch_network import SlotNetwork
 
-    network = SlotNetwork(policy.shape, policy.flat).eval()
+    network = SlotNetwork(policy.shape, policy.flat, slots=slots).eval()
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.onnx.export(
         network,

@@ -132,7 +132,7 @@ def _encode(read, count, e, parts, inputs, common, own):
     for u in range(e):
         total = parts.encoder_bias[u]
         for k in range(R):
-            total += parts.encoder_row[u, k] * read[count * S + k]
+            total += parts.encoder_global[u, k] * read[count * S + k]
         common[u] = total
     for i in range(count):
         if read[i * S] > 0.0:

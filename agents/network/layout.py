@@ -151,7 +151,7 @@ class Parts(NamedTuple):
     hold: Any
     bilinear: Any
     encoder_slot: Any
-    encoder_row: Any
+    encoder_global: Any
     encoder_bias: Any
     decoder_own: Any
     decoder_mean: Any

@@ -121,7 +121,7 @@ class SlotNetwork(nn.Module):
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         """Return (B, A) logits; CLOSED where the observation tells that an action is illegal."""
-        slots, common = read_observation(observations, self.slots or slots_of(observations.shape[1]))
+        slots, common = read_observation(observations, self.slots or slots_of(int(observations.shape[1])))
         logits = self.slot_logits(slots, common)
         running = slots[..., RUNNING : RUNNING + 1]
         kept = (logits[..., :1] * running).sum(dim=1) + self._weight("keep_bias")
