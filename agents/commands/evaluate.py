@@ -25,11 +25,11 @@ from rich.table import Table
 
 from agents.commands import pictures
 from agents.commands.command import exit_status
-from agents.publishing.policies import find_policy
 from baselines.evaluation.disagreement import disagreements
 from baselines.evaluation.evaluate import evaluate
 from baselines.evaluation.measures import HEADLINES, MEASURES
 from baselines.evaluation.results import Difference, Results
+from baselines.policies.kinds import policy_of
 from baselines.policies.needs import env_arguments
 from baselines.policies.policy import Policy
 from baselines.report.tables import illegal_note
@@ -245,7 +245,7 @@ def _compare(options: argparse.Namespace, policy: Policy, console: Console) -> N
 
 
 def _run(options: argparse.Namespace, console: Console) -> None:
-    policy = find_policy(options.policy)
+    policy = policy_of(options.policy)
     if options.where:
         for name in options.versus:
             console.print(where(policy, name, options.episodes or 100, options.seed))

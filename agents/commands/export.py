@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agents.commands.command import exit_status
-from agents.publishing.policies import LearnedPolicy, find_policy
+from agents.policies.card import Card, write_card
+from agents.publishing.policies import LearnedPolicy
+from baselines.policies.kinds import policy_of
 from prema_gym.envs.observation import observation_size
 from prema_gym.errors import PolicyError
 
@@ -15,7 +17,10 @@ OPSET = 17
 
 
 def export_onnx(policy: LearnedPolicy, path: Path, slots: int = 8) -> Path:
-    """Write the network for ``slots`` slots; the batch is free. Closed actions have logits of -1e8: mask, then take the largest."""
+    """Write the network for ``slots`` slots, and a card beside it; the batch is free. Return ``path``.
+
+    Closed actions have logits of -1e8: mask, then take the largest.
+    """
     import torch
 
     from agents.network.torch_network import SlotNetwork
@@ -32,11 +37,12 @@ def export_onnx(policy: LearnedPolicy, path: Path, slots: int = 8) -> Path:
         opset_version=OPSET,
         dynamo=False,
     )
+    write_card(path, Card(policy.mechanisms, policy.asked_every))
     return path
 
 
 def _run(options: argparse.Namespace) -> None:
-    policy = find_policy(options.policy)
+    policy = policy_of(options.policy)
     if not isinstance(policy, LearnedPolicy):
         raise PolicyError(f"{options.policy} is no learned policy: there is no network to export.")
     export_onnx(policy, options.output, options.slots)

@@ -13,8 +13,7 @@ from typing import Any
 
 from agents.commands.command import exit_status
 from agents.commands.evaluate import report
-from agents.learning.run import BEST
-from agents.publishing.policies import PRETRAINED, LearnedPolicy
+from agents.publishing.policies import BEST, PRETRAINED, LearnedPolicy
 from agents.publishing.weights import SUFFIX, save_weights
 from baselines.evaluation.evaluate import evaluate
 from baselines.evaluation.results import Results

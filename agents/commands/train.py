@@ -22,8 +22,8 @@ from agents.learning.algorithms import ALGORITHMS
 from agents.learning.arguments import DEFAULT_ALGORITHM, Arguments
 from agents.learning.networks import NETWORKS
 from agents.learning.options import add_options
-from agents.learning.run import BEST
 from agents.learning.training import make_arguments, option_classes, refuse_unknown, train
+from agents.publishing.policies import BEST
 from prema_gym.errors import PolicyError
 
 

@@ -10,8 +10,8 @@ from agents.learning.arguments import DEFAULT_ALGORITHM, Arguments
 from agents.learning.checkpoint import locked
 from agents.learning.networks import NETWORKS
 from agents.learning.options import flag, option_fields
-from agents.learning.run import BEST, Run
-from agents.publishing.policies import LearnedPolicy
+from agents.learning.run import Run
+from agents.publishing.policies import BEST, LearnedPolicy
 from agents.publishing.weights import SUFFIX
 from prema_gym.errors import PolicyError, unknown_name
 

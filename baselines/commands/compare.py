@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from baselines.commands.options import add_world, env_arguments
 from baselines.evaluation.evaluate import evaluate
 from baselines.evaluation.results import REFERENCE, Results
+from baselines.policies.kinds import policies_of
 from baselines.policies.registry import POLICIES, make_policy
 from baselines.report.isolated import isolated_table
 from baselines.report.tables import TABLE_WIDTH, fairness_notes, fairness_table, fitting_table, headline, notes, utilisation_table
@@ -104,7 +105,8 @@ def build_parser() -> Parser:
     add_world(parser)
     add("--trace", nargs="+", default=None, metavar="FILE", help="play JSONL files in place of drawn episodes, one episode each")
     add("--policies", nargs="+", default=None, metavar="NAME",
-        help="policies in the table's order; all: every registered one (default: "
+        help="policies in the table's order: names, and paths of agents (a .zip of stable-baselines3, an .onnx, weights, a run's "
+        "folder); all: every registered one (default: "
         f"{', '.join(DEFAULT_POLICIES)} and installed learned ones; with --npus {', '.join(ON_SEVERAL_NPUS)} too)")  # fmt: skip
     add("--split", default="eval", metavar="NAME", help=f"{', '.join(SPLITS)}; choose on valid, report on eval (default eval)")
     add("--output", type=Path, default=Path("results"), metavar="DIR", help="folder of the files (default results)")
@@ -120,14 +122,12 @@ def build_parser() -> Parser:
 
 
 def chosen_policies(given: Sequence[str] | None, several: bool = False) -> list[str]:
-    """Return the policies by name, None replaced by the default ones, and ``all`` by every registered one."""
+    """Return what ``--policies`` names, each once, None replaced by the default ones, and ``all`` by every registered one."""
     if given is None:
         return default_policies(several)
     if list(given) == ["all"]:
         return [*POLICIES, *(name for name in ON_SEVERAL_NPUS if several and name not in POLICIES)]
-    for name in given:
-        make_policy(name)  # raises for an unknown one
-    return list(given)
+    return list(dict.fromkeys(given))
 
 
 @contextmanager
@@ -154,7 +154,7 @@ def run(options: argparse.Namespace, errors: Console) -> Results:
     """Play what ``options`` ask for, with a progress bar on ``errors``."""
     arguments = env_arguments(options)
     config = EnvConfig.coerce(arguments)
-    policies = chosen_policies(options.policies, len(config.all_npus) > 1)
+    policies = policies_of(chosen_policies(options.policies, len(config.all_npus) > 1))
     Simulator(config)  # a wrong configuration is an error before the bar appears
     episodes = options.episodes if options.trace is None else len(options.trace)
     with progress_bar(errors, len(policies) * max(episodes, 0), options.quiet) as report:

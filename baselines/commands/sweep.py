@@ -25,12 +25,14 @@ from rich.table import Table
 import prema_gym
 from baselines.commands.compare import Parser, chosen_policies, progress_bar
 from baselines.evaluation.evaluate import evaluate
+from baselines.policies.kinds import policies_of
+from baselines.policies.registry import POLICIES
 from baselines.report.load import LOAD_MEASURES, draw_loads
 from baselines.report.tables import TABLE_WIDTH
 from prema_gym.config import EnvConfig
 from prema_gym.config.scenarios import SCENARIOS, with_scenario
 from prema_gym.errors import PremaError, UsageError
-from prema_gym.files import write_csv, write_text
+from prema_gym.files import is_file, write_csv, write_text
 from prema_gym.workloads.seeding import SPLITS
 
 SCHEMA = 1
@@ -63,6 +65,8 @@ class Cell:
     split: str
     arguments: str
     """The environment's, as JSON, the load among them."""
+    content: str = ""
+    """A hash of the agent's file where the policy is the path of one: another file is another cell."""
 
     @property
     def name(self) -> str:
@@ -96,7 +100,9 @@ def build_parser() -> Parser:
 
 def cells_of(options: argparse.Namespace) -> list[Cell]:
     """Return the cells that the command line asks for, each once, loads rising; a wrong argument is an error here."""
-    policies = list(dict.fromkeys(chosen_policies(options.policies)))
+    policies = chosen_policies(options.policies)
+    policies_of(policies)  # raises for an unknown one
+    contents = {policy: content_of(policy) for policy in policies}
     for load in options.loads:
         if not 0 < load <= 100:
             raise UsageError(f"--loads {load:g}: must be above 0 and at most 100.")
@@ -114,14 +120,26 @@ def cells_of(options: argparse.Namespace) -> list[Cell]:
         arguments["horizon_requests"] = options.requests or arguments.get("horizon_requests") or 512
         EnvConfig.coerce(arguments)
         text = json.dumps(arguments, sort_keys=True)
-        found += [Cell(policy, load, options.episodes, options.seed, options.split, text) for policy in policies]
+        found += [Cell(policy, load, options.episodes, options.seed, options.split, text, contents[policy]) for policy in policies]
     return found
+
+
+def content_of(policy: str) -> str:
+    """Return a hash of the files that lie at ``policy``, the path of an agent; nothing for a name."""
+    if policy in POLICIES:
+        return ""
+    place = Path(policy)
+    files = [place.with_suffix(".safetensors"), place / "best.safetensors", place]
+    found = [file.read_bytes() for file in files if is_file(file)]
+    return hashlib.sha256(b"".join(found)).hexdigest() if found else ""
 
 
 def play_cell(cell: Cell, folder: Path) -> None:
     """Play a cell on one thread and write its file."""
     results = evaluate([cell.policy], cell.episodes, cell.seed, split=cell.split, threads=1, **json.loads(cell.arguments))
-    write_text(folder / cell.name, json.dumps({"schema": SCHEMA, **row_of(cell), "measures": results.summary(cell.policy)}) + "\n")
+    write_text(
+        folder / cell.name, json.dumps({"schema": SCHEMA, **row_of(cell), "measures": results.summary(results.policies[0])}) + "\n"
+    )
 
 
 def row_of(cell: Cell) -> dict[str, Any]:

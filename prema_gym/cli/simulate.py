@@ -69,7 +69,9 @@ def build_parser() -> Parser:
     """Return the parser of the command line."""
     parser = Parser(f"{PROG} simulate", description=DESCRIPTION, epilog=EPILOG)
     add = parser.add_argument
-    add("--policy", default="PREMA", metavar="NAME", help="who schedules (default PREMA)")
+    add("--policy", default="PREMA", metavar="NAME",
+        help="who schedules: a name, or the path of an agent (a .zip of stable-baselines3, an .onnx, weights, a run's folder; "
+        "default PREMA)")  # fmt: skip
     add("--versus", nargs="+", default=[], metavar="NAME", help="others on the same episode")
     add_episode(parser)
     add("--arrivals", type=Path, metavar="FILE", help="tasks to play in place of a drawn episode: a JSON list, or a .jsonl file")
@@ -116,7 +118,7 @@ def policy_names(options: argparse.Namespace) -> list[str]:
 def play(options: argparse.Namespace) -> list[Recording]:
     """Return a recording per policy, all of one episode."""
     from baselines.evaluation.recording import record
-    from baselines.policies.registry import make_policy
+    from baselines.policies.kinds import policies_of
     from prema_gym.config import EnvConfig
     from prema_gym.envs.core import checked_trace
 
@@ -124,7 +126,7 @@ def play(options: argparse.Namespace) -> list[Recording]:
     trace = None if options.arrivals is None else read_arrivals(options.arrivals)
     if trace is not None:
         arguments["slots"] = len(checked_trace(trace, EnvConfig.coerce(arguments)))
-    policies = [make_policy(name) for name in policy_names(options)]  # a wrong name is an error before anything is played
+    policies = policies_of(policy_names(options))  # a wrong name is an error before anything is played
     with busy(options.quiet or options.json):
         return [record(policy, seed=options.seed, trace=trace, **arguments) for policy in policies]
 
