@@ -98,7 +98,7 @@ def policy_of(given: object) -> Policy:
 
 
 def _composed(name: str) -> Policy:
-    """Return the policy of a name that is put together (``JSQ/PREMA``); the error for an unknown one says that no file lies there."""
+    """Return the policy of a composed name (``JSQ/PREMA``); the error for an unknown one says that no file lies there either."""
     try:
         return make_policy(name)
     except PolicyError as error:

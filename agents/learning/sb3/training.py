@@ -29,6 +29,7 @@ from agents.learning.sb3.adapter import PremaVecEnv
 from agents.learning.sb3.options import GradientOptions, OnPolicyOptions
 from agents.network.slotnet import Shape
 from agents.publishing.policies import LearnedPolicy
+from baselines.commands.options import reward_of
 from baselines.evaluation.measures import HEADLINES
 from baselines.policies.policy import Policy
 from prema_gym.envs.view import View
@@ -92,14 +93,8 @@ class AdaptiveReward:
 def build_env(arguments: Arguments, done: int) -> PremaVecEnv:
     """Return the training environment; after ``done`` decisions it continues with other episodes than it began with."""
     config, options = arguments.training_config, arguments.options
-    env = PremaVecEnv(
-        options.rows,
-        split="train",
-        workload=config.workload,
-        mechanisms=config.mechanisms,
-        decision_every=config.decision_every,
-        reward="weighted_antt" if options.reward == DOMINANCE else options.reward,
-    )
+    reward = "weighted_antt" if options.reward == DOMINANCE else reward_of(options.reward)
+    env = PremaVecEnv(options.rows, split="train", **{**config.to_dict(), "reward": reward})
     env.seed(_seed(arguments, done))
     return env
 
