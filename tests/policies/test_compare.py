@@ -88,7 +88,6 @@ def test_without_the_reference_there_are_no_factors(capsys, tmp_path):
     ("arguments", "message"),
     [
         (["--policies", "PREMMA"], "error: unknown policy 'PREMMA'. Did you mean 'PREMA'?"),
-        (["--policies", "PREMA", "PREMA"], "error: policies: 'PREMA' is named 2 times"),
         (["--episodes", "0"], "error: episodes = 0"),
         (["--episodes", "many"], "error: argument --episodes: invalid int value: 'many'"),
         (["--window", "-1"], "error: WorkloadConfig.window = -1.0"),
