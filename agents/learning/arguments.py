@@ -68,7 +68,7 @@ class Arguments:
     )
     mechanisms: int = option(
         1,
-        "Ways to evict that may be used: CHECKPOINT, CHECKPOINT KILL, or all three. (Or how many of them, as cards have it.)",
+        "Ways to evict that may be used: CHECKPOINT, CHECKPOINT KILL, or all three; a number says how many.",
         words=mechanism_count,
     )
 

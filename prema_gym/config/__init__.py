@@ -263,6 +263,8 @@ class EnvConfig(Config):
     strict: bool = False
     """True raises on an illegal action in place of replacing it."""
 
+    PARTS: ClassVar[Mapping[str, type[Config]]] = {"workload": WorkloadConfig, "npu": NPUConfig}
+
     @classmethod
     def coerce(cls, value: Self | str | Mapping[str, Any] | None) -> Self:
         """Return ``value`` as a configuration, a mapping's ``scenario`` filled in: see :func:`with_scenario`."""
