@@ -109,6 +109,7 @@ def test_the_loggers_of_stable_baselines3_show_episodes(tmp_path: Path) -> None:
     model = MaskablePPO("MlpPolicy", env, n_steps=64, batch_size=64, n_epochs=1, seed=0, device="cpu")
     model.set_logger(configure(str(tmp_path), ["csv"]))
     model.learn(256)
+    model.logger.close()
     names, *rows = (line.split(",") for line in (tmp_path / "progress.csv").read_text().splitlines())
     last = dict(zip(names, rows[-1], strict=True))
     assert float(last["rollout/ep_rew_mean"]) < 0
