@@ -86,6 +86,11 @@ class Config:
             return cls()
         if isinstance(value, cls):
             return value
+        if isinstance(value, str) and not cls.PRESETS:
+            first = _field_names(cls)[0]
+            raise ConfigError(
+                f"{cls.__name__} = {shown(value)}: must be an instance or a mapping of its fields, such as {{{first!r}: ...}}."
+            )
         if isinstance(value, str):
             return cls.preset(value)
         if not isinstance(value, Mapping):

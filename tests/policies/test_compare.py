@@ -95,7 +95,7 @@ def test_without_the_reference_there_are_no_factors(capsys, tmp_path):
         (["--npu", "gpu"], "error: unknown NPUConfig preset 'gpu'"),
         (["--models", "CNN-XY"], "error: WorkloadConfig.models: unknown model 'CNN-XY'"),
         (["--batches", "0"], "error: WorkloadConfig.batches = 0"),
-        (["--mechanisms", "PAUSE"], "error: EnvConfig.mechanisms = 'PAUSE'"),
+        (["--mechanisms", "PAUSE"], "error: EnvConfig.mechanisms: unknown mechanism 'PAUSE'"),
         (["--split", "test"], "error: unknown split 'test'"),
         (["--threads", "0"], "error: threads = 0"),
         (["--decision-every", "-2"], "error: EnvConfig.decision_every = -2"),
