@@ -12,6 +12,7 @@ from agents.publishing.policies import LearnedPolicy
 from baselines.policies.kinds import policy_of
 from prema_gym.envs.observation import observation_size
 from prema_gym.errors import PolicyError
+from prema_gym.exits import Parser
 
 OPSET = 17
 
@@ -51,9 +52,9 @@ def _run(options: argparse.Namespace) -> None:
 
 def main(given: Sequence[str] | None = None) -> int:
     """Export; return the exit status."""
-    parser = argparse.ArgumentParser("python -m agents.export", description="Write a learned policy as ONNX.")
-    parser.add_argument("policy", help="A registered name, or the path of published weights.")
-    parser.add_argument("output", type=Path, help="The ONNX file to write.")
+    parser = Parser("python -m agents.export", description="Write a learned policy as ONNX.")
+    parser.add_argument("policy", help="A registered name, the path of published weights, or a run's folder.")
+    parser.add_argument("output", type=Path, help="The ONNX file to write; its card is written beside it.")
     parser.add_argument("--slots", type=int, default=8, help="Number of slots of the environment (default 8).")
     options = parser.parse_args(given)
     return exit_status(lambda: _run(options))

@@ -20,8 +20,10 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from prema_gym.checks import one_of
 from prema_gym.config import MECHANISMS, EnvConfig
 from prema_gym.config.scenarios import with_scenario
+from prema_gym.errors import PolicyError
 
 
 def mechanisms_of(policy: object, slots: int | None = None) -> tuple[str, ...]:
@@ -31,7 +33,9 @@ def mechanisms_of(policy: object, slots: int | None = None) -> tuple[str, ...]:
     """
     stated = getattr(policy, "mechanisms", MECHANISMS)
     if stated is not None:
-        return tuple(stated)
+        names = (stated,) if isinstance(stated, str) else tuple(stated)
+        where = f"policy {getattr(policy, 'name', type(policy).__name__)!r}: "
+        return tuple(one_of("mechanism", name, MECHANISMS, error=PolicyError, where=where) for name in names)
     actions = getattr(policy, "actions", None)
     if actions is None or slots is None:
         return MECHANISMS

@@ -63,6 +63,17 @@ def test_a_function_says_what_it_needs_by_attributes():
     assert (results.policies, results.asked_every) == (["MINE"], {"MINE": 4})
 
 
+def test_mechanisms_that_a_policy_states_are_checked():
+    def answer(view: View) -> np.ndarray:
+        return shortest(view)
+
+    answer.mechanisms = "CHECKPOINT"  # type: ignore[attr-defined]
+    assert mechanisms_of(answer) == ("CHECKPOINT",)
+    answer.mechanisms = ["checkpoint"]  # type: ignore[attr-defined]
+    with pytest.raises(PolicyError, match=r"policy 'answer': unknown mechanism 'checkpoint'\. Did you mean 'CHECKPOINT'"):
+        evaluate([answer], episodes=1, **SMALL)
+
+
 def test_a_recording_and_a_disagreement_take_every_kind():
     assert record(shortest, seed=3, **SMALL).policy == "shortest"
     found = disagreements(shortest, "P-SJF", episodes=2, **SMALL)
