@@ -6,7 +6,7 @@ import inspect
 import os
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,11 +39,13 @@ class SB3Policy(NetworkPolicy):
         self._masked = "action_masks" in inspect.signature(model.predict).parameters
         self._state: Any = None
         """Of a recurrent model: what it remembers of each row."""
-        self._starts: np.ndarray | None = None
+        self._starts = np.zeros(0, np.bool_)
+        """(N,) rows whose next decision is the first of their episode."""
+        self._normalised = _normaliser(model)
 
     def start_episodes(self, starts: np.ndarray) -> None:
         """Forget, before the next decision, what is remembered of the rows (N,) bool in which an episode starts."""
-        if self._starts is None or len(self._starts) != len(starts) or starts.all():
+        if len(self._starts) != len(starts) or starts.all():
             self._state = None
         self._starts = starts.copy()
 
@@ -52,18 +54,23 @@ class SB3Policy(NetworkPolicy):
         self.check(view)
         self.warn_if_it_lacks(view.config)
         masks: dict[str, Any] = {"action_masks": view.mask.astype(np.bool_)} if self._masked else {}
-        starts = np.zeros(view.rows, np.bool_) if self._starts is None else self._starts
-        if self._state is not None and len(starts) != view.rows:
-            self._state = None
-        actions, self._state = self.model.predict(
-            view.observation, state=self._state, episode_start=starts, deterministic=True, **masks
-        )
+        if len(self._starts) != view.rows:  # nobody has told: these are other rows than before
+            self.start_episodes(np.ones(view.rows, np.bool_))
+        seen = view.observation if self._normalised is None else self._normalised(view.observation)
+        actions, self._state = self.model.predict(seen, state=self._state, episode_start=self._starts, deterministic=True, **masks)
         self._starts = np.zeros(view.rows, np.bool_)
         return np.asarray(actions, np.int64)
 
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the model's archive to ``path`` and the card beside it; return the archive's path."""
-        target = Path(path).with_suffix(SUFFIX)
+        if not hasattr(self.model, "learn"):
+            raise PolicyError(f"{self.name}: was read from an archive: copy that file, and its card.")
+        if self._normalised is not None:
+            raise PolicyError(
+                f"{self.name}: was trained on normalised observations, and an archive doesn't hold how (VecNormalize)."
+            )
+        target = Path(path)
+        target = target if target.suffix == SUFFIX else target.with_name(f"{target.name}{SUFFIX}")
         target.parent.mkdir(parents=True, exist_ok=True)
         self.model.save(target)
         write_card(target, self.card)
@@ -74,6 +81,12 @@ def is_sb3_model(thing: object) -> bool:
     """Whether ``thing`` is a model: it predicts, and has discrete actions and a space of observations."""
     spaces = getattr(thing, "observation_space", None), getattr(thing, "action_space", None)
     return callable(getattr(thing, "predict", None)) and hasattr(spaces[0], "shape") and hasattr(spaces[1], "n")
+
+
+def _normaliser(model: Any) -> Callable[[np.ndarray], Any] | None:
+    """Return what a model's VecNormalize makes of observations; None where it has none, as after loading."""
+    wrapper = getattr(model, "get_vec_normalize_env", lambda: None)()
+    return wrapper.normalize_obs if wrapper is not None and wrapper.norm_obs else None
 
 
 def _environment_config(model: Any) -> EnvConfig | None:

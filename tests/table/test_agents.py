@@ -14,6 +14,7 @@ import pytest
 import torch
 from sb3_contrib import MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO
+from stable_baselines3.common.vec_env import VecNormalize
 
 from agents import policy_from_onnx, policy_from_sb3, policy_from_torch
 from agents.commands.evaluate import main as evaluate_main
@@ -27,6 +28,7 @@ from baselines import evaluate, policy_of
 from baselines.commands.compare import main as compare_main
 from baselines.evaluation import episodes as episodes_module
 from prema_gym.cli import main as prema_gym_main
+from prema_gym.envs.core import Core
 from prema_gym.errors import MissingPackage, PolicyError
 
 pytestmark = pytest.mark.filterwarnings("ignore:illegal actions were replaced")  # models without masks that have learned nothing
@@ -118,6 +120,39 @@ def test_a_recurrent_model_forgets_where_episodes_start(monkeypatch) -> None:
     forgetful.start_episodes = lambda starts: None  # type: ignore[method-assign]
     other = evaluate([forgetful], episodes=7, **SMALL).played["RecurrentPPO"].metrics
     assert (other != found[1]).any()
+
+
+def test_a_model_that_learned_on_normalised_observations_is_shown_such() -> None:
+    env = VecNormalize(PremaVecEnv(2, mechanisms=["CHECKPOINT"], **SMALL))
+    model = PPO("MlpPolicy", env, n_steps=32, batch_size=64, seed=0, device="cpu")
+    model.learn(128)
+    policy = policy_from_sb3(model)
+
+    class ByHand:
+        name, clairvoyant, mechanisms = "BY-HAND", False, ("CHECKPOINT",)
+
+        def act(self, view: Any) -> np.ndarray:
+            return model.predict(env.normalize_obs(view.observation), deterministic=True)[0]
+
+    results = evaluate([policy, ByHand()], episodes=4, **SMALL)
+    assert results.mean("PPO", "antt") == results.mean("BY-HAND", "antt")
+    with pytest.raises(PolicyError, match="PPO: was trained on normalised observations"):
+        policy.save("never.zip")
+
+
+def test_a_policy_from_an_archive_is_not_saved_as_one(tmp_path: Path) -> None:
+    path = policy_from_sb3(made("A2C")).save(tmp_path / "mine.v1")
+    assert path.name == "mine.v1.zip"
+    with pytest.raises(PolicyError, match=r"mine\.v1: was read from an archive: copy that file"):
+        policy_from_sb3(path).save(tmp_path / "other")
+
+
+def test_other_rows_than_before_start_anew() -> None:
+    model = made("RecurrentPPO")
+    policy = policy_from_sb3(model)
+    for rows in (3, 2, 4):
+        core = Core({"mechanisms": ["CHECKPOINT"], **SMALL}, rows)
+        assert policy.act(core.view()).shape == (rows,)
 
 
 def test_other_sizes_are_refused_before_anything_is_played() -> None:
