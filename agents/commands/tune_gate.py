@@ -29,6 +29,7 @@ from baselines.policies.needs import config_for
 from baselines.policies.policy import Policy
 from baselines.policies.registry import TUNED_FILE, make_policy
 from prema_gym.config import EnvConfig
+from prema_gym.exits import Parser
 from prema_gym.files import write_text
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def tune(judge: Judge, evaluations: int) -> dict[str, Any]:
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the command line's options."""
-    parser = argparse.ArgumentParser("python -m agents.tune_gate", description=__doc__)
+    parser = Parser("python -m agents.tune_gate", description=__doc__)
     add = parser.add_argument
     add("--npus", default="prema,prema,edge,edge", help="The NPUs (default %(default)s).")
     add("--tasks", type=int, default=32, help="Tasks of an episode (default %(default)s).")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,11 +16,12 @@ from agents.network.chooser import network_chooser
 from agents.network.compiled import choose_rows, scratch_size
 from agents.network.inputs import base_size
 from agents.network.layout import Shape
+from agents.policies.kinds import FOREIGN
 from agents.publishing.weights import SUFFIX, load_weights
 from baselines.policies.compiled import Chooser
+from baselines.policies.kinds import Kind, register_kind
 from baselines.policies.needs import StatesNeeds
 from baselines.policies.policy import Policy
-from baselines.policies.registry import make_policy
 from prema_gym.config import MECHANISMS, EnvConfig, NPUConfig, mechanism_bits
 from prema_gym.envs.observation import F, G
 from prema_gym.envs.view import View, read_only
@@ -27,6 +30,8 @@ from prema_gym.files import is_file
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
 """The folder of published weights; a file's stem is its policy's name."""
+BEST = "best"
+"""Stem of the weights of a run's best policy."""
 FRONT = PRETRAINED / "front"
 """The folder of the family LEARNED-FRONT-00, -01, ..."""
 
@@ -120,8 +125,36 @@ def _lies_at(path: str) -> bool:
     return bool(Path(path).name) and is_file(Path(path).with_suffix(SUFFIX))
 
 
-def find_policy(name_or_path: str) -> Policy:
-    """Return the policy of that name, or the one whose weights lie at that path."""
-    if name_or_path.endswith(SUFFIX) or _lies_at(name_or_path):
-        return LearnedPolicy.load(name_or_path)
-    return make_policy(name_or_path)
+def _is_weights(thing: object) -> bool:
+    return isinstance(thing, str) and (thing.endswith(SUFFIX) or _lies_at(thing))
+
+
+def _is_folder(thing: object) -> bool:
+    try:
+        return isinstance(thing, str) and Path(thing).is_dir()
+    except (OSError, ValueError):  # a name that no folder can have
+        return False
+
+
+def policy_from_weights(path: str | os.PathLike[str], name: str | None = None) -> LearnedPolicy:
+    """Return the policy whose weights lie at ``path``, called as the file; the best of a run is called as the run's folder."""
+    policy, place = LearnedPolicy.load(Path(path)), Path(path).absolute()
+    return dataclasses.replace(policy, name=name or (place.parent.name if policy.name == BEST else policy.name))
+
+
+def policy_from_run(folder: str | os.PathLike[str], name: str | None = None) -> LearnedPolicy:
+    """Return the best policy of the training run in ``folder``, called as the folder."""
+    if not _lies_at(os.path.join(folder, BEST)):
+        raise PolicyError(
+            f"{folder}: holds no {BEST}{SUFFIX}, the best policy of a run of agents.train: the run has not evaluated yet, or its "
+            "network has no form that can be published."
+        )
+    return policy_from_weights(os.path.join(folder, BEST), name)
+
+
+for _kind in (
+    *FOREIGN,  # before weights, whose path may have any suffix
+    Kind("the path of published weights (.safetensors)", _is_weights, policy_from_weights),
+    Kind("the folder of a run of agents.train", _is_folder, policy_from_run),
+):
+    register_kind(_kind)

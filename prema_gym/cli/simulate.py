@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from prema_gym.cli.parser import PROG, Parser, add_episode, add_printing, env_arguments, examples, print_json, save_json
+from baselines.commands.options import add_output, add_reward, add_seed, add_world, env_arguments, give_json, refuse
+from prema_gym.cli.parser import PROG, examples, plain, save_json
 from prema_gym.cli.tables import check_pictures, console, new_table
 from prema_gym.errors import UsageError
-from prema_gym.exits import guarded
+from prema_gym.exits import Parser, guarded
 from prema_gym.rendering.episode import npu_labels
 
 if TYPE_CHECKING:
@@ -60,6 +61,7 @@ COLUMNS = (
     Column("elapsed_ms", "elapsed ms", "{:.2f}", None),
     Column("preemptions", "preemptions", "{:d}", None),
     Column("decisions", "decisions", "{:d}", None),
+    Column("return", "return", "{:.4f}", False),
     Column("overhead_share", "overhead", "{:.3%}", None),
     Column("wasted_share", "wasted", "{:.1%}", None),
 )
@@ -69,16 +71,21 @@ def build_parser() -> Parser:
     """Return the parser of the command line."""
     parser = Parser(f"{PROG} simulate", description=DESCRIPTION, epilog=EPILOG)
     add = parser.add_argument
-    add("--policy", default="PREMA", metavar="NAME", help="who schedules (default PREMA)")
+    add("--policy", default="PREMA", metavar="NAME",
+        help="who schedules: a name, or the path of an agent (a .zip of stable-baselines3, an .onnx, weights, a run's folder; "
+        "default PREMA)")  # fmt: skip
     add("--versus", nargs="+", default=[], metavar="NAME", help="others on the same episode")
-    add_episode(parser)
+    add_seed(parser, what="which episode: that of reset(seed=S)")
+    add_world(parser)
+    add_reward(parser)
+    refuse(parser, {"--episodes": "one episode is simulated; compare plays many"})
     add("--arrivals", type=Path, metavar="FILE", help="tasks to play in place of a drawn episode: a JSON list, or a .jsonl file")
     add("--gantt", type=Path, metavar="FILE", help="draw the policies one above the other (.png, .pdf, .svg)")
     add("--gantt-window", nargs=2, type=float, metavar=("FIRST", "LAST"), help="milliseconds that the chart shows (default all)")
     add("--trace", type=Path, metavar="FILE", help="write a trace for Perfetto, a process per policy (.json, .json.gz)")
     add("--output", type=Path, metavar="DIR", help="write gantt.png, trace.json and simulate.json there")
     add("--events", action="store_true", help="also print every event (with --json: in the JSON)")
-    add_printing(parser)
+    add_output(parser)
     return parser
 
 
@@ -116,7 +123,7 @@ def policy_names(options: argparse.Namespace) -> list[str]:
 def play(options: argparse.Namespace) -> list[Recording]:
     """Return a recording per policy, all of one episode."""
     from baselines.evaluation.recording import record
-    from baselines.policies.registry import make_policy
+    from baselines.policies.kinds import policies_of
     from prema_gym.config import EnvConfig
     from prema_gym.envs.core import checked_trace
 
@@ -124,18 +131,20 @@ def play(options: argparse.Namespace) -> list[Recording]:
     trace = None if options.arrivals is None else read_arrivals(options.arrivals)
     if trace is not None:
         arguments["slots"] = len(checked_trace(trace, EnvConfig.coerce(arguments)))
-    policies = [make_policy(name) for name in policy_names(options)]  # a wrong name is an error before anything is played
-    with busy(options.quiet or options.json):
+    policies = policies_of(policy_names(options))  # a wrong name is an error before anything is played
+    with busy(options.quiet or options.json is not None):
         return [record(policy, seed=options.seed, trace=trace, **arguments) for policy in policies]
 
 
 def metrics(recording: Recording) -> dict[str, Any]:
     """Return the metrics of an episode, and what the table shows beside them."""
     assert recording.metrics is not None
+    decisions = recording.decisions or ()
     more = {
+        "return": sum(decision["reward"] for decision in decisions),
         "worst_ntt": max(recording.ntt(task) for task in range(len(recording.tasks))),
         "elapsed_ms": recording.ms(recording.end_cycles),
-        "decisions": len(recording.decisions or ()),
+        "decisions": len(decisions),
     }
     return {**recording.metrics, **more}
 
@@ -159,15 +168,15 @@ def _best(values: Sequence[float], lower_is_better: bool | None) -> float | None
     return min(values) if lower_is_better else max(values)
 
 
-def metrics_table(recordings: Sequence[Recording], title: str) -> Table:
-    """Return a row per policy, the best of each metric in bold."""
+def metrics_table(recordings: Sequence[Recording], title: str, leave_out: Sequence[str] = ()) -> Table:
+    """Return a row per policy, the best of each metric in bold, without the metrics to ``leave_out``."""
     from rich.markup import escape
 
     table = new_table(title)
     table.add_column("policy", no_wrap=True)
     measured = [metrics(recording) for recording in recordings]
     cells = [[escape(recording.policy)] for recording in recordings]
-    for column in COLUMNS:
+    for column in (column for column in COLUMNS if column.metric not in leave_out):
         table.add_column(column.head, justify="right", no_wrap=True)
         values = [entry[column.metric] for entry in measured]
         best = _best(values, column.lower_is_better)
@@ -252,10 +261,10 @@ def title(recording: Recording) -> str:
     return f"Episode of seed {recording.seed}: {workload.num_tasks} tasks, window {workload.window:g}{npus}"
 
 
-def show(recordings: Sequence[Recording], events: bool) -> None:
-    """Print the tables."""
+def show(recordings: Sequence[Recording], events: bool, rewarded: bool) -> None:
+    """Print the tables, with the sum of rewards if a reward was asked for."""
     out = console()
-    out.print(metrics_table(recordings, title(recordings[0])))
+    out.print(metrics_table(recordings, title(recordings[0]), () if rewarded else ("return",)))
     if _several(recordings[0]):
         out.print(npus_table(recordings))
     out.print(tasks_table(recordings))
@@ -285,10 +294,9 @@ def simulate(options: argparse.Namespace) -> None:
     check_pictures(options, ["gantt"])
     recordings = play(options)
     written = write_files(recordings, options)
-    if options.json:
-        print_json(summary(recordings, options.events))
+    if give_json(options, plain(summary(recordings, options.events))):
         return
-    show(recordings, options.events)
+    show(recordings, options.events, options.reward is not None)
     for path in written if not options.quiet else ():
         print(f"wrote {path}")
 

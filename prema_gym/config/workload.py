@@ -55,6 +55,7 @@ class WorkloadConfig(Config):
     SHORT_FORM: ClassVar[tuple[str, ...]] = ("models", "batches", "priorities", "sla")
     """Fields that a ``mix`` takes the place of."""
     PRESETS: ClassVar[dict[str, Mapping[str, Any]]] = {name: {"mix": name} for name in MIXES}
+    PARTS: ClassVar[Mapping[str, type[Config]]] = {"arrivals": ArrivalsConfig}
 
     def __post_init__(self) -> None:
         name = type(self).__name__

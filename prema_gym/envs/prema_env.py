@@ -10,6 +10,7 @@ import numpy as np
 
 from prema_gym.checks import as_whole, checked_seed
 from prema_gym.envs.core import Core, check_options
+from prema_gym.envs.limit import checked_limit, cut_rows, least, limit_around
 from prema_gym.envs.observation import Layout
 from prema_gym.envs.reward import REWARD_TERMS
 from prema_gym.envs.step import reset_rows, step_one
@@ -78,7 +79,8 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
 
     ## Episode End
     Terminated when every task has completed. Truncated at a horizon of 20 times the sum of the isolated times after the last
-    arrival. ``info["metrics"]`` then holds the episode's metrics.
+    arrival, and after ``max_episode_steps``, given here or to ``gym.make``. ``info["metrics"]`` then holds the episode's metrics;
+    those of an episode that a limit of steps cuts off are of the tasks that have arrived.
 
     ## Arguments
     ``npu``, ``workload`` (a preset's name, a mapping of fields, or the dataclass), ``npus`` (a list of NPUs), ``reward``,
@@ -96,12 +98,13 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         "render_fps": 10,
     }
 
-    def __init__(self, *, render_mode: str | None = None, **arguments: Any) -> None:
+    def __init__(self, *, render_mode: str | None = None, max_episode_steps: int | None = None, **arguments: Any) -> None:
         modes = self.metadata["render_modes"]
         if render_mode is not None and (not isinstance(render_mode, str) or render_mode not in modes):
             raise ConfigError(f"render_mode = {shown(render_mode)}: must be None or one of {modes}.")
         self.render_mode = render_mode
         self._arguments = arguments
+        self._most_steps = checked_limit(max_episode_steps)
         self._core = Core(arguments, 1, log_entries=LOG_ENTRIES)
         if self._core.config.stream:
             if render_mode is not None:
@@ -132,6 +135,7 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         self._screen: Screen | None = None
         self._playing = False
         self._seeded = False
+        self._steps, self._limit = 0, self._most_steps
 
     # --- Gymnasium -----------------------------------------------------------------------------------------------------------
 
@@ -147,6 +151,7 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         self._history.clear()
         self._dropped = False
         self._playing = False
+        self._steps, self._limit = 0, least(self._most_steps, limit_around(self))
         if trace is not None:
             core.load_trace(0, trace)
         else:
@@ -166,6 +171,9 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         if self._logged[0] > LOG_ENTRIES // 2:
             self._drain_log()
         step_one(self._core.simulator.words, action, self._weights, self._outcomes, self._observation, self._mask)
+        self._steps += 1
+        if self._limit is not None and self._steps >= self._limit and not (self._terminated[0] or self._truncated[0]):
+            cut_rows(self._core.simulator.words, _FIRST_ROW, self._outcomes, self._core.masks)
         info = self._info()
         terminated, truncated = bool(self._terminated[0]), bool(self._truncated[0])
         if terminated or truncated:
@@ -277,10 +285,11 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         return {key: value for key, value in self.__dict__.items() if not isinstance(value, np.ndarray) and key != "_screen"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        playing, seeded, history = state["_playing"], state["_seeded"], state["_history"]
+        playing, seeded, history, steps = state["_playing"], state["_seeded"], state["_history"], state["_steps"]
+        limit = state["_limit"]
         self.__dict__.update(state)
         self._bind()
-        self._playing, self._seeded, self._history = playing, seeded, history
+        self._playing, self._seeded, self._history, self._steps, self._limit = playing, seeded, history, steps, limit
 
 
 assert ASKING == 0  # a fresh outcome record must not read as an ended episode

@@ -14,6 +14,7 @@ from gymnasium.vector.utils import batch_space
 
 from prema_gym.checks import checked_seed, whole
 from prema_gym.envs.core import Core, check_options, traces_of
+from prema_gym.envs.limit import StepLimit, checked_limit, cut_rows
 from prema_gym.envs.observation import Layout
 from prema_gym.envs.reward import REWARD_TERMS
 from prema_gym.envs.step import DISABLED, NEXT_STEP, SAME_STEP, find_bad_action, reset_rows, step_rows
@@ -62,6 +63,7 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     ``info["final_info"]`` keep the end) or DISABLED (``reset(options={"reset_mask": mask})`` restarts chosen rows).
     ``info["action_mask"]`` is (n, A) int8, ``info["npu"]`` (n,) int32 which NPU of each row is asked. Steps in which an episode
     ended carry ``info["metrics"]``: float64 arrays, NaN in the other rows. Every array returned is the caller's to keep.
+    ``max_episode_steps`` truncates longer episodes, with the metrics of what has arrived.
     ``threads`` may step large batches on several cores: a thread is used for every 1 024 rows, and results don't depend on it.
     """
 
@@ -83,6 +85,7 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         split: str = "env",
         threads: int = 1,
         render_mode: str | None = None,
+        max_episode_steps: int | None = None,
         **arguments: Any,
     ) -> None:
         num_envs = whole("num_envs", num_envs, 1, MOST_ROWS)
@@ -103,6 +106,8 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._ms_per_cycle = 1e3 / self.config.npu.clock_hz
+        most = checked_limit(max_episode_steps)
+        self._limit = None if most is None else StepLimit(num_envs, most)
         self._seeded = False
         self._playing = False
         self._turns: dict[int, deque[object]] = {}
@@ -128,6 +133,8 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             if traces is not None:
                 self._turns[row] = deque(traces[row])
                 core.load_trace(row, self._next_trace(row))
+        if self._limit is not None:
+            self._limit.begin(chosen)
         self._playing = True
         return core.observations, self._info()
 
@@ -137,9 +144,11 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         core = self._core
         self._renew()
         final = np.empty_like(core.observations) if self._mode == SAME_STEP else core.observations[:0]
-        over = core.simulator.state.machine["outcome"] != ASKING if self._turns else None
+        over = core.simulator.state.machine["outcome"] != ASKING
         ended = self._step_rows(actions, final)
-        if over is not None:
+        if self._limit is not None:
+            ended += self._cut(self._limit, over, final)
+        if self._turns:
             self._play_traces(over)
         info = self._info()
         if ended:
@@ -193,6 +202,22 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
         return sum(map(step, self._parts) if self._pool is None else self._pool.map(step, self._parts))
 
+    def _cut(self, limit: StepLimit, over: np.ndarray, final: np.ndarray) -> int:
+        """Truncate the rows that have reached the limit of steps; return how many these are. ``over``: see :meth:`_play_traces`."""
+        core, outcomes = self._core, self._core.outcomes
+        ended = outcomes["terminated"] | outcomes["truncated"]
+        reached = limit.reached(over, ended)
+        if self._mode == SAME_STEP:
+            limit.begin(reached | ended)
+        if not reached.any():
+            return 0
+        cut_rows(core.simulator.words, reached, outcomes, core.masks)
+        if self._mode == SAME_STEP:
+            final[reached] = core.observations[reached]
+            unseen = np.empty_like(outcomes)  # what the step paid is kept
+            reset_rows(core.simulator.words, reached, core.split, unseen, core.observations, core.masks)
+        return int(reached.sum())
+
     def _play_traces(self, over: np.ndarray) -> None:
         """Put the next trace into rows that have begun an episode in this step; ``over`` (n,) tells whose had ended before it."""
         core = self._core
@@ -223,6 +248,8 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         core = self._core
         yield from ((name, array) for name, array in core.simulator.state._asdict().items() if isinstance(array, np.ndarray))
         yield from (("outcomes", core.outcomes), ("observations", core.observations), ("masks", core.masks))
+        if self._limit is not None:
+            yield "steps", self._limit.steps
 
     def _renew(self) -> None:
         """Give this step buffers of its own, so that what earlier steps returned stays as it was."""

@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prema_gym.errors import ConfigError, PremaError, UsageError, unknown_name
+from prema_gym.errors import ConfigError, MissingPackage, UsageError, unknown_name
 from prema_gym.rendering.episode import RecordedEpisode
 from prema_gym.rendering.timeline import ACCOUNTS, Kind, Slice
 from prema_gym.types import NONE
@@ -22,10 +22,6 @@ TABLES = ("tasks", "npus", "decisions", "events", "slices")
 BUSY = tuple(kind for kind in Kind if kind not in (Kind.IDLE, Kind.WAIT))
 TASK_ACCOUNTS = {"wait": (Kind.WAIT,), "execute": (Kind.EXECUTE,), "killed": (Kind.KILLED,), "overhead": ACCOUNTS["overhead"]}
 """What a task's time went into; together it is the turnaround."""
-
-
-class MissingPackage(PremaError, ImportError):  # noqa: N818  # it is an ImportError
-    """A package that only this call needs is not installed."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,9 +17,8 @@ import numpy as np
 
 from agents.learning.checkpoint import Saved, load, save
 from agents.network.layout import Shape
-from agents.publishing.policies import find_policy
 from agents.publishing.weights import load_weights, save_weights
-from baselines import evaluate, make_policy, register_policy
+from baselines import evaluate, make_policy, policy_of, register_policy
 from hostile.values import anything, damaged, spoilt
 from prema_gym import (
     BatchedGemm,
@@ -200,8 +199,7 @@ def policy_name(rng: random.Random) -> None:
     """Ask for a policy by a hostile name."""
     names = ("PREMA", "JSQ/", "GATE/", "LEAST-LOADED/", "/", "NP-FCFS", "GATE/GATE", "JSQ/JSQ/SJF", "P-")
     given = anything(rng) if rng.random() < 0.5 else "".join(rng.choices(names, k=rng.randint(1, 3)))
-    make = rng.choice((make_policy, find_policy)) if isinstance(given, str) else make_policy
-    make(given)
+    rng.choice((make_policy, policy_of))(given)
 
 
 def registration(rng: random.Random) -> None:

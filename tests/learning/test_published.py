@@ -23,11 +23,12 @@ from agents.learning.index_rule import index_prior, index_rule
 from agents.network.inputs import R, S
 from agents.network.layout import HIGH, LEAST_PP, MEDIUM, MOST_PP, PROJECTED, REMAINING, Shape
 from agents.network.torch_network import SlotNetwork
-from agents.publishing.policies import PRETRAINED, LearnedPolicy, find_policy, pretrained
+from agents.publishing.policies import PRETRAINED, LearnedPolicy, pretrained
 from agents.publishing.weights import decode_tensors, encode_tensors, load_weights, save_weights, schema_fingerprint
 from baselines.evaluation.episodes import play_policy
 from baselines.evaluation.evaluate import evaluate
 from baselines.policies.heuristic import Heuristic
+from baselines.policies.kinds import policy_of
 from baselines.policies.registry import POLICIES, make_policy
 from prema_gym.config import MECHANISMS, EnvConfig, mechanism_bits
 from prema_gym.envs.actions import count_actions
@@ -299,7 +300,7 @@ def test_a_missing_card_or_file_is_named(published: Path) -> None:
     with pytest.raises(PolicyError, match=r"net\.json: cannot be read"):
         LearnedPolicy.load(published)
     with pytest.raises(PolicyError, match="unknown policy"):
-        find_policy("no such thing")
+        policy_of("no such thing")
 
 
 def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
@@ -364,9 +365,9 @@ def test_a_policy_that_plays_illegal_actions_is_named(capsys: pytest.CaptureFixt
         name, clairvoyant = "WRONG", False
 
         def act(self, view: View, truth: np.ndarray | None = None) -> np.ndarray:
-            return np.full(view.rows, 10_000)
+            return view.mask.argmin(axis=1)
 
-    monkeypatch.setattr("agents.commands.evaluate.find_policy", lambda name: Wrong())
+    monkeypatch.setattr("agents.commands.evaluate.policy_of", lambda name: Wrong())
     with pytest.warns(UserWarning, match=r"illegal actions were replaced .* WRONG 100\.0%"):
         assert evaluate_main(["--policy", "WRONG", "--versus", "PREMA", "--episodes", "4"]) == 0
     assert "‡ played illegal actions, which the environment replaced (per episode): WRONG " in capsys.readouterr().out
