@@ -20,6 +20,7 @@ from baselines.evaluation.measures import HEADLINES, MEASURES
 from baselines.report.plots import front, use_log_axis
 from prema_gym.exits import Parser
 from prema_gym.files import save_figure
+from prema_gym.rendering.style import LEARNED_COLORS, LEARNED_MARKER, learned_look
 
 _DPI = 150
 _LARGEST_SHARE = 0.3
@@ -30,11 +31,13 @@ def curves(runs: Sequence[Path], path: Path, over: str = "over_prema") -> Path:
     """Draw by how much each measure on "valid" is better than the opponent's, in %, against minutes; one line for each run."""
     figure = Figure(figsize=(11, 2.8), layout="constrained")
     panels = figure.subplots(1, len(HEADLINES), sharex=True)
-    for run in runs:
+    for number, run in enumerate(runs):
+        color, line = learned_look(number)
         log = read_log(run)
         minutes = [entry["seconds"] / 60 for entry in log]
         for axes, name in zip(panels, HEADLINES, strict=True):
-            axes.plot(minutes, [100 * (np.exp(SCALES[name] * entry[over][name]) - 1) for entry in log], linewidth=1, label=run.name)
+            gains = [100 * (np.exp(SCALES[name] * entry[over][name]) - 1) for entry in log]
+            axes.plot(minutes, gains, line, color=color, linewidth=1, label=run.name)
     for axes, name in zip(panels, HEADLINES, strict=True):
         axes.axhline(0, color="black", linewidth=0.8)
         axes.set_title(MEASURES[name].label, fontsize=10)
@@ -80,12 +83,12 @@ def fronts(compared: FrontComparison, path: Path) -> Path:
     """Draw the fronts of both families, and PREMA."""
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
-    styles = ((INDEX_FRONT, "#56B4E9", "s"), (LEARNED_FRONT, "#D55E00", "o"))
+    styles = ((INDEX_FRONT, "#56B4E9", "s"), (LEARNED_FRONT, LEARNED_COLORS[0], LEARNED_MARKER))
     for name, color, marker in styles:
         points = compared.means[name]
         kept = points[front([(float(antt), float(fairness)) for antt, fairness in points])]
         axes.plot(*kept.T, color=color, marker=marker, markersize=5, label=name)
-    axes.plot(*compared.means[PREMA][0], color="black", marker="*", markersize=12, linestyle="", label=PREMA)
+    axes.plot(*compared.means[PREMA][0], color="black", marker="D", markersize=7, linestyle="", label=PREMA)
     axes.set_xlabel("ANTT (multiples of isolated time, log scale)")
     axes.set_ylabel("fairness")
     axes.set_title(f"Better is up and to the left ({compared.episodes} episodes, {'eval'!r})", loc="left", fontsize=10)

@@ -33,6 +33,8 @@ from prema_gym.config import EnvConfig
 from prema_gym.envs.core import checked_trace
 from prema_gym.exits import Parser, guarded
 from prema_gym.files import write_text
+from prema_gym.rendering import Recording
+from prema_gym.rendering.export.page import check_bokeh
 from prema_gym.sim.simulator import Simulator
 from prema_gym.workloads.seeding import SPLITS
 
@@ -74,6 +76,7 @@ examples:
   python -m baselines.compare --npus prema,prema,edge --window 0.2    three NPUs behind one table: see --window
   python -m baselines.compare --scenario PremaStream-v0 --episodes 50 requests without end, with deadlines
   python -m baselines.compare --trace mine.jsonl                      requests of your own, a JSON object a line
+  python -m baselines.compare --html compare.html                     a page to look at and send
   python -m baselines.compare --fairness                              also print what a claim of "fairer" needs
   python -m baselines.compare --isolated                              also print how long each program takes alone
   python -m baselines.compare --json --quiet | jq .versus_np_fcfs     for other programs
@@ -107,6 +110,8 @@ def build_parser() -> Parser:
         f"{', '.join(DEFAULT_POLICIES)} and installed learned ones; with --npus {', '.join(ON_SEVERAL_NPUS)} too)")  # fmt: skip
     add("--split", default="eval", metavar="NAME", help=f"{', '.join(SPLITS)}; choose on valid, report on eval (default eval)")
     add("--output", type=Path, default=Path("results"), metavar="DIR", help="folder of the files (default results)")
+    add("--html", type=Path, default=None, metavar="FILE",
+        help="also write a page to look at and send: tables, pictures, configuration in one file (extra html)")  # fmt: skip
     add("--latex", action="store_true", help="also write compare.tex, a table for a paper (booktabs); with --fairness a second one")
     add("--per-episode", action="store_true", help="also write compare_episodes.csv, a row for every policy and episode")
     add("--fairness", action="store_true", help='also print a table of fairness and tails: all that a claim of "fairer" needs')
@@ -166,23 +171,22 @@ def run(options: argparse.Namespace, errors: Console) -> Results:
         )
 
 
-def draw_gantt(options: argparse.Namespace, path: Path) -> None:
-    """Draw one episode under three policies, one above the other on one time axis."""
+def record_one(options: argparse.Namespace) -> list[Recording]:
+    """Return one episode under three policies."""
     from baselines.evaluation.recording import record
-    from prema_gym.rendering.charts.gantt import gantt_compare
 
     arguments = env_arguments(options)
     trace = None
     if options.trace is not None:
         trace = options.trace[0]
         arguments["slots"] = len(checked_trace(trace, EnvConfig.coerce(arguments)))
-    recordings = [record(policy, seed=options.seed, trace=trace, **arguments) for policy in GANTT_POLICIES]
-    gantt_compare(recordings, path=path)
+    return [record(policy, seed=options.seed, trace=trace, **arguments) for policy in GANTT_POLICIES]
 
 
 def write_files(results: Results, options: argparse.Namespace) -> list[Path]:
     """Write every file that was asked for; return their paths."""
     from baselines.report.plots import save_comparison
+    from prema_gym.rendering import gantt_compare
 
     folder: Path = options.output
     results.to_json(folder / "compare.json")
@@ -191,7 +195,7 @@ def write_files(results: Results, options: argparse.Namespace) -> list[Path]:
     written = [folder / name for name in ("compare.json", "compare.csv", "compare.png")]
     if not results.config.stream:  # hundreds of requests are no picture
         written.append(folder / "gantt.png")
-        draw_gantt(options, written[-1])
+        gantt_compare(record_one(options), path=written[-1])
     if options.latex:
         written.append(folder / "compare.tex")
         write_text(written[-1], results.latex())
@@ -202,6 +206,13 @@ def write_files(results: Results, options: argparse.Namespace) -> list[Path]:
         written.append(folder / "compare_episodes.csv")
         results.to_csv(written[-1], per="episode")
     return written
+
+
+def write_page(results: Results, options: argparse.Namespace) -> None:
+    """Write the page to look at and send."""
+    from baselines.report.page import save_comparison_page
+
+    save_comparison_page(results, options.html, [] if results.config.stream else record_one(options))
 
 
 def show(results: Results, options: argparse.Namespace, console: Console) -> None:
@@ -243,13 +254,17 @@ def compare(options: argparse.Namespace) -> None:
     if options.list:
         list_policies(console)
         return
+    if options.html:
+        check_bokeh("compare --html")
     if options.json != PRINTED:
         options.output.mkdir(parents=True, exist_ok=True)
     results = run(options, Console(stderr=True))
+    if options.html:
+        write_page(results, options)
     if give_json(options, results.to_dict()):
         return
     show(results, options, console)
-    written = write_files(results, options)
+    written = [*write_files(results, options), *([options.html] if options.html else [])]
     for path in written if not options.quiet else ():
         console.print(f"wrote {path}", style="dim", markup=False, highlight=False)
 

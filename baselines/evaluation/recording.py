@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 from baselines.policies.kinds import policy_of
 from baselines.policies.needs import env_arguments
+from baselines.policies.registry import is_built_in
 from prema_gym.config import EnvConfig
 from prema_gym.config.scenarios import with_scenario
 from prema_gym.rendering import Recording
@@ -23,4 +25,5 @@ def record(policy: Any, **arguments: Any) -> Recording:
     """
     made, given = policy_of(policy), with_scenario(arguments)
     config = EnvConfig.coerce({name: value for name, value in given.items() if name not in _OF_RECORD})
-    return record_policy(made, **{**env_arguments(made, slots=config.num_slots), **given})
+    recording = record_policy(made, **{**env_arguments(made, slots=config.num_slots), **given})
+    return dataclasses.replace(recording, learned=not is_built_in(made.name))

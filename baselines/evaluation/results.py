@@ -139,6 +139,12 @@ class Results(Comparison):
             save_comparison(self, path)
         return comparison_figure(self)
 
+    def save_page(self, path: str | Path) -> None:
+        """Write a page to look at and send: tables, pictures with exact figures, configuration; needs the extra ``html``."""
+        from baselines.report.page import save_comparison_page
+
+        save_comparison_page(self, path)
+
     def latex(self, measures: tuple[str, ...] = HEADLINES) -> str:
         """Return a LaTeX table (booktabs): means, half-widths of the intervals, the best in bold."""
         return latex_table(self, measures)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,23 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 from baselines.evaluation.comparison import Comparison
 from baselines.policies.registry import is_built_in
 from prema_gym.files import save_figure
+from prema_gym.rendering.style import LEARNED_COLORS
 
 # Okabe & Ito's palette: told apart by people with colour blindness too.
-_GROUPS = {
+GROUPS = {
     "non-preemptive (NP-)": "#999999",
     "preemptive (P-)": "#56B4E9",
     "PREMA and variants": "#D55E00",
     "told true times": "#009E73",
-    "learned, or your own": "#0072B2",
+    "learned, or your own": LEARNED_COLORS[0],
     "other": "#CC79A7",
 }
 _LANDMARKS = ("NP-FCFS", "PREMA", "P-RRB", "P-TOKEN")
 """What the front names however many policies there are."""
 _ALL_NAMED = 12
 """Up to so many policies the front names all of them."""
-_LOGARITHMIC = ("antt", "weighted_antt", "hp_tail", "ntt_p99")
-_UNITS = {
+LOGARITHMIC = ("antt", "weighted_antt", "hp_tail", "ntt_p99")
+UNITS = {
     "antt": "ANTT (multiples of isolated time, log scale)",
     "stp": "STP (tasks' worth of progress)",
     "sla_violation": "SLA violations (%, mean over N = 2..20)",
@@ -61,6 +62,11 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
     return chosen
 
 
+def has_name(policy: str, on_front: Collection[str], policies: int) -> bool:
+    """Return whether the front of so many ``policies`` writes the name of ``policy``: of all, or of those that it is about."""
+    return policies <= _ALL_NAMED or policy in on_front or policy in _LANDMARKS or not is_built_in(policy)
+
+
 def use_log_axis(axes: Any) -> None:
     """Make the x axis logarithmic with ticks at 1, 2, 5, 10, ... in plain numbers."""
     axes.set_xscale("log")
@@ -77,11 +83,11 @@ def draw_bars(axes: Any, results: Comparison, measure: str) -> None:
         if not math.isfinite(estimate.mean):
             continue
         mean, low, high = scale * estimate.mean, scale * estimate.low, scale * estimate.high
-        axes.barh(position, mean, color=_GROUPS[group_of(results, policy)], height=0.78)
+        axes.barh(position, mean, color=GROUPS[group_of(results, policy)], height=0.78)
         axes.hlines(position, low, high, color="black", linewidth=1.2)
     axes.set_yticks(range(len(results.policies)), results.policies, fontsize=8)
     axes.set_ylim(len(results.policies) - 0.4, -0.6)
-    if measure in _LOGARITHMIC:
+    if measure in LOGARITHMIC:
         use_log_axis(axes)
     if measure == "antt" and results.has_bounds:
         bound = results.bound("antt").mean
@@ -90,7 +96,7 @@ def draw_bars(axes: Any, results: Comparison, measure: str) -> None:
     shown = results.measures[measure]
     better = "higher is better" if shown.higher_is_better else "lower is better"
     axes.set_title(f"{shown.label} ({better})", fontsize=10)
-    axes.set_xlabel(_UNITS.get(measure, shown.label), fontsize=9)
+    axes.set_xlabel(UNITS.get(measure, shown.label), fontsize=9)
     axes.grid(axis="x", alpha=0.3)
 
 
@@ -98,7 +104,7 @@ def draw_front(axes: Any, results: Comparison) -> None:
     """Draw ANTT against fairness with intervals; the staircase joins the policies that none dominates, true times apart."""
     named = [(policy, results.estimate(policy, "antt"), results.estimate(policy, "fairness")) for policy in results.policies]
     for policy, antt, fairness in named:
-        colour = _GROUPS[group_of(results, policy)]
+        colour = GROUPS[group_of(results, policy)]
         axes.plot([antt.low, antt.high], [fairness.mean] * 2, color=colour, linewidth=1)
         axes.plot([antt.mean] * 2, [fairness.low, fairness.high], color=colour, linewidth=1)
         filling = "none" if policy in results.clairvoyant else colour
@@ -110,15 +116,15 @@ def draw_front(axes: Any, results: Comparison) -> None:
     on_front = {open_to_all[i][0] for i in best}
     right = math.sqrt(min(x for x, _ in points) * max(x for x, _ in points))
     for policy, antt, fairness in named:
-        if policy in on_front or policy in _LANDMARKS or not is_built_in(policy) or len(named) <= _ALL_NAMED:
+        if has_name(policy, on_front, len(named)):
             side = "right" if antt.mean > right else "left"
             offset = (-6 if side == "right" else 6, 5 if policy in on_front else -9)
             where = (antt.mean, fairness.mean)
             axes.annotate(policy, where, xytext=offset, textcoords="offset points", fontsize=8, ha=side)
     use_log_axis(axes)
     axes.set_title("ANTT against fairness (better: up and left)", fontsize=10)
-    axes.set_xlabel(_UNITS["antt"], fontsize=9)
-    axes.set_ylabel(_UNITS["fairness"], fontsize=9)
+    axes.set_xlabel(UNITS["antt"], fontsize=9)
+    axes.set_ylabel(UNITS["fairness"], fontsize=9)
     axes.grid(alpha=0.3)
 
 
@@ -132,7 +138,7 @@ def comparison_figure(results: Comparison) -> Figure:
     if "fairness" in results.headlines:
         draw_front(grid[1, 2], results)
     present = {group_of(results, policy) for policy in results.policies}
-    handles = [Patch(color=colour, label=name) for name, colour in _GROUPS.items() if name in present]
+    handles = [Patch(color=colour, label=name) for name, colour in GROUPS.items() if name in present]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=9, frameon=False)
     figure.suptitle(f"{results.title}; black lines: 95 % intervals")
     return figure

@@ -18,7 +18,7 @@ from baselines.report.cells import best_policies, cell, factor_text, named
 
 TABLE_WIDTH = 108
 """Columns of the table where the output is no terminal."""
-_HEADS = {"sla_violation": "SLA viol. %", "hp_tail": "p9 tail"}
+HEADS = {"sla_violation": "SLA viol. %", "hp_tail": "p9 tail"}
 
 
 def summary_table(
@@ -37,7 +37,7 @@ def summary_table(
     shown = results.headlines
     columns = {measure: reference is not None and measure in (shown if factors is None else factors) for measure in shown}
     for measure, compared in columns.items():
-        table.add_column(_HEADS.get(measure, results.measures[measure].label), justify="right", no_wrap=True)
+        table.add_column(HEADS.get(measure, results.measures[measure].label), justify="right", no_wrap=True)
         if compared:
             table.add_column("x", justify="right", no_wrap=True, style="dim")
     if results.illegal:

@@ -8,8 +8,10 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from baselines.evaluation.results import Results
+from baselines.policies.registry import is_built_in
 from baselines.studies import style
 from baselines.studies.study import Json, Point, Study, estimates
+from prema_gym.rendering.style import LEARNED_COLORS
 
 TASKS = 32
 """Eight tasks for each of four NPUs, as the default has for one."""
@@ -65,6 +67,8 @@ def draw(data: Json) -> Figure:
 
 
 def _colour(policy: str) -> str:
+    if not is_built_in(policy):
+        return LEARNED_COLORS[0]
     if policy == "GATE":
         return style.GREEN
     behind = "/" in policy

@@ -164,7 +164,7 @@ def draw_sla(data: Json) -> Figure:
     figure, (axes,) = style.new_figure(1, 1, data["question"], width=8.0, height=4.4)
     for index, (name, row) in enumerate(data["violations"].items()):
         entries = [row[str(n)] for n in data["targets"]]
-        colour = style.POLICY_COLOURS.get(name, style.PURPLE)
+        colour = style.policy_colour(name, style.PURPLE)
         style.draw_line(axes, data["targets"], entries, index, name, scale=100.0, colour=colour)
     axes.set_xticks(data["targets"])
     axes.set_ylim(bottom=0)

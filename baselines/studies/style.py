@@ -8,6 +8,9 @@ from typing import Any
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from baselines.policies.registry import is_built_in
+from prema_gym.rendering.style import LEARNED_COLORS
+
 BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, RED, PURPLE, GREY = (
     "#000000", "#E69F00", "#56B4E9", "#009E73", "#B8A800", "#0072B2", "#D55E00", "#CC79A7", "#888888",
 )  # fmt: skip
@@ -23,6 +26,13 @@ POLICY_COLOURS = {
     "PREMA-ORACLE": BLACK,
 }
 """The same policy has the same colour in every figure."""
+
+
+def policy_colour(policy: str, otherwise: str | None = None) -> str | None:
+    """Return the colour of ``policy``: its own if it has one, that of learned policies if it is no heuristic of ours."""
+    return POLICY_COLOURS.get(policy, otherwise if is_built_in(policy) else LEARNED_COLORS[0])
+
+
 LABELS = {
     "antt": "ANTT (multiples of isolated time)",
     "stp": "STP (tasks' worth of progress)",
@@ -59,7 +69,7 @@ def scale_of(measure: str) -> float:
 
 def draw_line(axes: Any, xs: Sequence[float], entries: Iterable[dict[str, Any]], index: int, label: str, **given: Any) -> None:
     """Draw means (or factors) with their intervals as a line with a band; ``scale`` multiplies, ``colour`` overrides the cycle."""
-    scale, colour = given.get("scale", 1.0), given.get("colour", CYCLE[index % len(CYCLE)])
+    scale, colour = given.get("scale", 1.0), given.get("colour") or CYCLE[index % len(CYCLE)]
     listed = list(entries)
     means = [scale * (entry["factor"] if "factor" in entry else entry["mean"]) for entry in listed]
     low = [scale * entry["ci95"][0] for entry in listed]

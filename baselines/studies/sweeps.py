@@ -122,8 +122,7 @@ def draw_window(data: Json) -> Figure:
 def _draw_measure(axes: Any, data: Json, measure: str, xs: Sequence[float]) -> None:
     for index, policy in enumerate(data["points"][0]["policies"]):
         entries = [point["policies"][policy][measure] for point in data["points"]]
-        given = {"colour": style.POLICY_COLOURS[policy]} if policy in style.POLICY_COLOURS else {}
-        style.draw_line(axes, xs, entries, index, policy, scale=style.scale_of(measure), **given)
+        style.draw_line(axes, xs, entries, index, policy, scale=style.scale_of(measure), colour=style.policy_colour(policy))
     if measure in ("antt", "hp_tail"):
         style.log_ticks(axes.yaxis, (1, 2, 5, 10, 20, 50, 100, 200))
     else:

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from baselines.commands.options import add_output, add_reward, add_seed, add_world, env_arguments, give_json, refuse
 from prema_gym.cli.parser import PROG, examples, plain, save_json
@@ -15,6 +15,8 @@ from prema_gym.cli.tables import check_pictures, console, new_table
 from prema_gym.errors import UsageError
 from prema_gym.exits import Parser, guarded
 from prema_gym.rendering.episode import npu_labels
+from prema_gym.rendering.export.page import check_bokeh
+from prema_gym.rendering.summary import COLUMNS, best_value, summary_metrics
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -32,6 +34,7 @@ EPILOG = (
             "two policies: one chart, one trace with both",
         ),
         ("simulate --versus NP-FCFS P-SJF --output results", "gantt.png, trace.json and simulate.json there"),
+        ("simulate --policy PREMA --versus P-SJF --html out.html", "a page with both, to zoom into and to send"),
         ("simulate --tasks 32 --window 0.1 --gantt out.pdf --gantt-window 0 50", "a crowd, and the first 50 ms of it"),
         ("simulate --npus prema,prema,edge --gantt out.png", "three NPUs, one of them slow: a lane for each"),
         ("simulate --policy P-RRB-KILL --events", "every event, with its cycle"),
@@ -40,30 +43,6 @@ EPILOG = (
         ("simulate --versus P-SJF --json | jq .policies", "for other programs"),
     )
     + f"\n\nA trace opens at https://ui.perfetto.dev. {PROG} compare --list prints every policy with its rule."
-)
-
-
-class Column(NamedTuple):
-    """A metric in the terminal."""
-
-    metric: str
-    head: str
-    form: str
-    lower_is_better: bool | None
-
-
-COLUMNS = (
-    Column("antt", "ANTT", "{:.3f}", True),
-    Column("stp", "STP", "{:.2f}", False),
-    Column("sla_violation", "SLA viol.", "{:.1%}", True),
-    Column("fairness", "fairness", "{:.3f}", False),
-    Column("worst_ntt", "worst NTT", "{:.2f}", True),
-    Column("elapsed_ms", "elapsed ms", "{:.2f}", None),
-    Column("preemptions", "preemptions", "{:d}", None),
-    Column("decisions", "decisions", "{:d}", None),
-    Column("return", "return", "{:.4f}", False),
-    Column("overhead_share", "overhead", "{:.3%}", None),
-    Column("wasted_share", "wasted", "{:.1%}", None),
 )
 
 
@@ -83,6 +62,8 @@ def build_parser() -> Parser:
     add("--gantt", type=Path, metavar="FILE", help="draw the policies one above the other (.png, .pdf, .svg)")
     add("--gantt-window", nargs=2, type=float, metavar=("FIRST", "LAST"), help="milliseconds that the chart shows (default all)")
     add("--trace", type=Path, metavar="FILE", help="write a trace for Perfetto, a process per policy (.json, .json.gz)")
+    add("--html", type=Path, metavar="FILE",
+        help="write a page to look at and send: zoom, hover, the queue; one file that needs nothing else (extra html)")  # fmt: skip
     add("--output", type=Path, metavar="DIR", help="write gantt.png, trace.json and simulate.json there")
     add("--events", action="store_true", help="also print every event (with --json: in the JSON)")
     add_output(parser)
@@ -136,36 +117,16 @@ def play(options: argparse.Namespace) -> list[Recording]:
         return [record(policy, seed=options.seed, trace=trace, **arguments) for policy in policies]
 
 
-def metrics(recording: Recording) -> dict[str, Any]:
-    """Return the metrics of an episode, and what the table shows beside them."""
-    assert recording.metrics is not None
-    decisions = recording.decisions or ()
-    more = {
-        "return": sum(decision["reward"] for decision in decisions),
-        "worst_ntt": max(recording.ntt(task) for task in range(len(recording.tasks))),
-        "elapsed_ms": recording.ms(recording.end_cycles),
-        "decisions": len(decisions),
-    }
-    return {**recording.metrics, **more}
-
-
 def summary(recordings: Sequence[Recording], events: bool) -> dict[str, Any]:
     """Return what ``--json`` prints."""
     first = recordings[0]
     policies = {}
     for recording in recordings:
         tables = {name: recording.rows(name) for name in ("tasks", "npus")}
-        policies[recording.policy] = {"metrics": metrics(recording), **tables}
+        policies[recording.policy] = {"metrics": summary_metrics(recording), **tables}
         if events:
             policies[recording.policy]["events"] = recording.rows("events")
     return {"seed": first.seed, "config": first.config.to_dict(), "policies": policies}
-
-
-def _best(values: Sequence[float], lower_is_better: bool | None) -> float | None:
-    """Return the value to print in bold; None where nothing stands out."""
-    if lower_is_better is None or len(set(values)) < 2:
-        return None
-    return min(values) if lower_is_better else max(values)
 
 
 def metrics_table(recordings: Sequence[Recording], title: str, leave_out: Sequence[str] = ()) -> Table:
@@ -174,12 +135,12 @@ def metrics_table(recordings: Sequence[Recording], title: str, leave_out: Sequen
 
     table = new_table(title)
     table.add_column("policy", no_wrap=True)
-    measured = [metrics(recording) for recording in recordings]
+    measured = [summary_metrics(recording) for recording in recordings]
     cells = [[escape(recording.policy)] for recording in recordings]
     for column in (column for column in COLUMNS if column.metric not in leave_out):
         table.add_column(column.head, justify="right", no_wrap=True)
         values = [entry[column.metric] for entry in measured]
-        best = _best(values, column.lower_is_better)
+        best = best_value(values, column.lower_is_better)
         for row, value in zip(cells, values, strict=True):
             text = column.form.format(value)
             row.append(f"[bold]{text}[/bold]" if value == best else text)
@@ -230,7 +191,7 @@ def tasks_table(recordings: Sequence[Recording]) -> Table:
         table.add_column("on" if len(recordings) == 1 else f"on, {escape(recording.policy)}")
     for task, entry in enumerate(first.tasks):
         values = [recording.ntt(task) for recording in recordings]
-        best = _best(values, True)
+        best = best_value(values, True)
         ends = ["" if recording.tasks[task]["completion_cycles"] >= 0 else "+" for recording in recordings]
         cells = [f"{value:.2f}{end}" for value, end in zip(values, ends, strict=True)]
         what = (task, entry["model"], entry["batch"], entry["priority"])
@@ -274,7 +235,7 @@ def show(recordings: Sequence[Recording], events: bool, rewarded: bool) -> None:
 
 def write_files(recordings: Sequence[Recording], options: argparse.Namespace) -> list[Path]:
     """Write every file that was asked for; return their paths."""
-    from prema_gym.rendering import gantt_compare, save_trace
+    from prema_gym.rendering import gantt_compare, save_page, save_trace
 
     folder: Path | None = options.output
     charts = [path for path in (options.gantt, folder and folder / "gantt.png") if path]
@@ -283,15 +244,20 @@ def write_files(recordings: Sequence[Recording], options: argparse.Namespace) ->
         gantt_compare(recordings, window_ms=options.gantt_window, path=path)
     for path in traces:
         save_trace(path, recordings)
+    pages = [options.html] if options.html else []
+    for path in pages:
+        save_page(path, recordings, heading=title(recordings[0]))
     if folder is None:
-        return [*charts, *traces]
+        return [*charts, *traces, *pages]
     save_json(summary(recordings, options.events), folder / "simulate.json")
-    return [*charts, *traces, folder / "simulate.json"]
+    return [*charts, *traces, *pages, folder / "simulate.json"]
 
 
 def simulate(options: argparse.Namespace) -> None:
     """Do what the command line asks for."""
     check_pictures(options, ["gantt"])
+    if options.html:
+        check_bokeh("simulate --html")
     recordings = play(options)
     written = write_files(recordings, options)
     if give_json(options, plain(summary(recordings, options.events))):

@@ -70,6 +70,8 @@ class RecordedEpisode:
     """``info["metrics"]``; None while the episode is being played."""
     decisions: tuple[Mapping[str, Any], ...] | None = None
     """One entry per asked decision; None where nobody noted them (:class:`~prema_gym.rendering.record.RecordDecisions`)."""
+    learned: bool = False
+    """Whether the policy is a learned one or the user's own: pictures name it in a colour of its own."""
 
     @classmethod
     def of(cls, env: gym.Env[Any, Any] | Self, policy: str = "") -> Self:

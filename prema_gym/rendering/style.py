@@ -32,6 +32,10 @@ KILLED_COLOR = "#D55E00"
 OVERHEAD_COLOR = "#000000"
 STALL_COLOR = "#CC79A7"
 WAIT_COLOR = "#DDDDDD"
+LEARNED_COLORS = ("#882255", "#5D3A9B")
+"""Learned policies and the user's own, in every picture, and nothing else: the first of a picture, and a second."""
+LEARNED_MARKER = "*"
+LEARNED_LINES = ("-", "--", ":", "-.")
 TARGET_COLORS = {False: "#777777", True: "#A34700"}
 """SLA targets, by whether they were missed."""
 
@@ -55,3 +59,9 @@ def shade_of(priority: int) -> Shade:
 def color_of(kind: Kind, priority: int) -> str:
     """Return the colour of a slice of a task of ``priority``."""
     return shade_of(priority).color if kind is Kind.EXECUTE else KIND_COLORS[kind]
+
+
+def learned_look(number: int) -> tuple[str, str]:
+    """Return (colour, line style) of a picture's learned policy ``number``, from 0; those of the first eight are all different."""
+    colors, lines = LEARNED_COLORS, LEARNED_LINES
+    return colors[number % len(colors)], lines[number // len(colors) % len(lines)]

@@ -59,6 +59,7 @@ SKIPPED_COMMANDS = {
     "bash .ci/run": "runs these tests",
     "pytest": "runs these tests",
     "python -m pytest": "runs these tests",
+    "python examples/": "takes long; tests/project/test_examples.py runs them",
     "prema-gym train": "takes long; the tests of the command line run it",
     "python -m agents": "takes long; the tests of agents run it",
 }

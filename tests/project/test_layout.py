@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-TOP = ("prema_gym", "baselines", "agents", "benchmarks", "docs", "notebooks", "tests")
+TOP = ("prema_gym", "baselines", "agents", "benchmarks", "docs", "examples", "notebooks", "tests")
 CODE = (".py", ".ipynb")
 MOST_FILES, MOST_LINES = 14, 420
 

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from agents.network.slotnet import Shape
 from sb3_contrib import MaskablePPO, RecurrentPPO
 from stable_baselines3 import A2C, DQN, PPO
 from stable_baselines3.common.vec_env import VecNormalize
@@ -21,6 +20,7 @@ from agents import policy_from_onnx, policy_from_sb3, policy_from_torch
 from agents.commands.evaluate import main as evaluate_main
 from agents.commands.export import main as export_main
 from agents.learning.sb3.adapter import PremaVecEnv
+from agents.network.layout import Shape
 from agents.policies.card import Card, read_card, write_card
 from agents.publishing.policies import LearnedPolicy
 from agents.publishing.weights import save_weights

@@ -15,10 +15,10 @@ from baselines import evaluate
 from baselines.evaluation.measures import MEASURES
 from prema_gym.errors import ConfigError
 from prema_gym.files import save_figure
+from prema_gym.rendering.style import learned_look
 
 RIVALS = ("PREMA", "WSRPT")
 """The paper's scheduler, and the simple rule that is best in weighted ANTT."""
-_COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _DPI = 150
 
 
@@ -89,9 +89,10 @@ def plot_curves(curves: Mapping[str, LearningCurve], path: str | Path | None = N
     figure = Figure(figsize=(4.6 * len(first.measures), 3.4), layout="constrained")
     panels = figure.subplots(1, len(first.measures), squeeze=False)[0]
     for axes, measure in zip(panels, first.measures, strict=True):
-        for (label, curve), colour in zip(curves.items(), _COLOURS * len(curves), strict=False):
+        for number, (label, curve) in enumerate(curves.items()):
+            colour, line = learned_look(number)
             steps = [point["steps"] / 1000 for point in curve.points]
-            axes.plot(steps, [point[measure] for point in curve.points], color=colour, linewidth=1.4, label=label)
+            axes.plot(steps, [point[measure] for point in curve.points], line, color=colour, linewidth=1.4, label=label)
         for (rival, values), style in zip(first.rivals.items(), ("--", ":", "-.") * len(first.rivals), strict=False):
             axes.axhline(values[measure], color="black", linewidth=1, linestyle=style, label=rival)
         axes.set_yscale("log")

@@ -16,6 +16,7 @@ from prema_gym.files import save_figure
 from prema_gym.rendering.episode import RecordedEpisode, npu_labels, task_label
 from prema_gym.rendering.style import (
     KILLED_COLOR,
+    LEARNED_COLORS,
     OVERHEAD_COLOR,
     SHADES,
     STALL_COLOR,
@@ -187,7 +188,7 @@ def _draw(ax: Axes, recording: RecordedEpisode, window: tuple[float, float], tar
     ax.set_ylim(top + max(len(shown), 1) - 0.4, -0.6)
     ax.set_xlim(*window)
     ax.set_ylabel("NPUs, and tasks (arrival order)" if several else "task (arrival order)", fontsize=8)
-    ax.set_title(recording.title(), fontsize=10, loc="left")
+    ax.set_title(recording.title(), fontsize=10, loc="left", color=LEARNED_COLORS[0] if recording.learned else "black")
     ax.grid(axis="x", color="#EEEEEE", zorder=0)
     ax.spines[["top", "right", "left"]].set_visible(False)
 

@@ -1,0 +1,49 @@
+"""What an episode comes to: the figures that tables of recordings show, their form, and which is best."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from prema_gym.rendering.episode import RecordedEpisode
+
+
+class Column(NamedTuple):
+    """A metric in a table."""
+
+    metric: str
+    head: str
+    form: str
+    lower_is_better: bool | None
+
+
+COLUMNS = (
+    Column("antt", "ANTT", "{:.3f}", True),
+    Column("stp", "STP", "{:.2f}", False),
+    Column("sla_violation", "SLA viol.", "{:.1%}", True),
+    Column("fairness", "fairness", "{:.3f}", False),
+    Column("worst_ntt", "worst NTT", "{:.2f}", True),
+    Column("elapsed_ms", "elapsed ms", "{:.2f}", None),
+    Column("preemptions", "preemptions", "{:d}", None),
+    Column("decisions", "decisions", "{:d}", None),
+    Column("overhead_share", "overhead", "{:.3%}", None),
+    Column("wasted_share", "wasted", "{:.1%}", None),
+)
+
+
+def summary_metrics(recording: RecordedEpisode) -> dict[str, Any]:
+    """Return the metrics of a finished episode, and what tables show beside them."""
+    assert recording.metrics is not None
+    more = {
+        "worst_ntt": max(recording.ntt(task) for task in range(len(recording.tasks))),
+        "elapsed_ms": recording.ms(recording.end_cycles),
+        "decisions": len(recording.decisions or ()),
+    }
+    return {**recording.metrics, **more}
+
+
+def best_value(values: Sequence[float], lower_is_better: bool | None) -> float | None:
+    """Return the value to point out; None where nothing stands out."""
+    if lower_is_better is None or len(set(values)) < 2:
+        return None
+    return min(values) if lower_is_better else max(values)

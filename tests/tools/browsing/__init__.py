@@ -1,0 +1,1 @@
+"""Pages in a browser without a window, for tests."""
