@@ -10,8 +10,9 @@ import numpy as np
 
 from prema_gym.checks import as_whole, checked_seed
 from prema_gym.envs.core import Core, check_options
+from prema_gym.envs.requests import completed_requests
 from prema_gym.envs.reward import REWARD_TERMS
-from prema_gym.envs.step import reset_rows, step_one
+from prema_gym.envs.step import step_one
 from prema_gym.envs.view import View
 from prema_gym.errors import ActionError, ConfigError, UsageError, shown
 from prema_gym.types import ASKING, EVENT_NAMES
@@ -141,10 +142,12 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         self._history.clear()
         self._dropped = False
         self._playing = False
-        if trace is not None:
-            core.load_trace(0, trace)
+        if trace is None:
+            core.begin_drawn(_FIRST_ROW)
         else:
-            reset_rows(core.simulator.words, _FIRST_ROW, core.split, core.outcomes, core.observations, core.masks)
+            checked = core.check_traces([trace])
+            core.hold_traces(checked)
+            core.begin_traces({0: checked[0]})
         self._playing = True
         if self._screen is not None:
             self._screen.restart()
@@ -220,6 +223,18 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         """Return the episode's tasks, in order of arrival, truth included: for analysis, not for policies."""
         simulator = self._core.simulator
         return simulator.describe_tasks(0)
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Return all requests of the episode that have arrived, in order of arrival, truth included: for analysis and export.
+
+        Of a closed episode these are its tasks; those of a stream are drawn anew, with the completions that the log has.
+        """
+        simulator = self._core.simulator
+        if not self.config.stream:
+            return self.tasks()
+        self._drain_log()
+        tasks, _ = completed_requests(simulator, self._history)
+        return simulator.describe(tasks)
 
     def recording(self, policy: str = "") -> Recording:
         """Return the present episode, as far as it has been played, as plain data to draw, export or tabulate.

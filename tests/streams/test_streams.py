@@ -132,7 +132,7 @@ def test_what_a_stream_has_not_is_refused() -> None:
         _make(workload={"arrivals": {"process": "closed", "clients": 4}})
     with pytest.raises(ConfigError, match="horizon_requests = 1"):
         _make(horizon_requests=1)
-    with pytest.raises(TraceError, match="a stream takes no trace at a reset"):
+    with pytest.raises(TraceError, match="trace holds 1 requests; a stream has at least 2"):
         _make().reset(options={"trace": [{"arrival_cycles": 0, "model": "long"}]})
 
 
