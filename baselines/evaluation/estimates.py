@@ -33,7 +33,7 @@ class Estimate:
 
     def __repr__(self) -> str:
         places = decimals_of(self.mean)
-        if not self.has_interval:
+        if not self.has_interval and math.isfinite(self.mean):
             return f"{digits(self.mean, places)} (no interval)"
         return f"{digits(self.mean, places)} [{digits(self.low, places)}, {digits(self.high, places)}]"
 

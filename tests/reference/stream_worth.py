@@ -101,7 +101,9 @@ def _windows(machine: Machine, cohort: Sequence[Task]) -> dict[str, float | None
 
 
 def mean_priority(machine: Machine) -> float:
-    """Return the expected priority: all levels of the mix are equally likely."""
+    """Return the expected priority: all levels of the mix are equally likely. Of a list it is that of its requests."""
+    if getattr(machine.rules, "listed", False):
+        return _mean([float(task.priority) for task in machine.tasks])
     return _mean([float(level) for level in _levels(machine)])
 
 

@@ -41,6 +41,7 @@ def _play(env: Any, info: dict[str, Any], rng: np.random.Generator) -> dict[str,
 
 @pytest.mark.parametrize("first", [0, 40])
 def test_the_kernel_plays_random_streams_as_the_reference_does(first: int) -> None:
+    assert {random_streams.draw(number).given for number in range(first, first + 40)} == {"", "list", "file"}
     found, decisions = random_streams.differences(first, 40)
     assert found == []
     assert decisions > 400

@@ -68,6 +68,16 @@ def test_a_list_plays_to_its_last_arrival_whatever_the_horizon() -> None:
     assert [request["deadline_cycles"] for request in requests] == [50 * k + 180 for k in range(10)]
 
 
+def test_requests_that_all_come_at_once_are_asked_about_once() -> None:
+    env = make(slots=2)
+    _, info = env.reset(options={"trace": [{"arrival_cycles": 50, "model": "short"}] * 5})
+    assert info["action_mask"].any()
+    *_, truncated, info = env.step(1)
+    assert truncated
+    assert info["metrics"]["unfinished_share"] == 1.0
+    assert env.view().npu["clock_cycles"][0] == 51
+
+
 PLACES = {"one NPU": {}, "unlike NPUs": {"npus": ["prema", "edge"], "allow_idle": True}}
 STREAMS: dict[str, dict[str, Any]] = {
     "poisson": {},

@@ -25,11 +25,18 @@ _GAP_SHARE = 0.125
 
 
 @jit_borrowing
+def _first_arrival(row):
+    """Return when the first request arrives: at 0 unless it is listed."""
+    memory = row.stream.memory
+    return row.stream.draws.listed[memory.first_listed].arrival_cycles if memory.listed > 0 else 0
+
+
+@jit_borrowing
 def _expect(row, cycle):
     """Note when the next request arrives. With the last one the horizon is known; it lies behind the first decision."""
     row.stream.memory.next_arrival_cycles = cycle
     if row.machine.next_task == row.machine.tasks - 1:
-        row.machine.horizon_cycles = max(cycle, 1)
+        row.machine.horizon_cycles = max(cycle, _first_arrival(row) + 1)
 
 
 @jit_borrowing
