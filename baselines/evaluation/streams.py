@@ -119,7 +119,7 @@ class StreamResults(Results):
     @cached_property
     def values(self) -> dict[str, np.ndarray]:
         """Per policy the (E, len(episode_measures)) float64 values of every stream."""
-        return {name: _values(played) for name, played in self.played.items()}
+        return {name: stream_values(played) for name, played in self.played.items()}
 
     @property
     def headlines(self) -> tuple[str, ...]:
@@ -174,7 +174,7 @@ class StreamResults(Results):
         return super().latex(tuple(measures))
 
 
-def _values(played: Played) -> np.ndarray:
+def stream_values(played: Played) -> np.ndarray:
     """Return the (E, len(STREAM_MEASURES)) float64 table of an evaluation."""
     extra = [played.episodes["decisions"], played.episodes["illegal_actions"]]
     return np.column_stack([played.metrics[:, _COLUMNS], *extra])
