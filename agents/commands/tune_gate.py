@@ -122,7 +122,8 @@ def search(judge: Judge, space: Space, evaluations: int, name: str = "GATE") -> 
 def without_idle_terms(judge: Judge, rule: Heuristic, mean: float) -> tuple[Heuristic, float]:
     """Return ``rule``, whose mean is ``mean``, with each term about deadlines at 0 that makes it no better."""
     for term in DEADLINE_TERMS:
-        plainer = Heuristic(rule.name, rule.selection, rule.mechanism, **{**rule.parameters, term: 0.0})
+        parameters: dict[str, Any] = {**rule.parameters, term: 0.0}
+        plainer = Heuristic(rule.name, rule.selection, rule.mechanism, **parameters)
         reached = judge.mean(plainer)
         if reached <= mean:
             rule, mean = plainer, reached

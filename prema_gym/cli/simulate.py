@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from prema_gym.checks import whole
 from prema_gym.cli.parser import PROG, Parser, add_episode, add_printing, env_arguments, examples, print_json, save_json
 from prema_gym.cli.tables import check_pictures, console, new_table
 from prema_gym.errors import UsageError
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from prema_gym.rendering import Recording
+
+STREAM_REQUESTS = 40
+"""Requests of a stream that are drawn and listed."""
 
 DESCRIPTION = """\
 Play one episode under one policy or several: the same arrivals for each. Prints their metrics and every task's NTT."""
@@ -33,9 +37,10 @@ EPILOG = (
         ("simulate --versus NP-FCFS P-SJF --output results", "gantt.png, trace.json and simulate.json there"),
         ("simulate --tasks 32 --window 0.1 --gantt out.pdf --gantt-window 0 50", "a crowd, and the first 50 ms of it"),
         ("simulate --npus prema,prema,edge --gantt out.png", "three NPUs, one of them slow: a lane for each"),
+        ("simulate --scenario PremaStream-v0 --requests 60 --gantt out.png", "the first 60 requests of a stream"),
         ("simulate --policy P-RRB-KILL --events", "every event, with its cycle"),
         ("simulate --arrivals tasks.json", 'tasks of your own: [{"arrival_cycles": 0, "model": "CNN-AN"}]'),
-        ("simulate --arrivals mine.jsonl", "the same from JSON Lines, a task a line"),
+        ("simulate --arrivals mine.jsonl", "the same from JSON Lines, a task a line, as --export writes them"),
         ("simulate --versus P-SJF --json | jq .policies", "for other programs"),
     )
     + f"\n\nA trace opens at https://ui.perfetto.dev. {PROG} compare --list prints every policy with its rule."
@@ -65,6 +70,19 @@ COLUMNS = (
 )
 
 
+STREAM_COLUMNS = (
+    Column("antt", "ANTT", "{:.3f}", True),
+    Column("ntt_p99", "p99 NTT", "{:.1f}", True),
+    Column("deadline_misses", "missed", "{:.1%}", True),
+    Column("tardiness", "tardiness", "{:.3f}", True),
+    Column("goodput", "goodput", "{:.1%}", False),
+    Column("utilisation", "busy", "{:.1%}", None),
+    Column("preemptions", "preemptions", "{:d}", None),
+    Column("decisions", "decisions", "{:d}", None),
+)
+"""The same of a stream, whose metrics are those of its cohort."""
+
+
 def build_parser() -> Parser:
     """Return the parser of the command line."""
     parser = Parser(f"{PROG} simulate", description=DESCRIPTION, epilog=EPILOG)
@@ -75,6 +93,9 @@ def build_parser() -> Parser:
     add("--arrivals", type=Path, metavar="FILE", help="tasks to play in place of a drawn episode: a JSON list, or a .jsonl file")
     add("--gantt", type=Path, metavar="FILE", help="draw the policies one above the other (.png, .pdf, .svg)")
     add("--gantt-window", nargs=2, type=float, metavar=("FIRST", "LAST"), help="milliseconds that the chart shows (default all)")
+    add("--requests", type=int, default=STREAM_REQUESTS, metavar="N",
+        help=f"of a stream, the first N are drawn and listed (default {STREAM_REQUESTS}); metrics are of its cohort")  # fmt: skip
+    add("--export", type=Path, metavar="FILE", help="write the episode's requests as JSON Lines, which --arrivals plays again")
     add("--trace", type=Path, metavar="FILE", help="write a trace for Perfetto, a process per policy (.json, .json.gz)")
     add("--output", type=Path, metavar="DIR", help="write gantt.png, trace.json and simulate.json there")
     add("--events", action="store_true", help="also print every event (with --json: in the JSON)")
@@ -121,9 +142,10 @@ def play(options: argparse.Namespace) -> list[Recording]:
     from prema_gym.envs.core import checked_trace
 
     arguments = env_arguments(options)
+    config = EnvConfig.coerce(arguments)
     trace = None if options.arrivals is None else read_arrivals(options.arrivals)
-    if trace is not None:
-        arguments["slots"] = len(checked_trace(trace, EnvConfig.coerce(arguments)))
+    if trace is not None and not config.stream:
+        arguments["slots"] = len(checked_trace(trace, config))
     policies = [make_policy(name) for name in policy_names(options)]  # a wrong name is an error before anything is played
     with busy(options.quiet or options.json):
         return [record(policy, seed=options.seed, trace=trace, **arguments) for policy in policies]
@@ -167,7 +189,7 @@ def metrics_table(recordings: Sequence[Recording], title: str) -> Table:
     table.add_column("policy", no_wrap=True)
     measured = [metrics(recording) for recording in recordings]
     cells = [[escape(recording.policy)] for recording in recordings]
-    for column in COLUMNS:
+    for column in STREAM_COLUMNS if recordings[0].config.stream else COLUMNS:
         table.add_column(column.head, justify="right", no_wrap=True)
         values = [entry[column.metric] for entry in measured]
         best = _best(values, column.lower_is_better)
@@ -205,24 +227,33 @@ def _where(recording: Recording, task: int) -> str:
     return ", ".join(f"{npu}: {recording.ms(row[f'npu{npu}_cycles']):.2f}" for npu in row["npus"])
 
 
-def tasks_table(recordings: Sequence[Recording]) -> Table:
+def _end(recording: Recording, task: int) -> str:
+    """Return what stands behind a task's NTT: an ! where it missed its deadline, a + where it was cut off."""
+    missed = "!" if recording.config.stream and recording.misses(task) else ""
+    return missed if recording.tasks[task]["completion_cycles"] >= 0 else f"{missed}+"
+
+
+def tasks_table(recordings: Sequence[Recording], most: int) -> Table:
     """Return a row per task: what it is, and its NTT under each policy, the best in bold; a + marks what was cut off.
 
-    Where there are several NPUs it also says on which the task was under each policy, and for how long.
+    Of a stream these are the first ``most`` requests, and an ! marks a missed deadline. Where there are several NPUs it also says
+    on which the task was under each policy, and for how long.
     """
     from rich.markup import escape
 
     first = recordings[0]
-    table = new_table("NTT of every task, and the NPUs it was on (NPU: ms)" if _several(first) else "NTT of every task")
+    shown = min(most, len(first.tasks)) if first.config.stream else len(first.tasks)
+    every = "every task" if shown == len(first.tasks) else f"the first {shown} of {len(first.tasks)} requests"
+    table = new_table(f"NTT of {every}, and the NPUs it was on (NPU: ms)" if _several(first) else f"NTT of {every}")
     for head in ("task", "model", "batch", "priority", "arrival ms", "isolated ms", *(escape(r.policy) for r in recordings)):
         table.add_column(head, justify="left" if head == "model" else "right", no_wrap=True)
     places = recordings if _several(first) else ()
     for recording in places:
         table.add_column("on" if len(recordings) == 1 else f"on, {escape(recording.policy)}")
-    for task, entry in enumerate(first.tasks):
+    for task, entry in enumerate(first.tasks[:shown]):
         values = [recording.ntt(task) for recording in recordings]
         best = _best(values, True)
-        ends = ["" if recording.tasks[task]["completion_cycles"] >= 0 else "+" for recording in recordings]
+        ends = [_end(recording, task) for recording in recordings]
         cells = [f"{value:.2f}{end}" for value, end in zip(values, ends, strict=True)]
         what = (task, entry["model"], entry["batch"], entry["priority"])
         times = (first.ms(entry[f"{name}_cycles"]) for name in ("arrival", "isolated"))
@@ -247,18 +278,21 @@ def title(recording: Recording) -> str:
     """Return which episode it was."""
     workload = recording.config.workload
     npus = f", {', '.join(npu_labels(recording.config))}" if _several(recording) else ""
+    if recording.config.stream:
+        which = "Stream of your own" if recording.seed is None else f"Stream of seed {recording.seed}"
+        return f"{which}: {len(recording.tasks)} requests{npus}"
     if recording.seed is None:
         return f"{len(recording.tasks)} tasks of your own{npus}"
     return f"Episode of seed {recording.seed}: {workload.num_tasks} tasks, window {workload.window:g}{npus}"
 
 
-def show(recordings: Sequence[Recording], events: bool) -> None:
+def show(recordings: Sequence[Recording], events: bool, requests: int) -> None:
     """Print the tables."""
     out = console()
     out.print(metrics_table(recordings, title(recordings[0])))
     if _several(recordings[0]):
         out.print(npus_table(recordings))
-    out.print(tasks_table(recordings))
+    out.print(tasks_table(recordings, requests))
     if events:
         print_events(recordings)
 
@@ -270,25 +304,31 @@ def write_files(recordings: Sequence[Recording], options: argparse.Namespace) ->
     folder: Path | None = options.output
     charts = [path for path in (options.gantt, folder and folder / "gantt.png") if path]
     traces = [path for path in (options.trace, folder and folder / "trace.json") if path]
+    requests = options.requests if recordings[0].config.stream and options.gantt_window is None else None
     for path in charts:
-        gantt_compare(recordings, window_ms=options.gantt_window, path=path)
+        gantt_compare(recordings, window_ms=options.gantt_window, requests=requests, path=path)
     for path in traces:
         save_trace(path, recordings)
+    exported = [options.export] if options.export else []
+    for path in exported:
+        recordings[0].save_requests(path)
+    written = [*charts, *traces, *exported]
     if folder is None:
-        return [*charts, *traces]
+        return written
     save_json(summary(recordings, options.events), folder / "simulate.json")
-    return [*charts, *traces, folder / "simulate.json"]
+    return [*written, folder / "simulate.json"]
 
 
 def simulate(options: argparse.Namespace) -> None:
     """Do what the command line asks for."""
+    whole("--requests", options.requests, 1)
     check_pictures(options, ["gantt"])
     recordings = play(options)
     written = write_files(recordings, options)
     if options.json:
         print_json(summary(recordings, options.events))
         return
-    show(recordings, options.events)
+    show(recordings, options.events, options.requests)
     for path in written if not options.quiet else ():
         print(f"wrote {path}")
 

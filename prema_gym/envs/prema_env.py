@@ -21,11 +21,6 @@ if TYPE_CHECKING:
     from prema_gym.rendering.live.screen import Screen
     from prema_gym.rendering.recording import Recording
 
-STREAM_PICTURES = (
-    "of a stream only the requests in the table are kept, and a picture needs them all. "
-    "Draw a closed episode (without horizon_requests), or the figures of prema-gym sweep."
-)
-"""What is said to whoever wants a picture of a stream."""
 LOG_ENTRIES = 4096
 """Events that the compiled log holds before they are moved to Python."""
 _FIRST_ROW = np.ones(1, np.bool_)
@@ -103,10 +98,6 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         self.render_mode = render_mode
         self._arguments = arguments
         self._core = Core(arguments, 1, log_entries=LOG_ENTRIES)
-        if self._core.config.stream:
-            if render_mode is not None:
-                raise ConfigError(f"render_mode = {render_mode!r}: must be None; {STREAM_PICTURES}")
-            self.metadata = {**self.metadata, "render_modes": []}
         self._bind()
 
     def _bind(self) -> None:
@@ -237,17 +228,14 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         return simulator.describe(tasks)
 
     def recording(self, policy: str = "") -> Recording:
-        """Return the present episode, as far as it has been played, as plain data to draw, export or tabulate.
-
-        Raises :class:`UsageError` for a stream: its table holds a part of its requests only, and no record of the others is kept.
-        """
-        if self._core.config.stream:
-            raise UsageError(f"no recording of a stream: {STREAM_PICTURES}")
+        """Return the present episode, as far as it has been played, as plain data to draw, export or tabulate."""
         from prema_gym.rendering.recording import Recording
 
         ended = bool(self._terminated[0] or self._truncated[0])
         metrics = self._core.metrics_of(0) if ended else None
-        return Recording.of_simulator(self._core.simulator, self.events(), policy=policy, metrics=metrics)
+        simulator, events = self._core.simulator, self.events()
+        requests = completed_requests(simulator, self._history) if self.config.stream else None
+        return Recording.of_simulator(simulator, events, policy=policy, metrics=metrics, requests=requests)
 
     def save_trace(self, path: str | Path) -> None:
         """Write the present episode, as far as it has been played, for https://ui.perfetto.dev."""

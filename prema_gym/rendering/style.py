@@ -32,6 +32,7 @@ KILLED_COLOR = "#D55E00"
 OVERHEAD_COLOR = "#000000"
 STALL_COLOR = "#CC79A7"
 WAIT_COLOR = "#DDDDDD"
+BACKLOG_COLOR = "#E69F00"
 TARGET_COLORS = {False: "#777777", True: "#A34700"}
 """SLA targets, by whether they were missed."""
 

@@ -211,6 +211,18 @@ class Simulator:
         draw_again(self.words, row, tasks, times, np.zeros(1, ARRIVALS))
         return tasks, times
 
+    def true_totals(self) -> np.ndarray:
+        """Return the (N, T) int64 true totals of the present tasks: on the asked NPU, or where they have begun; else 0."""
+        state, table = self.state, self.state.table
+        slots = np.arange(self.slots)[None, :]
+        tasks = np.broadcast_to(slots, table.shape) if self.config.stream else np.maximum(table["task"], 0)
+        if state.several is None:
+            totals = np.take_along_axis(state.tasks["isolated_cycles"], tasks, axis=1)
+        else:
+            own = np.where(table["executed_cycles"] > 0, table["configuration"], state.status["configuration"][:, None])
+            totals = state.times["isolated_cycles"][np.arange(self.rows)[:, None], tasks, own]
+        return np.where(table["state"] == EMPTY, 0, totals)
+
     def describe_tasks(self, row: int) -> list[dict[str, Any]]:
         """Return the tasks of ``row`` in order of arrival, truth included, as :meth:`describe` does: of a stream those present."""
         return self.describe(self._kept_tasks(row))
