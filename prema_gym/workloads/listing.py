@@ -21,7 +21,7 @@ from prema_gym.config import EnvConfig
 from prema_gym.errors import ConfigError, TraceError
 from prema_gym.types import NONE
 from prema_gym.workloads.drawing import KIND, LISTED
-from prema_gym.workloads.jsonl import TracePath, numbered_trace
+from prema_gym.workloads.jsonl import TracePath, numbered_trace, unreadable
 from prema_gym.workloads.programs import ProgramTable, known_models
 from prema_gym.workloads.trace import TraceTask
 
@@ -76,8 +76,8 @@ def listing_of(path: TracePath, clock_hz: int) -> Listing:
     """Return what the file holds, read once a process as long as it isn't changed; raises :class:`TraceError`."""
     try:
         found = os.stat(path)
-    except OSError as error:
-        raise TraceError(f"{path}: can't be read: {error.strerror}.") from None
+    except (OSError, ValueError) as error:  # a name that no file can have is a ValueError
+        raise unreadable(path, error) from None
     return _listing(os.fspath(path), found.st_mtime_ns, found.st_size, clock_hz)
 
 
