@@ -17,6 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from baselines.commands.options import add_world, env_arguments
 from baselines.evaluation.evaluate import evaluate
 from baselines.evaluation.results import REFERENCE, Results
+from baselines.policies.needs import config_for
 from baselines.policies.registry import POLICIES, make_policy
 from baselines.report.isolated import isolated_table
 from baselines.report.tables import TABLE_WIDTH, fairness_notes, fairness_table, fitting_table, headline, notes, utilisation_table
@@ -49,6 +50,8 @@ def default_policies(several: bool = False) -> list[str]:
 
 FAIRNESS_HINT = 'Fairness above is the paper\'s; a claim of "fairer" needs more than it: --fairness.'
 GANTT_POLICIES = ("NP-FCFS", "P-SJF", "PREMA")
+GANTT_REQUESTS = 60
+"""Of a stream, the requests that the chart shows: the first."""
 _DEFAULTS = WorkloadConfig()
 _ERROR, _INTERRUPTED = 2, 130
 
@@ -170,12 +173,17 @@ def run(options: argparse.Namespace, errors: Console) -> Results:
         )
 
 
-def draw_gantt(options: argparse.Namespace, path: Path) -> None:
-    """Draw one episode under three policies, one above the other on one time axis."""
+def draw_gantt(results: Results, options: argparse.Namespace, path: Path) -> None:
+    """Draw one episode, or the beginning of one stream, under three policies, one above the other on one time axis."""
     from baselines.evaluation.recording import record
     from prema_gym.rendering.charts.gantt import gantt_compare
 
     arguments = env_arguments(options)
+    if results.config.stream:
+        configs = {name: config_for(make_policy(name), results.config, arguments).to_dict() for name in GANTT_POLICIES}
+        streams = [record(name, seed=options.seed, requests=GANTT_REQUESTS + 1, **config) for name, config in configs.items()]
+        gantt_compare(streams, requests=GANTT_REQUESTS, path=path)
+        return
     trace = None
     if options.trace is not None:
         trace = options.trace[0]
@@ -192,10 +200,8 @@ def write_files(results: Results, options: argparse.Namespace) -> list[Path]:
     results.to_json(folder / "compare.json")
     results.to_csv(folder / "compare.csv")
     save_comparison(results, folder / "compare.png")
-    written = [folder / name for name in ("compare.json", "compare.csv", "compare.png")]
-    if not results.config.stream:  # hundreds of requests are no picture
-        written.append(folder / "gantt.png")
-        draw_gantt(options, written[-1])
+    written = [folder / name for name in ("compare.json", "compare.csv", "compare.png", "gantt.png")]
+    draw_gantt(results, options, written[-1])
     if options.latex:
         written.append(folder / "compare.tex")
         write_text(written[-1], results.latex())

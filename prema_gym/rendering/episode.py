@@ -88,7 +88,7 @@ class RecordedEpisode:
     """The same, as slices of time."""
     policy: str = ""
     seed: int | None = None
-    """Of ``reset``; None where the trace was injected."""
+    """Of ``reset``; None where a trace was played."""
     episode: int = 0
     """Resets since that seed was given: 0 is the episode of the seed itself."""
     metrics: Mapping[str, Any] | None = None
@@ -125,7 +125,8 @@ class RecordedEpisode:
         config, machine, state = simulator.config, simulator.state.machine[0], simulator.state
         records, times = (state.tasks[0], state.times[0]) if requests is None else requests
         tasks = simulator.describe_tasks(0) if requests is None else simulator.describe(records)
-        drawn = int(machine["episode_seed"]) != 0
+        listed = config.stream and int(state.streams[0]["listed"]) > 0
+        drawn = int(machine["episode_seed"]) != 0 and not listed
         return cls(
             config=config,
             tasks=tuple(tasks),

@@ -156,6 +156,14 @@ def test_a_chart_shows_the_first_requests_those_in_between_or_a_window(crowd: Re
     assert (tmp_path / "two.png").stat().st_size > 10_000
 
 
+def test_where_nobody_waits_the_chart_says_so() -> None:
+    env = make()
+    env.reset(options={"trace": [{"arrival_cycles": at, "model": "short"} for at in (0, 500, 1000, 2000)]})
+    recording = play(env).recording()
+    assert "none waiting" in [label.get_text() for label in gantt(recording).get_yticklabels()]
+    assert "own trace" in recording.title()
+
+
 def test_a_stream_without_deadlines_says_so() -> None:
     register_round_programs()
     workload = {**ONE["workload"], "sla": None}

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from baselines import evaluate
+from baselines.commands.compare import main as compare
 from baselines.evaluation.estimates import Estimate, ends_of
 from baselines.evaluation.results import Results
 from prema_gym import Program, register_program
@@ -78,3 +79,15 @@ def test_two_episodes_have_one() -> None:
     estimate = played(2).estimate("P-SJF", "antt")
     assert estimate.has_interval
     assert estimate.low <= estimate.mean <= estimate.high
+
+
+def test_compare_draws_a_file_of_requests_and_prints_no_interval(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    register_program("short", Program.from_points(70, range(10, 71, 10), 512))
+    requests = ({"arrival_cycles": 60 * k, "model": "short", "sla": 2.0} for k in range(90))
+    (tmp_path / "mine.jsonl").write_text("".join(json.dumps(request) + "\n" for request in requests))
+    command = ["--trace", str(tmp_path / "mine.jsonl"), "--scenario", "PremaStream-v0", "--policies", "NP-FCFS", "EDF"]
+    assert compare([*command, "--output", str(tmp_path / "out"), "--quiet"]) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"compare.json", "compare.csv", "compare.png", "gantt.png"}
+    printed = capsys.readouterr().out
+    assert "1 stream of 90 requests" in printed
+    assert "±" not in printed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from prema_gym.rendering.charts.lanes import Axes, Places, Span, draw_npus, inside
@@ -63,14 +64,15 @@ def _draw_queues(ax: Axes, recording: RecordedEpisode, window: Span, top: float)
     """Draw how many requests wait, those in the backlog above those in the table."""
     bottom = top + QUEUES
     moments, in_table, waiting = _lengths(recording, window)
-    most = max(1, *waiting)
+    lasting = [length for length, (first, last) in zip(waiting, pairwise(moments), strict=False) if last > first]
+    most = max([1, *lasting])
     table, both = ([bottom - QUEUES * length / most for length in lengths] for lengths in (in_table, waiting))
     style: dict[str, Any] = {"step": "post", "linewidth": 0.0, "zorder": 2.0}
     ax.fill_between(moments, table, bottom, facecolor=WAIT_COLOR, **style)
     if waiting != in_table:
         ax.fill_between(moments, both, table, facecolor=BACKLOG_COLOR, **style)
     ax.axhline(bottom, color="#999999", linewidth=0.6, zorder=3)
-    return [(top, f"{most} waiting"), (bottom, "0")]
+    return [(top, f"{most} waiting" if any(lasting) else "none waiting"), (bottom, "0")]
 
 
 def _lengths(recording: RecordedEpisode, window: Span) -> tuple[list[float], list[int], list[int]]:
