@@ -163,8 +163,9 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         Raises :class:`ConfigError` where the arrays are of another one.
         """
         self._renew()
-        self._turns.clear()
-        self._core.hold_traces([])
+        if self._turns:
+            self._turns.clear()
+            self._core.hold_traces([])
         own = dict(self._arrays())
         for name, array in own.items():
             given = arrays.get(name)
