@@ -49,7 +49,7 @@ def _result(results: Results, policy: str, measure: str) -> str:
     percent = measure == "sla_violation"
     mean, half = (100 * value if percent else value for value in (estimate.mean, estimate.half_width))
     decimals = 0 if mean >= 100 else 1 if mean >= 10 else 2 if mean >= 0.5 else 3
-    return f"{mean:.{decimals}f}{' %' if percent else ''} ± {half:.{decimals}f}"
+    return f"{mean:.{decimals}f}{' %' if percent else ''}" + (f" ± {half:.{decimals}f}" if estimate.has_interval else "")
 
 
 def results() -> str:

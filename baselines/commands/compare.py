@@ -26,6 +26,7 @@ from baselines.commands.options import (
 from baselines.evaluation.evaluate import evaluate
 from baselines.evaluation.results import REFERENCE, Results
 from baselines.policies.kinds import policies_of
+from baselines.policies.needs import config_for
 from baselines.policies.registry import POLICIES, make_policy
 from baselines.report.isolated import isolated_table
 from baselines.report.tables import TABLE_WIDTH, fairness_notes, fairness_table, fitting_table, headline, notes, utilisation_table
@@ -60,6 +61,8 @@ def default_policies(several: bool = False) -> list[str]:
 
 FAIRNESS_HINT = 'Fairness above is the paper\'s; a claim of "fairer" needs more than it: --fairness.'
 GANTT_POLICIES = ("NP-FCFS", "P-SJF", "PREMA")
+GANTT_REQUESTS = 60
+"""Of a stream, the requests that the chart shows: the first."""
 
 DESCRIPTION = """\
 Play the same episodes under every scheduler and compare them on the metrics of the PREMA paper (HPCA 2020).
@@ -171,11 +174,14 @@ def run(options: argparse.Namespace, errors: Console) -> Results:
         )
 
 
-def record_one(options: argparse.Namespace) -> list[Recording]:
-    """Return one episode under three policies."""
+def record_one(results: Results, options: argparse.Namespace) -> list[Recording]:
+    """Return one episode, or the beginning of one stream, under three policies."""
     from baselines.evaluation.recording import record
 
     arguments = env_arguments(options)
+    if results.config.stream:
+        configs = {name: config_for(make_policy(name), results.config, arguments).to_dict() for name in GANTT_POLICIES}
+        return [record(name, seed=options.seed, requests=GANTT_REQUESTS + 1, **config) for name, config in configs.items()]
     trace = None
     if options.trace is not None:
         trace = options.trace[0]
@@ -192,10 +198,9 @@ def write_files(results: Results, options: argparse.Namespace) -> list[Path]:
     results.to_json(folder / "compare.json")
     results.to_csv(folder / "compare.csv")
     save_comparison(results, folder / "compare.png")
-    written = [folder / name for name in ("compare.json", "compare.csv", "compare.png")]
-    if not results.config.stream:  # hundreds of requests are no picture
-        written.append(folder / "gantt.png")
-        gantt_compare(record_one(options), path=written[-1])
+    written = [folder / name for name in ("compare.json", "compare.csv", "compare.png", "gantt.png")]
+    requests = GANTT_REQUESTS if results.config.stream else None
+    gantt_compare(record_one(results, options), requests=requests, path=written[-1])
     if options.latex:
         written.append(folder / "compare.tex")
         write_text(written[-1], results.latex())
@@ -212,7 +217,7 @@ def write_page(results: Results, options: argparse.Namespace) -> None:
     """Write the page to look at and send."""
     from baselines.report.page import save_comparison_page
 
-    save_comparison_page(results, options.html, [] if results.config.stream else record_one(options))
+    save_comparison_page(results, options.html, [] if results.config.stream else record_one(results, options))
 
 
 def show(results: Results, options: argparse.Namespace, console: Console) -> None:

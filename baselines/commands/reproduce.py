@@ -17,6 +17,7 @@ from rich.table import Table
 import prema_gym
 from baselines.commands.compare import progress_bar
 from baselines.commands.options import NO_REWARD, WORLD, add_episodes, add_output, add_seed, give_json, refuse
+from baselines.evaluation.estimates import ends_of
 from baselines.studies.catalogue import STUDIES
 from baselines.studies.study import PAPER, Json, Measurement, Player, Study, save
 from prema_gym.config import EnvConfig
@@ -100,13 +101,18 @@ def reproduction(found: dict[str, Json], options: argparse.Namespace) -> Json:
     }
 
 
+def _half_width(entry: dict[str, Any]) -> float:
+    low, high = ends_of(entry)
+    return (high - low) / 2
+
+
 def headline_table(headline: dict[str, Any]) -> Table:
     """Return the three factors beside the abstract's."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
     for name in ("PREMA over NP-FCFS", "abstract", "here", "95 % interval", "here / abstract", "within 25 %"):
         table.add_column(name, justify="left" if name.startswith("PREMA") else "right", no_wrap=True)
     for key, entry in headline.items():
-        low, high = entry["ci95"]
+        low, high = ends_of(entry)
         ratio = f"{entry['factor'] / entry['paper']:.2f}"
         within = "yes" if entry["within_25_percent"] else "no"
         factor = f"[bold]{entry['factor']:.2f}x[/bold]"
@@ -121,7 +127,7 @@ def readings_table(readings: dict[str, Any]) -> Table:
         table.add_column(name, justify="left" if name in ("weights loaded", "policy") else "right", no_wrap=True)
     for mode, policies in readings.items():
         for i, (policy, found) in enumerate(policies.items()):
-            cells = (f"{entry['factor']:.2f} ± {(entry['ci95'][1] - entry['ci95'][0]) / 2:.2f}" for entry in found.values())
+            cells = (f"{entry['factor']:.2f} ± {_half_width(entry):.2f}" for entry in found.values())
             table.add_row("" if i else mode, policy, *cells)
     return table
 
@@ -133,7 +139,7 @@ def sweep_table(found: dict[str, Json]) -> Table:
         table.add_column(name, justify="left" if name in ("study", "point") else "right", no_wrap=True)
     for study, data in found.items():
         for i, point in enumerate(point for point in data.get("points", []) if "factors" in point):
-            cells = (f"{entry['factor']:.2f} ± {(entry['ci95'][1] - entry['ci95'][0]) / 2:.2f}" for entry in _three(point))
+            cells = (f"{entry['factor']:.2f} ± {_half_width(entry):.2f}" for entry in _three(point))
             table.add_row(study if i == 0 else "", point["label"], *cells)
     return table
 

@@ -276,23 +276,9 @@ def _play_compiled(
             raise
 
 
-def _truth(core: Core) -> np.ndarray:
-    """Return the (N, T) int64 true totals of the present tasks."""
-    state = core.simulator.state
-    table = state.table
-    slots = np.arange(table.shape[1])[None, :]
-    tasks = np.broadcast_to(slots, table.shape) if core.config.stream else np.maximum(table["task"], 0)
-    if state.several is None:
-        totals = np.take_along_axis(state.tasks["isolated_cycles"], tasks, axis=1)
-    else:
-        own = np.where(table["executed_cycles"] > 0, table["configuration"], state.status["configuration"][:, None])
-        totals = state.times["isolated_cycles"][np.arange(len(table))[:, None], tasks, own]
-    return read_only(np.where(state.table["state"] == EMPTY, 0, totals))
-
-
 def _answers(policy: Policy, core: Core) -> np.ndarray:
     """Ask ``policy`` for the (N,) int64 actions of every row."""
-    given = policy.act(core.view(), _truth(core)) if policy.clairvoyant else policy.act(core.view())
+    given = policy.act(core.view(), read_only(core.simulator.true_totals())) if policy.clairvoyant else policy.act(core.view())
     actions = np.asarray(given)
     rows = core.simulator.rows
     if actions.shape != (rows,) or actions.dtype.kind not in "iu":

@@ -12,8 +12,9 @@ from prema_gym.checks import as_whole, checked_seed
 from prema_gym.envs.core import Core, check_options
 from prema_gym.envs.limit import checked_limit, cut_rows, least, limit_around
 from prema_gym.envs.observation import Layout
+from prema_gym.envs.requests import completed_requests
 from prema_gym.envs.reward import REWARD_TERMS
-from prema_gym.envs.step import reset_rows, step_one
+from prema_gym.envs.step import step_one
 from prema_gym.envs.view import View
 from prema_gym.errors import ActionError, ConfigError, UsageError, shown
 from prema_gym.types import ASKING, EVENT_NAMES
@@ -22,11 +23,6 @@ if TYPE_CHECKING:
     from prema_gym.rendering.live.screen import Screen
     from prema_gym.rendering.recording import Recording
 
-STREAM_PICTURES = (
-    "of a stream only the requests in the table are kept, and a picture needs them all. "
-    "Draw a closed episode (without horizon_requests), or the figures of prema-gym sweep."
-)
-"""What is said to whoever wants a picture of a stream."""
 LOG_ENTRIES = 4096
 """Events that the compiled log holds before they are moved to Python."""
 _FIRST_ROW = np.ones(1, np.bool_)
@@ -106,10 +102,6 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         self._arguments = arguments
         self._most_steps = checked_limit(max_episode_steps)
         self._core = Core(arguments, 1, log_entries=LOG_ENTRIES)
-        if self._core.config.stream:
-            if render_mode is not None:
-                raise ConfigError(f"render_mode = {render_mode!r}: must be None; {STREAM_PICTURES}")
-            self.metadata = {**self.metadata, "render_modes": []}
         self._bind()
 
     @property
@@ -152,10 +144,12 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         self._dropped = False
         self._playing = False
         self._steps, self._limit = 0, least(self._most_steps, limit_around(self))
-        if trace is not None:
-            core.load_trace(0, trace)
+        if trace is None:
+            core.begin_drawn(_FIRST_ROW)
         else:
-            reset_rows(core.simulator.words, _FIRST_ROW, core.split, core.outcomes, core.observations, core.masks)
+            checked = core.check_traces([trace])
+            core.hold_traces(checked)
+            core.begin_traces({0: checked[0]})
         self._playing = True
         if self._screen is not None:
             self._screen.restart()
@@ -235,18 +229,27 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         simulator = self._core.simulator
         return simulator.describe_tasks(0)
 
-    def recording(self, policy: str = "") -> Recording:
-        """Return the present episode, as far as it has been played, as plain data to draw, export or tabulate.
+    def requests(self) -> list[dict[str, Any]]:
+        """Return all requests of the episode that have arrived, in order of arrival, truth included: for analysis and export.
 
-        Raises :class:`UsageError` for a stream: its table holds a part of its requests only, and no record of the others is kept.
+        Of a closed episode these are its tasks; those of a stream are drawn anew, with the completions that the log has.
         """
-        if self._core.config.stream:
-            raise UsageError(f"no recording of a stream: {STREAM_PICTURES}")
+        simulator = self._core.simulator
+        if not self.config.stream:
+            return self.tasks()
+        self._drain_log()
+        tasks, _ = completed_requests(simulator, self._history)
+        return simulator.describe(tasks)
+
+    def recording(self, policy: str = "") -> Recording:
+        """Return the present episode, as far as it has been played, as plain data to draw, export or tabulate."""
         from prema_gym.rendering.recording import Recording
 
         ended = bool(self._terminated[0] or self._truncated[0])
         metrics = self._core.metrics_of(0) if ended else None
-        return Recording.of_simulator(self._core.simulator, self.events(), policy=policy, metrics=metrics)
+        simulator, events = self._core.simulator, self.events()
+        requests = completed_requests(simulator, self._history) if self.config.stream else None
+        return Recording.of_simulator(simulator, events, policy=policy, metrics=metrics, requests=requests)
 
     def save_trace(self, path: str | Path) -> None:
         """Write the present episode, as far as it has been played, for https://ui.perfetto.dev."""

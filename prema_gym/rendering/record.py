@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import gymnasium as gym
 import numpy as np
 
-from prema_gym.checks import as_whole
+from prema_gym.checks import as_whole, whole
 from prema_gym.config import MECHANISMS, mechanism_bits
 from prema_gym.envs.actions import KEEP, decode
 from prema_gym.envs.prema_env import PremaEnv
@@ -79,14 +79,14 @@ class RecordDecisions(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstruct
         return result
 
 
-def _truth(env: PremaEnv, view: View) -> np.ndarray:
-    """Return the (1, T) int64 true totals of the tasks present, 0 in empty slots."""
-    isolated = np.array([task["isolated_cycles"] for task in env.tasks()], np.int64)
-    return read_only(np.where(view.present, isolated[np.maximum(view.table["task"], 0)], 0))
-
-
 def record(
-    policy: Acts, *, seed: int = 0, trace: Sequence[dict[str, Any]] | str | None = None, name: str | None = None, **arguments: Any
+    policy: Acts,
+    *,
+    seed: int = 0,
+    trace: Sequence[dict[str, Any]] | str | None = None,
+    name: str | None = None,
+    requests: int | None = None,
+    **arguments: Any,
 ) -> Recording:
     """Play one episode under ``policy``, any object with ``act(view)``, and return its recording, decisions included.
 
@@ -97,14 +97,15 @@ def record(
     seed: of ``reset``: the same episode as ``gym.make("Prema-v0", **arguments).reset(seed=seed)`` plays.
     trace: tasks of your own in place of that episode, or the name of a JSONL file.
     name: of the recording; the policy's ``name`` by default.
+    requests: of a stream, stop once this many have arrived; the episode then has no metrics. By default it is played to its end.
     arguments: the environment's (``npu``, ``npus``, ``workload``, ``mechanisms``, ...).
 
     """
     if not callable(getattr(policy, "act", None)):
         raise PolicyError(f"policy = {policy!r}: must be an object with act(view).")
+    most = None if requests is None else whole("requests", requests, 1)
     env = PremaEnv(**arguments)
-    if env.config.stream:
-        env.recording()  # raises, before anything is played
+    simulator = env._core.simulator
     noted = RecordDecisions(env)
     noted.reset(seed=seed, options=None if trace is None else {"trace": trace})
     clairvoyant = bool(getattr(policy, "clairvoyant", False))
@@ -112,9 +113,10 @@ def record(
     if begin is not None:
         begin(np.ones(1, np.bool_))
     ended = False
-    while not ended:
+    while not ended and (most is None or simulator.state.machine[0]["next_task"] < most):
         view = env.view()
-        answer = np.asarray(policy.act(view, _truth(env, view)) if clairvoyant else policy.act(view))  # type: ignore[call-arg]
+        told = (read_only(simulator.true_totals()),) if clairvoyant else ()
+        answer = np.asarray(policy.act(view, *told))
         if answer.shape != (1,) or answer.dtype.kind not in "iu":
             called = getattr(policy, "name", type(policy).__name__)
             what = f"actions of shape {answer.shape} and type {answer.dtype}"

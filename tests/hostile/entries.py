@@ -85,8 +85,8 @@ COMMAND = ["--tasks", "2", "--seed", "1", "--window", "0.5", "--batches", "1", "
 
 
 @cache
-def prepared() -> tuple[PremaEnv, PremaVectorEnv, Path]:
-    """Return an environment, three rows, and a folder of valid files."""
+def prepared() -> tuple[PremaEnv, PremaVectorEnv, Path, PremaEnv]:
+    """Return an environment, three rows, a folder of valid files, and a stream."""
     register_program("short", Program.from_points(100, [10, 50]))
     folder = Path(tempfile.mkdtemp(prefix="hostile-"))
     shape = Shape(1, 1, 1)
@@ -100,7 +100,7 @@ def prepared() -> tuple[PremaEnv, PremaVectorEnv, Path]:
     stream = PremaEnv(workload=WORKLOAD, horizon_requests=4)  # what it is made of is compiled here, where nobody waits for it
     stream.reset(seed=1)
     stream.step(1)
-    return PremaEnv(workload=WORKLOAD), PremaVectorEnv(3, workload=WORKLOAD), folder
+    return PremaEnv(workload=WORKLOAD), PremaVectorEnv(3, workload=WORKLOAD), folder, stream
 
 
 def _written(rng: random.Random, name: str) -> Path:
@@ -187,6 +187,18 @@ def trace(rng: random.Random) -> None:
     observation, _ = env.reset(options={"trace": tasks})
     _check_finite(observation)
     _check_finite(env.step(0)[1])
+
+
+def stream_trace(rng: random.Random) -> None:
+    """Play spoilt requests as a stream: a list of them, or a damaged file."""
+    env = prepared()[3]
+    tasks: Any = [spoilt(rng, TASK) if rng.random() < 0.4 else dict(TASK) for _ in range(rng.randint(1, 5))]
+    given = rng.choice((tasks, str(_written(rng, "trace.jsonl")), anything(rng)))
+    observation, info = env.reset(options={"trace": given})
+    _check_finite(observation)
+    assert info["action_mask"].any()
+    _check_finite(env.step(int(np.flatnonzero(info["action_mask"])[-1]))[1])
+    json.dumps(env.requests(), allow_nan=False)
 
 
 def trace_file(rng: random.Random) -> None:
@@ -327,8 +339,8 @@ def command_line(rng: random.Random) -> None:
 ENTRIES: dict[str, Callable[[random.Random], None]] = {
     entry.__name__: entry
     for entry in (
-        configuration, environment, step, reset, step_rows, rows, trace, trace_file, policy_name, registration, program, network,
-        rewards, importing, profile, weights, checkpoint, evaluation, command_line,
+        configuration, environment, step, reset, step_rows, rows, trace, stream_trace, trace_file, policy_name, registration,
+        program, network, rewards, importing, profile, weights, checkpoint, evaluation, command_line,
     )
 }  # fmt: skip
 """Every entry by name."""

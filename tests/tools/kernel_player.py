@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from reference.parts import MECHANISMS, Hardware
@@ -99,6 +101,12 @@ class KernelPlayer:
         draws.draw["gap_cycles"] = gap_cycles  # finer than a rate in whole milliseconds
         draws.classes["sla"] = sla or 0.0
         self._begin({"seed": seed})
+
+    def start_listed(self, requests: list[dict[str, Any]], path: Path | None) -> None:
+        """Begin anew with ``requests`` given at the reset: as a list, or in a file at ``path``."""
+        if path is not None:
+            path.write_text("".join(json.dumps(request) + "\n" for request in requests))
+        self._begin({"options": {"trace": requests if path is None else str(path)}})
 
     def _make(self, setup: Setup, workload: dict[str, Any] | None = None, **arguments: Any) -> None:
         rules = setup.rules

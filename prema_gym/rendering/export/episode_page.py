@@ -23,7 +23,7 @@ from prema_gym.rendering.style import (
     color_of,
     shade_of,
 )
-from prema_gym.rendering.summary import COLUMNS, best_value, summary_metrics
+from prema_gym.rendering.summary import best_value, columns_of, summary_metrics
 from prema_gym.rendering.timeline import Kind, Slice
 from prema_gym.types import NONE
 
@@ -303,7 +303,7 @@ def metrics_rows(recordings: Sequence[RecordedEpisode]) -> list[list[Cell | str]
     rows: list[list[Cell | str]] = [
         [Cell(recording.policy, color=LEARNED_COLORS[0] if recording.learned else "")] for recording in recordings
     ]
-    for column in COLUMNS:
+    for column in columns_of(recordings[0].config.stream):
         values = [entry[column.metric] for entry in measured]
         best = best_value(values, column.lower_is_better)
         for row, value in zip(rows, values, strict=True):
@@ -323,7 +323,7 @@ def episode_page(recordings: Sequence[RecordedEpisode], heading_text: str = "") 
     if any(recording.metrics is None for recording in recordings):
         raise ConfigError("save_page: every recording must be of a finished episode.")
     title = heading_text or " and ".join(recording.title() for recording in recordings)
-    heads = ("policy", *(column.head for column in COLUMNS))
+    heads = ("policy", *(column.head for column in columns_of(recordings[0].config.stream)))
     config = recordings[0].config.to_dict()
     return render_page(
         title,
