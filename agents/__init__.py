@@ -1,6 +1,7 @@
 """Learned policies: training, evaluation, published weights. The top of the stack: nothing below imports it.
 
-* ``network/``: the network that scores slots, in compiled code (``slotnet``, ``rollouts``) and in torch (``torch_network``);
+* ``network/``: the network that scores slots, in compiled code (``compiled``, ``rollouts``) and in torch (``torch_network``);
+* ``policies/``: agents of other libraries as policies, by ``policy_from_sb3``, ``policy_from_torch`` and ``policy_from_onnx``;
 * ``publishing/``: weights as files with cards, and learned policies behind the interface of all policies;
 * ``pretrained/``: the published weights;
 * ``learning/``: training, that is, the run and its folder, the objective, the episodes of selection, the registries;
@@ -18,3 +19,32 @@ The modules beside this file are the entry points of ``python -m agents.X``; eac
 
 A training algorithm of your own: ``docs/extending/agent.md``.
 """
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from agents.policies.onnx_file import policy_from_onnx
+    from agents.policies.sb3 import policy_from_sb3
+    from agents.policies.torch_module import policy_from_torch
+
+__all__ = ["policy_from_onnx", "policy_from_sb3", "policy_from_torch"]
+
+_HOMES = {
+    "policy_from_onnx": "policies.onnx_file",
+    "policy_from_sb3": "policies.sb3",
+    "policy_from_torch": "policies.torch_module",
+}
+"""Public names by the module that defines them; they are imported when they are first used."""
+
+if not TYPE_CHECKING:  # a type checker reads the imports above
+
+    def __getattr__(name: str) -> object:
+        if name in _HOMES:
+            value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+            globals()[name] = value
+            return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -9,14 +9,16 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from baselines.evaluation.evaluate import evaluate
     from baselines.evaluation.results import Results
+    from baselines.policies.kinds import policy_of
     from baselines.policies.policy import Policy
     from baselines.policies.registry import POLICIES, make_policy, register_policy
 
-__all__ = ["POLICIES", "Policy", "Results", "evaluate", "make_policy", "register_policy"]
+__all__ = ["POLICIES", "Policy", "Results", "evaluate", "make_policy", "policy_of", "register_policy"]
 
 _HOMES = {
     "evaluation.evaluate": ("evaluate",),
     "evaluation.results": ("Results",),
+    "policies.kinds": ("policy_of",),
     "policies.policy": ("Policy",),
     "policies.registry": ("POLICIES", "make_policy", "register_policy"),
 }

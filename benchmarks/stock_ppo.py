@@ -18,9 +18,9 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.env_util import make_vec_env
 
+from agents import policy_from_sb3
 from agents.learning.sb3.adapter import PremaVecEnv
 from agents.learning.sb3.curve import RIVALS, LearningCurve, plot_curves
-from agents.learning.sb3.policy import policy_from_sb3
 from baselines import evaluate
 
 MARKS = (100_000, 300_000)

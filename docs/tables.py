@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 from baselines import Results, evaluate
 from baselines.report.isolated import ISOLATED_HEADS, isolated_times
 from prema_gym.config import EnvConfig
-from prema_gym.envs.observation import GLOBAL_FEATURES, SLOT_FEATURES, Feature
+from prema_gym.envs.observation import BLOCKS, GROUPS
 
 ROOT = Path(__file__).parents[1]
 RESULT_POLICIES = ("NP-FCFS", "P-HPF", "P-RRB", "HRRN", "PREMA", "PREMA-COMMIT", "P-SJF", "WSRPT", "INDEX", "CAP-INDEX")
@@ -28,10 +29,19 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]], right: int = 0) ->
     return "\n".join(f"| {' | '.join(row)} |" for row in (head, rules, *rows))
 
 
-def features(listed: Sequence[Feature]) -> str:
-    """Return the table of one part of the observation."""
-    rows = ([str(i), f"`{entry.name}`", entry.meaning, f"[{entry.low:g}, {entry.high:g}]"] for i, entry in enumerate(listed))
-    return table(["index", "feature", "meaning and scale", "clipped to"], rows)
+WIDTHS = {"slot": "T", "npu": "M", "row": "1"}
+"""How many numbers a feature is."""
+
+
+def features(group: str) -> str:
+    """Return the table of one group of the observation, in the order of the vector."""
+    rows = (
+        [f"`{feature.name}`", WIDTHS[block.of], feature.meaning, f"[{feature.low:g}, {feature.high:g}]"]
+        for block in BLOCKS
+        if block.group == group
+        for feature in block.features
+    )
+    return table(["feature", "numbers", "meaning and scale", "clipped to"], rows)
 
 
 def _result(results: Results, policy: str, measure: str) -> str:
@@ -39,7 +49,7 @@ def _result(results: Results, policy: str, measure: str) -> str:
     percent = measure == "sla_violation"
     mean, half = (100 * value if percent else value for value in (estimate.mean, estimate.half_width))
     decimals = 0 if mean >= 100 else 1 if mean >= 10 else 2 if mean >= 0.5 else 3
-    return f"{mean:.{decimals}f}{' %' if percent else ''} ± {half:.{decimals}f}"
+    return f"{mean:.{decimals}f}{' %' if percent else ''}" + (f" ± {half:.{decimals}f}" if estimate.has_interval else "")
 
 
 def results() -> str:
@@ -57,8 +67,7 @@ def isolated() -> str:
 
 
 TABLES: dict[str, Callable[[], str]] = {
-    "slot features": lambda: features(SLOT_FEATURES),
-    "global features": lambda: features(GLOBAL_FEATURES),
+    **{f"features {group}": partial(features, group) for group in GROUPS},
     "results": results,
     "isolated times": isolated,
 }

@@ -46,6 +46,26 @@ class UsageError(PremaError, RuntimeError):
     """An environment was used in the wrong order, for example stepped before its first reset."""
 
 
+class MissingPackage(PremaError, ImportError):  # noqa: N818  # it is an ImportError
+    """What was asked for needs a package that is not installed."""
+
+
+EXTRAS = {
+    **dict.fromkeys(("cmaes", "sb3_contrib", "safetensors", "stable_baselines3", "tensorboard", "torch", "tqdm"), "rl"),
+    **dict.fromkeys(("onnx", "onnxruntime"), "onnx"),
+    "bokeh": "html",
+    "pandas": "notebooks",
+}
+"""By optional package: the extra that brings it."""
+
+
+def missing_package(what: str, name: str | None, extra: str | None = None) -> MissingPackage:
+    """Return the error to raise where ``what`` needs the package ``name``: one sentence that says how to install it."""
+    brings = extra or EXTRAS.get((name or "").partition(".")[0])
+    remedy = f": pip install 'prema-gym[{brings}]', or make install." if brings else "."
+    return MissingPackage(f"{what} needs {name}, which is not installed{remedy}")
+
+
 _LONGEST_SHOWN = 200
 """Characters of a value that a message shows."""
 

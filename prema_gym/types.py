@@ -286,6 +286,7 @@ RULES = np.dtype(
         ("think_cycles", np.float64),  # mean time from a client's completed request to its next one
         ("mean_priority", np.float64),  # expected priority of a drawn request
         ("allow_idle", np.bool_),  # an idle NPU may stay so while another is busy
+        ("has_deadlines", np.bool_),  # requests of the workload have deadlines: observations tell of them
     ],
     align=True,
 )

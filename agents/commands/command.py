@@ -1,22 +1,19 @@
-"""What the command lines of this package share: how they end."""
+"""How the command lines of this package end: as all do, but SIGTERM is answered as Ctrl-C is, so that runs end in good order."""
 
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Callable
 
-from prema_gym.errors import PremaError
+from prema_gym.exits import ERROR, INTERRUPTED, TERMINATED, guarded
 
-ERROR, INTERRUPTED, TERMINATED = 2, 130, 143
-"""Exit statuses: of a command that could not do what it was asked, and of those that Ctrl-C and SIGTERM have stopped."""
+__all__ = ["ERROR", "INTERRUPTED", "TERMINATED", "Terminated", "exit_status"]
 
 
 def exit_status(action: Callable[[], int | None]) -> int:
     """Return what ``action`` does, 0 for None.
 
-    An error of the project's, or of the system (a full disk, a folder that can't be written), becomes one line on stderr and
-    :data:`ERROR`; Ctrl-C and SIGTERM become :data:`INTERRUPTED` and :data:`TERMINATED`.
+    Errors and Ctrl-C end as :func:`prema_gym.exits.guarded` says, SIGTERM as :data:`TERMINATED`.
     """
     try:
         signal.signal(signal.SIGTERM, _terminate)
@@ -37,19 +34,10 @@ def _terminate(*_: object) -> None:
 
 
 def _status_of(action: Callable[[], int | None]) -> int:
-    try:
-        return action() or 0
-    except BrokenPipeError:  # whoever read the output has seen enough
-        sys.stderr.close()
-        return 0
-    except (PremaError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return ERROR
-    except MemoryError:
-        print("error: there is not enough memory.", file=sys.stderr)
-        return ERROR
-    except Terminated:
-        return TERMINATED
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return INTERRUPTED
+    def answered() -> int | None:
+        try:
+            return action()
+        except Terminated:
+            return TERMINATED
+
+    return guarded(answered)

@@ -11,10 +11,9 @@ A difference is better (or worse) where its 95 % bootstrap interval over episode
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +24,33 @@ from rich.table import Table
 
 from agents.commands import pictures
 from agents.commands.command import exit_status
-from agents.publishing.policies import find_policy
-from baselines.evaluation.disagreement import disagreements
+from baselines.commands.compare import progress_bar
+from baselines.commands.options import (
+    NO_REWARD,
+    add_episodes,
+    add_output,
+    add_seed,
+    add_world,
+    env_arguments,
+    give_json,
+    refuse,
+)
+from baselines.evaluation.disagreement import Disagreements, disagreements
 from baselines.evaluation.evaluate import evaluate
 from baselines.evaluation.measures import HEADLINES, MEASURES
 from baselines.evaluation.results import Difference, Results
-from baselines.policies.needs import env_arguments
+from baselines.policies.kinds import policies_of, policy_of
+from baselines.policies.needs import env_arguments as needs_of
+from baselines.policies.needs import tell_of_starts
 from baselines.policies.policy import Policy
 from baselines.report.tables import illegal_note
-from prema_gym.config import MODEL_NAMES, NPUConfig
+from prema_gym.checks import whole
+from prema_gym.config import MODEL_NAMES, EnvConfig, NPUConfig
+from prema_gym.config.scenarios import with_scenario
 from prema_gym.envs.vector_env import PremaVectorEnv
-from prema_gym.files import write_csv, write_text
+from prema_gym.errors import UsageError
+from prema_gym.exits import Parser
+from prema_gym.files import write_csv
 from prema_gym.hardware.program import Program
 from prema_gym.workloads.programs import register_program
 
@@ -122,13 +137,14 @@ def register_unseen() -> None:
     register_program(UNSEEN, program)
 
 
-def grid(policy: Policy, opponents: Sequence[str], episodes: int, seed: int) -> Iterator[dict[str, Any]]:
+def grid(policy: Policy, opponents: Sequence[Policy], episodes: int, seed: int) -> Iterator[dict[str, Any]]:
     """Yield a row for each cell, opponent and measure."""
     register_unseen()
     for axis, value, arguments in cells():
         results = evaluate([policy, *opponents], episodes, seed, **arguments)
         decisions = results.mean(policy.name, "decisions")
-        for name, gaps in versus(results, policy.name, opponents, GRID_MEASURES).items():
+        names = [opponent.name for opponent in opponents]
+        for name, gaps in versus(results, policy.name, names, GRID_MEASURES).items():
             for measure, gap in gaps.items():
                 yield {
                     "axis": axis,
@@ -173,10 +189,10 @@ def grid_table(rows: Sequence[dict[str, Any]]) -> Table:
 # --- Disagreement ---------------------------------------------------------------------------------------------------------------
 
 
-def where(policy: Policy, opponent: str, episodes: int, seed: int) -> Group:
-    """Return what ``policy`` runs where ``opponent`` would run another task, most frequent first."""
-    found = disagreements(policy, opponent, episodes=episodes, seed=seed)
-    title = f"{policy.name} runs another task than {opponent} at {100 * found.share:.1f} % of {found.decisions} decisions"
+def where(found: Disagreements) -> Group:
+    """Return what a policy runs where another would run another task, most frequent first."""
+    share = f"{100 * found.share:.1f} % of {found.decisions} decisions"
+    title = f"{found.policy} runs another task than {found.reference} at {share}"
     shown = Table(box=box.SIMPLE_HEAD)
     for head in ("what it runs is", "pairs of tasks", "share"):
         shown.add_column(head, justify="left" if head == "what it runs is" else "right", no_wrap=True)
@@ -188,10 +204,12 @@ def where(policy: Policy, opponent: str, episodes: int, seed: int) -> Group:
 # --- Latency --------------------------------------------------------------------------------------------------------------------
 
 
-def latency_us(policy: Policy, rows: int, calls: int = 2000) -> float:
-    """Return the median microseconds of ``policy.act`` per call on a view of ``rows`` rows."""
-    env = PremaVectorEnv(rows, **env_arguments(policy))
+def latency_us(policy: Policy, rows: int, calls: int = 2000, **arguments: Any) -> float:
+    """Return the median microseconds of ``policy.act`` per call on a view of ``rows`` rows; ``arguments`` are the environment's."""
+    given = with_scenario(arguments)
+    env = PremaVectorEnv(rows, **{**needs_of(policy, slots=EnvConfig.coerce(given).num_slots), **given})
     env.reset(seed=0)
+    tell_of_starts(policy, np.ones(rows, np.bool_))
     times = []
     for _ in range(calls):
         view = env.view()
@@ -204,67 +222,104 @@ def latency_us(policy: Policy, rows: int, calls: int = 2000) -> float:
 
 # --- Command line -----------------------------------------------------------------------------------------------------------------
 
-
-def parse(given: Sequence[str] | None = None) -> argparse.Namespace:
-    """Return the command line's options."""
-    parser = argparse.ArgumentParser("python -m agents.evaluate", description="Compare a policy with others on the same episodes.")
-    parser.add_argument("--policy", required=True, help="A registered name, or the path of published weights.")
-    parser.add_argument(
-        "--versus", nargs="+", default=["PREMA", "INDEX"], metavar="NAME", help="Policies to compare with (default PREMA INDEX)."
-    )
-    parser.add_argument(
-        "--episodes",
-        type=int,
-        default=None,
-        help="Episodes to play (default 5000; with --grid 1000 in each cell, with --where 100).",
-    )
-    parser.add_argument("--seed", type=int, default=123, help="Seed of the episodes, of the split 'eval' (default 123).")
-    parser.add_argument(
-        "--window", type=float, default=None, help="Window of the workload's arrivals (default: the environment's)."
-    )
-    parser.add_argument("--json", type=Path, default=None, metavar="PATH", help="Write the differences there.")
-    parser.add_argument(
-        "--grid", action="store_true", help="Compare on other windows, task counts, batches, NPUs, latencies and a new network."
-    )
-    parser.add_argument("--csv", type=Path, default=None, metavar="PATH", help="With --grid, write its rows there.")
-    parser.add_argument("--figure", type=Path, default=None, metavar="PATH", help="With --grid, draw it there.")
-    parser.add_argument("--where", action="store_true", help="Count where the policy runs another task than each opponent.")
-    parser.add_argument("--latency", action="store_true", help="Time the policy's decisions.")
-    return parser.parse_args(given)
+EPISODES = {"": 5000, "grid": 1000, "where": 100}
+"""Episodes by mode, unless something is said."""
+DESCRIPTION = """\
+Compare a policy with others on the same episodes of the split "eval": differences with their 95 % intervals."""
+EPILOG = """\
+examples:
+  python -m agents.evaluate --policy LEARNED-CMA --versus PREMA INDEX        a published policy
+  python -m agents.evaluate --policy results/train/cma-slots-1               the best policy of a run
+  python -m agents.evaluate --policy model.zip --episodes 500 --json         a model of stable-baselines3, for other programs
+  python -m agents.evaluate --policy LEARNED-CMA --grid --figure grid.png    other workloads, NPUs, decision latencies
+  python -m agents.evaluate --policy LEARNED-CMA --where --episodes 100      where it lets another task run"""
 
 
-def _compare(options: argparse.Namespace, policy: Policy, console: Console) -> None:
-    arguments: dict[str, Any] = {} if options.window is None else {"workload": {"window": options.window}}
-    results = evaluate([policy, *options.versus], options.episodes or 5000, options.seed, **arguments)
-    if options.json is not None:
-        write_text(options.json, json.dumps(report(results, policy.name, options.versus), indent=1) + "\n")
-    console.print(table(results, policy.name, options.versus))
-    illegal = illegal_note(results)
-    if illegal:
-        console.print(illegal, markup=False, highlight=False)
+def build_parser() -> Parser:
+    """Return the parser of the command line."""
+    parser = Parser("python -m agents.evaluate", description=DESCRIPTION, epilog=EPILOG)
+    add = parser.add_argument
+    add("--policy", required=True, metavar="NAME",
+        help="a name, or the path of an agent: a run's folder, weights, a .zip of stable-baselines3, an .onnx")  # fmt: skip
+    add("--versus", nargs="+", default=["PREMA", "INDEX"], metavar="NAME", help="policies to compare with (default PREMA INDEX)")
+    add_episodes(parser, None, "episodes to play (default 5000; with --grid 1000 in each cell, with --where 100)")
+    add_seed(parser, 123)
+    add_world(parser)
+    refuse(parser, {"--reward": NO_REWARD})
+    add_output(parser)
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument(
+        "--grid", action="store_true", help="compare on other windows, task counts, batches, NPUs, latencies and a new network"
+    )
+    mode.add_argument("--where", action="store_true", help="count where the policy runs another task than each opponent")
+    mode.add_argument("--latency", action="store_true", help="time the policy's decisions")
+    add("--csv", type=Path, default=None, metavar="PATH", help="with --grid, write its rows there")
+    add("--figure", type=Path, default=None, metavar="PATH", help="with --grid, draw it there")
+    return parser
+
+
+def _episodes(options: argparse.Namespace, mode: str = "") -> int:
+    return EPISODES[mode] if options.episodes is None else whole("--episodes", options.episodes, 1, error=UsageError)
+
+
+def _compare(options: argparse.Namespace, policy: Policy, opponents: Sequence[Policy]) -> tuple[Any, list[Any]]:
+    names = [opponent.name for opponent in opponents]
+    episodes = _episodes(options)
+    played = [policy, *opponents]
+    with progress_bar(Console(stderr=True), len(played) * episodes, options.quiet) as report_progress:
+        results = evaluate(played, episodes, options.seed, progress=report_progress, **env_arguments(options))
+    if results.config.stream:
+        return results.to_dict(), [results.table()]
+    return report(results, policy.name, names), [table(results, policy.name, names), *filter(None, [illegal_note(results)])]
+
+
+def _grid(options: argparse.Namespace, policy: Policy, opponents: Sequence[Policy]) -> tuple[Any, list[Any]]:
+    if env_arguments(options):
+        raise UsageError("--grid says which worlds are played: leave out the options of one.")
+    found = list(grid(policy, opponents, _episodes(options, "grid"), options.seed))
+    if options.csv is not None:
+        write_csv(options.csv, found)
+    if options.figure is not None:
+        pictures.grid(found, options.figure)
+    return found, [grid_table(found)]
+
+
+def _where(options: argparse.Namespace, policy: Policy, opponents: Sequence[Policy]) -> tuple[Any, list[Any]]:
+    episodes, arguments = _episodes(options, "where"), env_arguments(options)
+    found = [disagreements(policy, opponent, episodes=episodes, seed=options.seed, **arguments) for opponent in opponents]
+    counted = {one.reference: {"decisions": one.decisions, "share": one.share, "situations": one.patterns()} for one in found}
+    return {"policy": policy.name, "episodes": episodes, "seed": options.seed, "versus": counted}, [where(one) for one in found]
+
+
+def _latency(options: argparse.Namespace, policy: Policy, opponents: Sequence[Policy]) -> tuple[Any, list[Any]]:
+    found = {rows: latency_us(policy, rows, **env_arguments(options)) for rows in (1, 256)}
+    lines = [f"{policy.name}: {us:.1f} us per act() on {rows} rows" for rows, us in found.items()]
+    return {"policy": policy.name, "us_per_act": {str(rows): us for rows, us in found.items()}}, lines
+
+
+_MODES: dict[str, Callable[[argparse.Namespace, Policy, Sequence[Policy]], tuple[Any, list[Any]]]] = {
+    "grid": _grid,
+    "where": _where,
+    "latency": _latency,
+}
+"""What is done by option: each returns what ``--json`` gives, and what is printed in its place otherwise."""
 
 
 def _run(options: argparse.Namespace, console: Console) -> None:
-    policy = find_policy(options.policy)
-    if options.where:
-        for name in options.versus:
-            console.print(where(policy, name, options.episodes or 100, options.seed))
-    elif options.latency:
-        for rows in (1, 256):
-            console.print(f"{policy.name}: {latency_us(policy, rows):.1f} us per act() on {rows} rows")
-    elif options.grid:
-        found = list(grid(policy, options.versus, options.episodes or 1000, options.seed))
-        if options.csv is not None:
-            write_csv(options.csv, found)
-        if options.figure is not None:
-            pictures.grid(found, options.figure)
-        console.print(grid_table(found))
-    else:
-        _compare(options, policy, console)
+    policy = policy_of(options.policy)
+    opponents = [opponent for opponent in policies_of(options.versus) if opponent.name != policy.name]
+    chosen = next((mode for mode in _MODES if getattr(options, mode)), None)
+    if not opponents and chosen != "latency":
+        raise UsageError(f"--versus {' '.join(options.versus)}: names nobody but {policy.name} itself.")
+    data, shown = _compare(options, policy, opponents) if chosen is None else _MODES[chosen](options, policy, opponents)
+    if give_json(options, data):
+        return
+    for one in shown:
+        console.print(one, highlight=False, markup=not isinstance(one, str))
 
 
 def main(given: Sequence[str] | None = None) -> int:
     """Evaluate; return the exit status."""
-    options = parse(given)
+    options = build_parser().parse_args(given)
     console = Console(width=None if sys.stdout.isatty() else 140)
     return exit_status(lambda: _run(options, console))

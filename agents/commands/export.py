@@ -7,24 +7,30 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agents.commands.command import exit_status
-from agents.publishing.policies import LearnedPolicy, find_policy
-from prema_gym.envs.observation import observation_size
+from agents.network.inputs import base_size
+from agents.policies.card import Card, write_card
+from agents.publishing.policies import LearnedPolicy
+from baselines.policies.kinds import policy_of
 from prema_gym.errors import PolicyError
+from prema_gym.exits import Parser
 
 OPSET = 17
 
 
 def export_onnx(policy: LearnedPolicy, path: Path, slots: int = 8) -> Path:
-    """Write the network for ``slots`` slots; the batch is free. Closed actions have logits of -1e8: mask, then take the largest."""
+    """Write the network for ``slots`` slots, and a card beside it; the batch is free. Return ``path``.
+
+    Closed actions have logits of -1e8: mask, then take the largest.
+    """
     import torch
 
     from agents.network.torch_network import SlotNetwork
 
-    network = SlotNetwork(policy.shape, policy.flat).eval()
+    network = SlotNetwork(policy.shape, policy.flat, slots=slots).eval()
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.onnx.export(
         network,
-        (torch.zeros(2, observation_size(slots)),),
+        (torch.zeros(2, int(base_size(slots))),),
         str(path),
         input_names=["observations"],
         output_names=["logits"],
@@ -32,11 +38,12 @@ def export_onnx(policy: LearnedPolicy, path: Path, slots: int = 8) -> Path:
         opset_version=OPSET,
         dynamo=False,
     )
+    write_card(path, Card(policy.mechanisms, policy.asked_every))
     return path
 
 
 def _run(options: argparse.Namespace) -> None:
-    policy = find_policy(options.policy)
+    policy = policy_of(options.policy)
     if not isinstance(policy, LearnedPolicy):
         raise PolicyError(f"{options.policy} is no learned policy: there is no network to export.")
     export_onnx(policy, options.output, options.slots)
@@ -45,9 +52,9 @@ def _run(options: argparse.Namespace) -> None:
 
 def main(given: Sequence[str] | None = None) -> int:
     """Export; return the exit status."""
-    parser = argparse.ArgumentParser("python -m agents.export", description="Write a learned policy as ONNX.")
-    parser.add_argument("policy", help="A registered name, or the path of published weights.")
-    parser.add_argument("output", type=Path, help="The ONNX file to write.")
+    parser = Parser("python -m agents.export", description="Write a learned policy as ONNX.")
+    parser.add_argument("policy", help="A registered name, the path of published weights, or a run's folder.")
+    parser.add_argument("output", type=Path, help="The ONNX file to write; its card is written beside it.")
     parser.add_argument("--slots", type=int, default=8, help="Number of slots of the environment (default 8).")
     options = parser.parse_args(given)
     return exit_status(lambda: _run(options))

@@ -26,14 +26,15 @@ from agents.learning.hypervolume import compare_fronts
 from agents.learning.index_rule import index_rule
 from agents.learning.objective import SCALES, by_measure, headline_values
 from agents.learning.selection import SELECTION_SEED, SELECTION_SPLIT
+from agents.network.layout import Shape
 from agents.network.rollouts import Rollouts
-from agents.network.slotnet import Shape
 from agents.publishing.policies import FRONT, LearnedPolicy
 from agents.publishing.provenance import provenance
 from agents.publishing.weights import save_weights
 from baselines.evaluation.episodes import play_policy
 from baselines.policies.needs import config_for
 from prema_gym.config import EnvConfig
+from prema_gym.exits import Parser
 
 FAIRNESS_WEIGHTS = (0.1, 3.0)
 """Smallest and largest b."""
@@ -98,7 +99,7 @@ def _given(options: argparse.Namespace) -> list[str]:
 
 def parse(given: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the command line's options."""
-    parser = argparse.ArgumentParser("python -m agents.front", description="A family of learned policies along a front.")
+    parser = Parser("python -m agents.front", description="A family of learned policies along a front.")
     parser.add_argument("--generations", type=int, default=40, help="Generations of CMA-ES for each policy (default 40).")
     parser.add_argument("--population", type=int, default=16, help="Candidates of each generation (default 16).")
     parser.add_argument("--episodes", type=int, help="Episodes that each candidate plays (default 512; with --measure 5000).")

@@ -5,7 +5,6 @@ python -m agents.pictures results/train/cma-slots-* --output curves.png
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from agents.learning.log import read_log
 from agents.learning.objective import SCALES
 from baselines.evaluation.measures import HEADLINES, MEASURES
 from baselines.report.plots import front, use_log_axis
+from prema_gym.exits import Parser
 from prema_gym.files import save_figure
 from prema_gym.rendering.style import LEARNED_COLORS, LEARNED_MARKER, learned_look
 
@@ -106,7 +106,7 @@ def save(figure: Figure, path: Path) -> Path:
 
 def main(given: Sequence[str] | None = None) -> int:
     """Draw the curves of runs; return the exit status."""
-    parser = argparse.ArgumentParser("python -m agents.pictures", description="Draw the learning curves of runs.")
+    parser = Parser("python -m agents.pictures", description="Draw the learning curves of runs.")
     parser.add_argument("runs", type=Path, nargs="+", help="Folders of runs of python -m agents.train.")
     parser.add_argument(
         "--output", type=Path, default=Path("results") / "curves.png", help="File to write (default results/curves.png)."

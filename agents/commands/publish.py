@@ -13,12 +13,12 @@ from typing import Any
 
 from agents.commands.command import exit_status
 from agents.commands.evaluate import report
-from agents.learning.run import BEST
-from agents.publishing.policies import PRETRAINED, LearnedPolicy
+from agents.publishing.policies import BEST, PRETRAINED, LearnedPolicy
 from agents.publishing.weights import SUFFIX, save_weights
 from baselines.evaluation.evaluate import evaluate
 from baselines.evaluation.results import Results
 from prema_gym.errors import PolicyError
+from prema_gym.exits import Parser
 
 OPPONENTS = ("PREMA", "INDEX")
 _FILLED_IN_BY_SAVING = ("format", "version", "name", "sha256", "network", "mechanisms", "observation")
@@ -68,7 +68,7 @@ def _run(options: argparse.Namespace) -> None:
 
 def main(given: Sequence[str] | None = None) -> int:
     """Publish; return the exit status."""
-    parser = argparse.ArgumentParser("python -m agents.publish", description="Make a run's best network a policy with a name.")
+    parser = Parser("python -m agents.publish", description="Make a run's best network a policy with a name.")
     parser.add_argument("name", help="Name of the policy, and of its files.")
     parser.add_argument(
         "runs", type=Path, nargs="+", help="Folders of runs: the one to publish first, then other seeds of the same command."

@@ -22,23 +22,35 @@ from agents.learning.algorithms import ALGORITHMS
 from agents.learning.arguments import DEFAULT_ALGORITHM, Arguments
 from agents.learning.networks import NETWORKS
 from agents.learning.options import add_options
-from agents.learning.run import BEST
 from agents.learning.training import make_arguments, option_classes, refuse_unknown, train
+from agents.publishing.policies import BEST
+from baselines.commands.options import PRINTED, give_json, refuse
 from prema_gym.errors import PolicyError
+from prema_gym.exits import Parser
+
+SAID_BY_WORKLOAD = '--workload says it, as in --workload \'{"models": ["CNN-AN"], "batches": [1]}\''
+REFUSED = {
+    "--models": SAID_BY_WORKLOAD,
+    "--batches": SAID_BY_WORKLOAD,
+    "--utilisation": "a run trains on closed episodes: its objective compares the metrics of an episode's tasks",
+}
+"""Options of other commands that a run does not take, and why."""
 
 
-def build_parser(algo: str = DEFAULT_ALGORITHM, network: str | None = None) -> argparse.ArgumentParser:
+def build_parser(algo: str = DEFAULT_ALGORITHM, network: str | None = None) -> Parser:
     """Return the parser of a run of ``algo``: the options of all runs, of the algorithm, and of its network."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "python -m agents.train",
         description="Train a scheduler and publish its weights.",
-        epilog=f"Algorithms: {', '.join(ALGORITHMS)}. Networks: {', '.join(NETWORKS)}. Each has options of its own:"
-        " python -m agents.train --algo NAME --help lists those of an algorithm.",
-        allow_abbrev=False,
+        epilog=f"Algorithms: {', '.join(ALGORITHMS)}. Networks: {', '.join(NETWORKS)}. Each has options of its own:\n"
+        "python -m agents.train --algo NAME --help lists those of an algorithm.",
     )
     _add_import(parser)
     for owner, options in option_classes(algo, network).items():
         add_options(parser, options, f"options of {owner}")
+    parser.add_argument("--json", nargs="?", const=PRINTED, default=None, metavar="PATH",
+        help="print the outcome as JSON in place of progress; with a path write it there as well")  # fmt: skip
+    refuse(parser, REFUSED)
     return parser
 
 
@@ -49,7 +61,12 @@ def _add_import(parser: argparse.ArgumentParser) -> None:
 
 def parse(given: Sequence[str] | None = None) -> Arguments:
     """Return the arguments of a run; raises :class:`PolicyError` for an option that belongs to another algorithm or network."""
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    return parse_all(given)[0]
+
+
+def parse_all(given: Sequence[str] | None = None) -> tuple[Arguments, argparse.Namespace]:
+    """Return the arguments of a run, and what says how its outcome is told."""
+    first = Parser("python -m agents.train", add_help=False)
     _add_import(first)
     first.add_argument("--algo", default=DEFAULT_ALGORITHM)
     first.add_argument("--network")
@@ -62,8 +79,11 @@ def parse(given: Sequence[str] | None = None) -> Arguments:
     refuse_unknown(names, chosen.algo, chosen.network)
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
-    del options.modules
-    return make_arguments(**vars(options))
+    telling = argparse.Namespace(json=options.json)
+    del options.modules, options.json
+    if telling.json == PRINTED:
+        options.quiet = True
+    return make_arguments(**vars(options)), telling
 
 
 def _import(module: str) -> None:
@@ -73,10 +93,12 @@ def _import(module: str) -> None:
         raise PolicyError(f"--import {module}: {error}.") from error
 
 
-def _train(arguments: Arguments) -> None:
+def _train(arguments: Arguments, telling: argparse.Namespace) -> None:
     policy = train(arguments)
-    if policy is not None:
-        print(f"{arguments.folder / BEST}.safetensors: on valid {policy.card['selection']['results']}")
+    results = None if policy is None else policy.card["selection"]["results"]
+    outcome = {"folder": str(arguments.folder), "command": arguments.command, "valid": results}
+    if not give_json(telling, outcome) and policy is not None:
+        print(f"{arguments.folder / BEST}.safetensors: on valid {results}")
 
 
 def main(given: Sequence[str] | None = None) -> int:
@@ -85,9 +107,9 @@ def main(given: Sequence[str] | None = None) -> int:
 
 
 def _parse_and_train(given: Sequence[str]) -> int:
-    arguments = parse(given)
+    arguments, telling = parse_all(given)
     try:
-        _train(arguments)
+        _train(arguments, telling)
     except KeyboardInterrupt as stopped:
         print(f"\nstopped; go on with: python -m agents.train --output {arguments.folder} --resume (and the same options)")
         return TERMINATED if isinstance(stopped, Terminated) else INTERRUPTED

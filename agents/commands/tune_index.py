@@ -32,6 +32,7 @@ from baselines.policies.heuristic import Heuristic
 from baselines.policies.needs import config_for
 from baselines.policies.registry import TUNED_FILE, make_policy, rules_of
 from prema_gym.config import EnvConfig
+from prema_gym.exits import Parser
 from prema_gym.files import write_text
 
 PARTS = ("INDEX", "INDEX-FRONT", "CAP-INDEX")
@@ -90,7 +91,7 @@ _CAP = {
 INDEX = Space.of("INDEX", _PLAIN, generations=20, population=8)
 """Starts from INDEX-SIMPLE."""
 CAP_INDEX = Space.of("CAP-INDEX", _PLAIN | _CAP, generations=40, population=12)
-"""Starts from where the slot network starts with ``held`` (:mod:`agents.network.slotnet`), a, c and d from INDEX."""
+"""Starts from where the slot network starts with ``held`` (:mod:`agents.network.layout`), a, c and d from INDEX."""
 
 
 @dataclass(frozen=True)
@@ -233,7 +234,7 @@ def tune(evaluator: Evaluator, part: str, options: argparse.Namespace, known: Ma
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """Return the command line's options."""
-    parser = argparse.ArgumentParser("python -m agents.tune_index", description=__doc__)
+    parser = Parser("python -m agents.tune_index", description=__doc__)
     add = parser.add_argument
     add("--only", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART", help=f"Of {', '.join(PARTS)}, tune these only.")
     add("--episodes", type=int, default=2000, help="Episodes that each candidate plays (default 2000).")

@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from agents.learning.options import changed_words, option, recorded
+from baselines.commands.options import workload_of
+from prema_gym.checks import one_of
 from prema_gym.config import MECHANISMS, EnvConfig, WorkloadConfig
+from prema_gym.errors import PolicyError
 
 DEFAULT_ALGORITHM = "maskable_ppo"
+
+
+def mechanism_count(words: Sequence[str]) -> int:
+    """Return how many mechanisms ``words`` name: the network's columns are the first ones, CHECKPOINT, KILL, DRAIN."""
+    if len(words) == 1 and words[0].isdecimal() and 1 <= int(words[0]) <= len(MECHANISMS):
+        return int(words[0])
+    for word in words:
+        one_of("mechanism", word, MECHANISMS, error=PolicyError)
+    if set(words) != set(MECHANISMS[: len(set(words))]):
+        allowed = ", or ".join(" ".join(MECHANISMS[:count]) for count in range(1, len(MECHANISMS) + 1))
+        raise PolicyError(f"--mechanisms {' '.join(words)}: runs train with {allowed}.")
+    return len(set(words))
+
+
+def with_workload(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of a run with ``workload`` as JSON, and the window and the tasks that it says as options of their own."""
+    if given.get("workload") is None:
+        return dict(given)
+    fields = workload_of(given["workload"])
+    said = {name: fields.pop(field) for name, field in (("window", "window"), ("tasks", "num_tasks")) if field in fields}
+    return {**said, **given, "workload": json.dumps(fields, sort_keys=True)}
 
 
 @dataclass(frozen=True)
@@ -31,11 +57,19 @@ class Arguments:
     quiet: bool = option(False, "Print nothing but the last line.", changes_weights=False)
 
     # The environment
+    scenario: str | None = option(None, "Scenario whose arguments the other options change; of closed episodes.")
+    npu: str | None = option(None, "Hardware preset of the NPU (prema where nothing is said).")
+    npus: str | None = option(None, "Several NPUs behind one context table, as in prema,prema,edge.")
+    workload: str | None = option(None, "What is asked for: a mix's name, a .json file, or JSON; other options take its place.")
     window: float = option(WorkloadConfig().window, "Window of the workload's arrivals: a smaller one makes a busier NPU.")
     tasks: int = option(WorkloadConfig().num_tasks, "Number of tasks in an episode.")
-    decision_every: int = option(4, "Quanta between decisions in training; evaluation has a decision at every quantum.")
+    decision_every: int = option(
+        4, "Quanta between decisions in training, 0 for arrivals and completions only; evaluation has a decision at every quantum."
+    )
     mechanisms: int = option(
-        1, "Number of preemption mechanisms that may be used: 1 is CHECKPOINT alone, 2 adds KILL, 3 adds DRAIN."
+        1,
+        "Ways to evict that may be used: CHECKPOINT, CHECKPOINT KILL, or all three; a number says how many.",
+        words=mechanism_count,
     )
 
     # The objective
@@ -75,9 +109,20 @@ class Arguments:
         return self._config(1)
 
     def _config(self, decision_every: int) -> EnvConfig:
-        workload = {"window": self.window, "num_tasks": self.tasks}
-        mechanisms = MECHANISMS[: self.mechanisms]
-        return EnvConfig.coerce({"workload": workload, "decision_every": decision_every, "mechanisms": mechanisms})
+        named = {"scenario": self.scenario, "npu": self.npu, "npus": self.npus}
+        workload = {**json.loads(self.workload or "{}"), "window": self.window, "num_tasks": self.tasks}
+        given = {name: value for name, value in named.items() if value is not None}
+        chosen = {"workload": workload, "decision_every": decision_every or None, "mechanisms": MECHANISMS[: self.mechanisms]}
+        return EnvConfig.coerce({**given, **chosen})
+
+    def check(self) -> None:
+        """Raise :class:`PremaError` where the run can't train on what it is given."""
+        config = self.training_config
+        if config.stream:
+            raise PolicyError(
+                f"--scenario {self.scenario}, --workload {self.workload}: a run trains on closed episodes: its objective compares "
+                "the metrics of an episode's tasks, which a stream doesn't have."
+            )
 
     @property
     def _parts(self) -> tuple[Any, ...]:

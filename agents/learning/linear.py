@@ -10,11 +10,15 @@ import numpy as np
 
 from baselines import evaluate
 from prema_gym.envs.actions import KEEP
-from prema_gym.envs.observation import SLOT_FEATURES, F
+from prema_gym.envs.observation import BASE_FLAGS, BASE_LOGS, F
 from prema_gym.envs.view import View
 
 INITIAL_SPREAD, LEAST_SPREAD = 1.0, 0.05
 """Standard deviations of the weights that are tried: at first, and always at least."""
+
+
+NAMES = tuple(feature.name for block in (BASE_FLAGS, BASE_LOGS) for feature in block.features)
+"""The features of a slot in the group "base"."""
 
 
 @dataclass(frozen=True)
@@ -22,21 +26,21 @@ class LinearScore:
     """Runs the task whose features have the largest weighted sum; evicts by CHECKPOINT, which the mask must allow."""
 
     weights: np.ndarray
-    """(F,) float64, in the order of SLOT_FEATURES."""
+    """(F,) float64, in the order of NAMES."""
     name: str = "LINEAR"
     clairvoyant: bool = False
 
     def act(self, view: View, truth: np.ndarray | None = None) -> np.ndarray:
         """Return (N,) int64 actions."""
         slots = view.config.num_slots
-        features = view.observation[:, : slots * F].reshape(view.rows, slots, F)
-        best = np.where(view.present, features @ self.weights, -np.inf).argmax(axis=1)
+        features = view.observation[:, : slots * F].reshape(view.rows, F, slots)
+        best = np.where(view.present, np.einsum("nft,f->nt", features, self.weights), -np.inf).argmax(axis=1)
         return np.where(best == view.npu["running_slot"], KEEP, view.give(best))
 
     def to_dict(self) -> dict[str, float]:
         """Return the weights by feature, largest size first."""
         order = np.argsort(-np.abs(self.weights))
-        return {SLOT_FEATURES[i].name: float(self.weights[i]) for i in order}
+        return {NAMES[i]: float(self.weights[i]) for i in order}
 
 
 def train_linear(

@@ -14,7 +14,7 @@ import argparse
 import dataclasses
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ def option(
     choices: Sequence[str] | None = None,
     changes_weights: bool = True,
     aliases: Sequence[str] = (),
+    words: Callable[[Sequence[str]], Any] | None = None,
 ) -> Any:
     """Return a dataclass field with ``default`` that :func:`add_options` makes an option of.
 
@@ -36,9 +37,10 @@ def option(
     choices: the values that are allowed, if not all are.
     changes_weights: whether another value can give other weights. Such options are recorded in a policy's card.
     aliases: further spellings, as ``("--former-name",)``.
+    words: returns the field's value from the words that follow the option, where there may be several.
 
     """
-    about = {"help": text, "choices": choices, "changes_weights": changes_weights, "aliases": tuple(aliases)}
+    about = {"help": text, "choices": choices, "changes_weights": changes_weights, "aliases": tuple(aliases), "words": words}
     return dataclasses.field(default=default, metadata=about)
 
 
@@ -52,6 +54,14 @@ def flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+class _Words(argparse.Action):
+    """An option that several words may follow; its ``const`` makes the value of them."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, *_: Any) -> None:
+        assert self.const is not None
+        setattr(namespace, self.dest, self.const(values))
+
+
 def add_options(parser: argparse.ArgumentParser, options: type, title: str) -> None:
     """Add an option for each field of the dataclass ``options``, under ``title``; the namespace has only those that are given."""
     group = parser.add_argument_group(title)
@@ -61,6 +71,8 @@ def add_options(parser: argparse.ArgumentParser, options: type, title: str) -> N
         kind = _without_none(hints[entry.name])
         if kind is bool:
             details: dict[str, Any] = {"action": "store_true", "help": about["help"]}
+        elif about["words"] is not None:
+            details = {"action": _Words, "nargs": "+", "const": about["words"], "metavar": "NAME", "help": about["help"]}
         else:
             default = "none" if entry.default in (None, "") else entry.default
             details = {"type": kind, "choices": about["choices"], "help": f"{about['help']} (default {default})"}

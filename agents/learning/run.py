@@ -22,18 +22,19 @@ from agents.learning.log import LOG, TrainingLog, progress_line
 from agents.learning.objective import SCALES, STANDARD_ERRORS, by_measure, parse_margins
 from agents.learning.options import flag
 from agents.learning.selection import SELECTION_SEED, SELECTION_SPLIT, Selection
-from agents.network.slotnet import Shape
-from agents.publishing.policies import LearnedPolicy
+from agents.network.layout import Shape
+from agents.publishing.policies import BEST, LearnedPolicy
 from agents.publishing.provenance import provenance
 from agents.publishing.weights import SUFFIX, save_weights
 from baselines.policies.policy import Policy
 from prema_gym.errors import FileError, PolicyError
 from prema_gym.files import write_bytes, write_text
 
-CHECKPOINT, RESUMED, STATE, BEST = "checkpoint", ".resumed", "state.json", "best"
+CHECKPOINT, RESUMED, STATE = "checkpoint", ".resumed", "state.json"
 """Names in a run's folder.
 
-The checkpoint is all that ``--resume`` reads; its part that is the algorithm's; progress; the best policy's weights and card.
+The checkpoint is all that ``--resume`` reads; its part that is the algorithm's; progress. The best policy's weights and card have
+the name BEST.
 """
 MAY_CHANGE = frozenset(("steps", "minutes"))
 """Options that a resumed run may be given anew: how long to go on."""

@@ -6,12 +6,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from agents.learning.algorithms import ALGORITHMS
-from agents.learning.arguments import DEFAULT_ALGORITHM, Arguments
+from agents.learning.arguments import DEFAULT_ALGORITHM, Arguments, with_workload
 from agents.learning.checkpoint import locked
 from agents.learning.networks import NETWORKS
 from agents.learning.options import flag, option_fields
-from agents.learning.run import BEST, Run
-from agents.publishing.policies import LearnedPolicy
+from agents.learning.run import Run
+from agents.publishing.policies import BEST, LearnedPolicy
 from agents.publishing.weights import SUFFIX
 from prema_gym.errors import PolicyError, unknown_name
 
@@ -41,17 +41,20 @@ def option_classes(algo: str, network: str | None = None) -> dict[str, type]:
 def make_arguments(algo: str = DEFAULT_ALGORITHM, **given: Any) -> Arguments:
     """Return the arguments of a run of ``algo``; ``given`` are options of all runs, of the algorithm or of its network.
 
-    Raises :class:`PolicyError` for an option that none of these has, saying whose it is.
+    Raises :class:`PolicyError` for an option that none of these has, saying whose it is, and for what no run can train on.
     """
     network = given.get("network")
     refuse_unknown(given, algo, network)
+    given = with_workload(given)
     shared, own, *of_network = option_classes(algo, network).values()
-    return Arguments(
+    arguments = Arguments(
         algo=algo,
         **_chosen(shared, given),
         options=own(**_chosen(own, given)),
         network_options=of_network[0](**_chosen(of_network[0], given)) if of_network else None,
     )
+    arguments.check()
+    return arguments
 
 
 def refuse_unknown(names: Iterable[str], algo: str, network: str | None = None) -> None:

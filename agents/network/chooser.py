@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from agents.network.slotnet import Shape, choose, scratch_size
+from agents.network.compiled import choose, scratch_size
+from agents.network.inputs import base_size
+from agents.network.layout import Shape
 from baselines.policies.compiled import Chooser, policy_entry
 from prema_gym._jit import jit_borrowing
 from prema_gym.config import EnvConfig, mechanism_bits
 from prema_gym.envs.actions import count_actions, fill_mask
-from prema_gym.envs.observation import observation_size, observe
+from prema_gym.envs.observation import observe_base
 from prema_gym.sim.borrow import borrowed
 
 _ARRAYS = {"observation": np.float32, "mask": np.int8, "weights": np.float64, "scratch": np.float64, "logits": np.float64}
 """Weights and work space, by name: ``params`` holds the address and the size of each."""
 _PARAMS = np.dtype(
-    [("sizes", np.int64, (4,)), *((name, np.int64) for name in _ARRAYS), *((f"{name}_size", np.int64) for name in _ARRAYS)]
+    [("sizes", np.int64, (5,)), *((name, np.int64) for name in _ARRAYS), *((f"{name}_size", np.int64) for name in _ARRAYS)]
 )
 _numbers = borrowed(np.float64, 1)
 _features = borrowed(np.float32, 1)
@@ -30,7 +32,7 @@ def _choose(seen, params):
     weights = _numbers(params.weights, (params.weights_size,))
     scratch = _numbers(params.scratch, (params.scratch_size,))
     logits = _numbers(params.logits, (params.logits_size,))
-    observe(seen.npu, seen.table, seen.rules, observation)
+    observe_base(seen.npu, seen.table, seen.rules, observation)
     fill_mask(seen.npu, seen.table, seen.rules.mechanisms, True, mask)
     return choose(observation, mask, params.sizes, weights, scratch, logits)
 
@@ -43,7 +45,7 @@ def network_chooser(shape: Shape, flat: np.ndarray, config: EnvConfig) -> Choose
     slots, bits = config.num_slots, mechanism_bits(config.mechanisms)
     actions = int(count_actions(slots, bits))
     sizes = {
-        "observation": observation_size(slots),
+        "observation": int(base_size(slots)),
         "mask": actions,
         "scratch": scratch_size(shape, slots),
         "logits": actions,
@@ -51,7 +53,7 @@ def network_chooser(shape: Shape, flat: np.ndarray, config: EnvConfig) -> Choose
     arrays = {name: np.zeros(size, _ARRAYS[name]) for name, size in sizes.items()}
     arrays["weights"] = np.ascontiguousarray(flat, np.float64)
     params = np.zeros(1, _PARAMS)
-    params["sizes"] = shape.sizes(bits)
+    params["sizes"] = shape.sizes(bits, slots)
     for name, array in arrays.items():
         params[name], params[f"{name}_size"] = array.ctypes.data, array.size
     return Chooser(_ENTRY, params, holds=tuple(arrays.values()))

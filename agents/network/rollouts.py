@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from agents.network.chooser import network_chooser
-from agents.network.slotnet import Shape
+from agents.network.layout import Shape
 from baselines.evaluation.episodes import EpisodePlayer, Played
 from prema_gym.config import EnvConfig
 from prema_gym.sim.simulator import Simulator

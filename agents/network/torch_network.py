@@ -1,4 +1,4 @@
-"""The network in torch, for stable-baselines3: the mathematics of :mod:`agents.network.slotnet`, and a critic beside it."""
+"""The network in torch, for stable-baselines3: the mathematics of :mod:`agents.network.layout`, and a critic beside it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 from torch.nn.functional import softsign
 
-from agents.network.slotnet import (
+from agents.network.inputs import LOG_PRIORITIES, ROW_SOURCES, SLOT_SOURCES, TOLERANCE, R, S
+from agents.network.layout import (
     ADVANTAGE_SCALE,
     ELAPSED,
     HIGH,
@@ -27,16 +28,29 @@ from agents.network.slotnet import (
     Shape,
 )
 from prema_gym.envs.observation import LOG_SCALE, F, G
+from prema_gym.errors import PolicyError
 
 CLOSED = -1e8
 """Logit of what can't be played; finite, so that gradients stay so."""
 CRITIC_UNITS = 48
 
 
-def split_observation(observations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return ((B, T, F) slot features, (B, G) global ones) of (B, T * F + G) observations."""
-    slots = (observations.shape[1] - G) // F
-    return observations[:, : slots * F].reshape(-1, slots, F), observations[:, slots * F :]
+def slots_of(size: int) -> int:
+    """Return T of observations of ``size`` numbers that are the group "base" alone; raises :class:`PolicyError` for others."""
+    slots, rest = divmod(size - G, F)
+    if rest or slots < 1:
+        raise PolicyError(f"observations of {size} numbers: are not the group 'base' of any number of slots; say how many slots.")
+    return slots
+
+
+def read_observation(observations: torch.Tensor, slots: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the ((B, T, S), (B, R)) inputs of slots and row of (B, D) observations: :func:`agents.network.inputs.fill_inputs`."""
+    base = observations[:, : slots * F].reshape(-1, F, slots).transpose(1, 2)
+    read = base[..., torch.from_numpy(SLOT_SOURCES)]
+    flagged = torch.from_numpy(LOG_PRIORITIES).to(read)
+    is_flag = ~torch.isnan(flagged)
+    flags = ((read - torch.nan_to_num(flagged)).abs() < TOLERANCE).to(read) * base[..., :1]
+    return torch.where(is_flag, flags, read), observations[:, slots * F + torch.from_numpy(ROW_SOURCES)]
 
 
 def pool(values: torch.Tensor, present: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -50,9 +64,10 @@ def pool(values: torch.Tensor, present: torch.Tensor) -> tuple[torch.Tensor, tor
 class SlotNetwork(nn.Module):
     """The actor: (B, D) observations to (B, A) logits. The same weights serve any number of slots, in any order."""
 
-    def __init__(self, shape: Shape, flat: np.ndarray, *, sharpness: float = 1.0) -> None:
+    def __init__(self, shape: Shape, flat: np.ndarray, *, sharpness: float = 1.0, slots: int | None = None) -> None:
+        """Take T, the number of ``slots``, where observations hold more than the group "base"."""
         super().__init__()
-        self.shape = shape
+        self.shape, self.slots = shape, slots
         tensors = shape.unpack(flat)
         for name in ("scale", "bilinear", "head.weight", "head.bias", "keep_bias"):
             tensors[name] = tensors[name] * sharpness
@@ -62,7 +77,7 @@ class SlotNetwork(nn.Module):
         return cast(torch.Tensor, self.weights[_key(name)])
 
     def flat(self) -> np.ndarray:
-        """Return the (size,) float64 weights for :mod:`agents.network.slotnet`."""
+        """Return the (size,) float64 weights for :mod:`agents.network.compiled`."""
         return self.shape.pack({name: self._weight(name).detach().cpu().numpy() for name in self.shape.tensors})
 
     def index(self, slots: torch.Tensor) -> torch.Tensor:
@@ -106,7 +121,7 @@ class SlotNetwork(nn.Module):
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         """Return (B, A) logits; CLOSED where the observation tells that an action is illegal."""
-        slots, common = split_observation(observations)
+        slots, common = read_observation(observations, self.slots or slots_of(int(observations.shape[1])))
         logits = self.slot_logits(slots, common)
         running = slots[..., RUNNING : RUNNING + 1]
         kept = (logits[..., :1] * running).sum(dim=1) + self._weight("keep_bias")
@@ -123,14 +138,15 @@ class SlotNetwork(nn.Module):
 class SlotCritic(nn.Module):
     """(B, D) observations to (B, CRITIC_UNITS) features of a state's value: sums and maxima over present slots."""
 
-    def __init__(self, units: int = CRITIC_UNITS) -> None:
+    def __init__(self, slots: int, units: int = CRITIC_UNITS) -> None:
         super().__init__()
-        self.encoder = nn.Sequential(nn.Linear(F + G, units), nn.Tanh(), nn.Linear(units, units), nn.Tanh())
-        self.after = nn.Sequential(nn.Linear(2 * units + G, units), nn.Tanh())
+        self.slots = slots
+        self.encoder = nn.Sequential(nn.Linear(S + R, units), nn.Tanh(), nn.Linear(units, units), nn.Tanh())
+        self.after = nn.Sequential(nn.Linear(2 * units + R, units), nn.Tanh())
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         """Return the features."""
-        slots, common = split_observation(observations)
+        slots, common = read_observation(observations, self.slots)
         present = slots[..., :1]
         inputs = torch.cat([slots, common.unsqueeze(1).expand(-1, slots.shape[1], -1)], dim=-1)
         encoded = self.encoder(inputs)
@@ -144,8 +160,9 @@ class SlotExtractor(nn.Module):
 
     def __init__(self, shape: Shape, flat: np.ndarray, actions: int, sharpness: float) -> None:
         super().__init__()
-        self.actor = SlotNetwork(shape, flat, sharpness=sharpness)
-        self.critic = SlotCritic()
+        slots = (actions - 1) // shape.mechanisms
+        self.actor = SlotNetwork(shape, flat, sharpness=sharpness, slots=slots)
+        self.critic = SlotCritic(slots)
         self.latent_dim_pi = actions
         self.latent_dim_vf = CRITIC_UNITS
 

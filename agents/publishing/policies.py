@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -11,14 +13,16 @@ from typing import Any
 import numpy as np
 
 from agents.network.chooser import network_chooser
-from agents.network.slotnet import Shape, choose_rows, scratch_size
+from agents.network.compiled import choose_rows, scratch_size
+from agents.network.inputs import base_size
+from agents.network.layout import Shape
+from agents.policies.kinds import FOREIGN
 from agents.publishing.weights import SUFFIX, load_weights
 from baselines.policies.compiled import Chooser
+from baselines.policies.kinds import Kind, register_kind
 from baselines.policies.needs import StatesNeeds
 from baselines.policies.policy import Policy
-from baselines.policies.registry import make_policy
 from prema_gym.config import MECHANISMS, EnvConfig, NPUConfig, mechanism_bits
-from prema_gym.envs.actions import count_actions
 from prema_gym.envs.observation import F, G
 from prema_gym.envs.view import View, read_only
 from prema_gym.errors import PolicyError
@@ -26,6 +30,8 @@ from prema_gym.files import is_file
 
 PRETRAINED = Path(__file__).parents[1] / "pretrained"
 """The folder of published weights; a file's stem is its policy's name."""
+BEST = "best"
+"""Stem of the weights of a run's best policy."""
 FRONT = PRETRAINED / "front"
 """The folder of the family LEARNED-FRONT-00, -01, ..."""
 
@@ -88,14 +94,24 @@ class LearnedPolicy(StatesNeeds):
         :class:`prema_gym.errors.PolicyError` where the masks have another number of actions than follows from them.
         """
         allowed = self.mechanisms if mechanisms is None else tuple(mechanisms)
-        bits, slots = mechanism_bits(allowed), (observations.shape[1] - G) // F
-        expected = int(count_actions(slots, bits))
-        if masks.shape[1] != expected:
-            raise PolicyError(f"masks of {masks.shape[1]} actions: {slots} slots and mechanisms {list(allowed)} have {expected}.")
+        slots, rest = divmod(masks.shape[1] - 1, len(allowed))
+        if rest or observations.shape[1] < base_size(slots):
+            raise PolicyError(
+                f"masks of {masks.shape[1]} actions and observations of {observations.shape[1]} numbers: with mechanisms "
+                f"{list(allowed)}, T slots have 1 + {len(allowed)} * T actions and at least {F} * T + {G} numbers."
+            )
         actions, logits = np.empty(len(masks), np.int64), np.empty(masks.shape)
         scratch = np.empty(scratch_size(self.shape, slots))
         # As a view's arrays are: read-only or not, numba compiles for one kind.
-        choose_rows(read_only(observations), read_only(masks), self.shape.sizes(bits), self.flat, scratch, logits, actions)
+        choose_rows(
+            read_only(observations),
+            read_only(masks),
+            self.shape.sizes(mechanism_bits(allowed), slots),
+            self.flat,
+            scratch,
+            logits,
+            actions,
+        )
         return actions, logits
 
 
@@ -109,8 +125,36 @@ def _lies_at(path: str) -> bool:
     return bool(Path(path).name) and is_file(Path(path).with_suffix(SUFFIX))
 
 
-def find_policy(name_or_path: str) -> Policy:
-    """Return the policy of that name, or the one whose weights lie at that path."""
-    if name_or_path.endswith(SUFFIX) or _lies_at(name_or_path):
-        return LearnedPolicy.load(name_or_path)
-    return make_policy(name_or_path)
+def _is_weights(thing: object) -> bool:
+    return isinstance(thing, str) and (thing.endswith(SUFFIX) or _lies_at(thing))
+
+
+def _is_folder(thing: object) -> bool:
+    try:
+        return isinstance(thing, str) and Path(thing).is_dir()
+    except (OSError, ValueError):  # a name that no folder can have
+        return False
+
+
+def policy_from_weights(path: str | os.PathLike[str], name: str | None = None) -> LearnedPolicy:
+    """Return the policy whose weights lie at ``path``, called as the file; the best of a run is called as the run's folder."""
+    policy, place = LearnedPolicy.load(Path(path)), Path(path).absolute()
+    return dataclasses.replace(policy, name=name or (place.parent.name if policy.name == BEST else policy.name))
+
+
+def policy_from_run(folder: str | os.PathLike[str], name: str | None = None) -> LearnedPolicy:
+    """Return the best policy of the training run in ``folder``, called as the folder."""
+    if not _lies_at(os.path.join(folder, BEST)):
+        raise PolicyError(
+            f"{folder}: holds no {BEST}{SUFFIX}, the best policy of a run of agents.train: the run has not evaluated yet, or its "
+            "network has no form that can be published."
+        )
+    return policy_from_weights(os.path.join(folder, BEST), name)
+
+
+for _kind in (
+    *FOREIGN,  # before weights, whose path may have any suffix
+    Kind("the path of published weights (.safetensors)", _is_weights, policy_from_weights),
+    Kind("the folder of a run of agents.train", _is_folder, policy_from_run),
+):
+    register_kind(_kind)

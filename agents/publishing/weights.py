@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from agents.network.slotnet import Shape
+from agents.network.inputs import ROW_INPUTS, SLOT_INPUTS, R, S
+from agents.network.layout import Shape
 from prema_gym.config import MECHANISMS
 from prema_gym.envs import observation
 from prema_gym.errors import PolicyError
@@ -34,10 +35,10 @@ _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f
 
 
 def schema_fingerprint() -> str:
-    """Return a hash over the observation's features in order, with bounds and scales: weights fit no other observation."""
-    features = [(kind.name, kind.low, kind.high) for kind in (*observation.SLOT_FEATURES, *observation.GLOBAL_FEATURES)]
+    """Return a hash over what the network reads of an observation, with bounds and scales: weights fit no other inputs."""
+    features = [*SLOT_INPUTS, *ROW_INPUTS]
     scales = (observation.LOG_SCALE, observation.REFERENCE_CYCLES, observation.CONTEXT_SCALE_CYCLES, observation.REMAINING_FLOOR)
-    return hashlib.sha256(repr((observation.F, observation.G, features, scales)).encode()).hexdigest()[:16]
+    return hashlib.sha256(repr((S, R, features, scales)).encode()).hexdigest()[:16]
 
 
 # --- safetensors ------------------------------------------------------------------------------------------------------------
@@ -106,7 +107,7 @@ class Weights:
     name: str
     shape: Shape
     flat: np.ndarray
-    """(size,) float64, as :mod:`agents.network.slotnet` takes them."""
+    """(size,) float64, as :mod:`agents.network.compiled` takes them."""
     card: dict[str, Any]
 
 
@@ -121,7 +122,7 @@ def save_weights(path: Path, shape: Shape, flat: np.ndarray, about: dict[str, An
         "sha256": hashlib.sha256(data).hexdigest(),
         "network": {"encoder": shape.encoder, "decoder": shape.decoder, "mechanisms": shape.mechanisms},
         "mechanisms": list(MECHANISMS[: shape.mechanisms]),
-        "observation": {"fingerprint": schema_fingerprint(), "F": observation.F, "G": observation.G},
+        "observation": {"fingerprint": schema_fingerprint(), "F": S, "G": R},
         **about,
     }
     write_bytes(path, data)
@@ -164,7 +165,7 @@ def _read_card(path: Path) -> dict[str, Any]:
         raise PolicyError(f"{path}: is no card of a {FORMAT} (its 'format' says otherwise).")
     if card.get("version") != VERSION:
         raise PolicyError(f"{path}: is of version {card.get('version')!r}: this release reads {VERSION}.")
-    seen, ours = card.get("observation"), {"fingerprint": schema_fingerprint(), "F": observation.F, "G": observation.G}
+    seen, ours = card.get("observation"), {"fingerprint": schema_fingerprint(), "F": S, "G": R}
     if seen != ours:
         raise PolicyError(f"{path}: was trained on another observation ({seen}); this release's is {ours}. Train it again.")
     return card

@@ -22,14 +22,13 @@ import gymnasium as gym
 import numpy as np
 
 import prema_gym
-from baselines.commands.compare import Parser
 from baselines.evaluation.episodes import play_policy
 from baselines.policies.needs import config_for, env_arguments
 from baselines.policies.registry import make_policy
 from prema_gym._jit import jit_borrowing
 from prema_gym.config import EnvConfig
 from prema_gym.envs.core import Core
-from prema_gym.exits import guarded
+from prema_gym.exits import Parser, guarded
 from prema_gym.files import write_text
 
 SCHEMA = 1
@@ -257,7 +256,6 @@ def build_parser() -> Parser:
         "python -m baselines.bench",
         description="Measure decisions per second beside CartPole-v1's in the same run, as medians. Prints and writes JSON.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--quick", action="store_true", help="few steps and one repeat: to see that it works, not to quote")
     parser.add_argument(

@@ -3,26 +3,36 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from baselines.commands.options import add_world, env_arguments
+from baselines.commands.options import (
+    NO_REWARD,
+    PRINTED,
+    add_episodes,
+    add_output,
+    add_seed,
+    add_world,
+    env_arguments,
+    give_json,
+    refuse,
+)
 from baselines.evaluation.evaluate import evaluate
 from baselines.evaluation.results import REFERENCE, Results
+from baselines.policies.kinds import policies_of
+from baselines.policies.needs import config_for
 from baselines.policies.registry import POLICIES, make_policy
 from baselines.report.isolated import isolated_table
 from baselines.report.tables import TABLE_WIDTH, fairness_notes, fairness_table, fitting_table, headline, notes, utilisation_table
-from prema_gym.config import EnvConfig, WorkloadConfig
+from prema_gym.config import EnvConfig
 from prema_gym.envs.core import checked_trace
-from prema_gym.errors import PremaError
+from prema_gym.exits import Parser, guarded
 from prema_gym.files import write_text
 from prema_gym.rendering.export.page import check_bokeh
 from prema_gym.sim.simulator import Simulator
@@ -53,8 +63,8 @@ def default_policies(several: bool = False) -> list[str]:
 
 FAIRNESS_HINT = 'Fairness above is the paper\'s; a claim of "fairer" needs more than it: --fairness.'
 GANTT_POLICIES = ("NP-FCFS", "P-SJF", "PREMA")
-_DEFAULTS = WorkloadConfig()
-_ERROR, _INTERRUPTED = 2, 130
+GANTT_REQUESTS = 60
+"""Of a stream, the requests that the chart shows: the first."""
 
 DESCRIPTION = """\
 Play the same episodes under every scheduler and compare them on the metrics of the PREMA paper (HPCA 2020).
@@ -90,26 +100,18 @@ policies:
   policy or rule X, GATE/X is the gate over it."""
 
 
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Print ``error: message`` and exit with 2."""
-        self.exit(_ERROR, f"error: {message} (--help lists the options)\n")
-
-
 def build_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = Parser(
-        "python -m baselines.compare", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("python -m baselines.compare", description=DESCRIPTION, epilog=EPILOG)
     add = parser.add_argument
-    add("--episodes", type=int, default=1000, metavar="N", help="episodes that every policy plays (default 1000)")
-    add("--seed", type=int, default=0, metavar="S", help="which episodes (default 0); the same seed, the same episodes")
+    add_episodes(parser, 1000, "episodes that every policy plays (default 1000)")
+    add_seed(parser)
     add_world(parser)
+    refuse(parser, {"--reward": NO_REWARD})
     add("--trace", nargs="+", default=None, metavar="FILE", help="play JSONL files in place of drawn episodes, one episode each")
     add("--policies", nargs="+", default=None, metavar="NAME",
-        help="policies in the table's order; all: every registered one (default: "
+        help="policies in the table's order: names, and paths of agents (a .zip of stable-baselines3, an .onnx, weights, a run's "
+        "folder); all: every registered one (default: "
         f"{', '.join(DEFAULT_POLICIES)} and installed learned ones; with --npus {', '.join(ON_SEVERAL_NPUS)} too)")  # fmt: skip
     add("--split", default="eval", metavar="NAME", help=f"{', '.join(SPLITS)}; choose on valid, report on eval (default eval)")
     add("--output", type=Path, default=Path("results"), metavar="DIR", help="folder of the files (default results)")
@@ -119,22 +121,19 @@ def build_parser() -> Parser:
     add("--per-episode", action="store_true", help="also write compare_episodes.csv, a row for every policy and episode")
     add("--fairness", action="store_true", help='also print a table of fairness and tails: all that a claim of "fairer" needs')
     add("--isolated", action="store_true", help="also print the time of every program alone on the NPU")
-    add("--json", action="store_true", help="print the JSON in place of the table, and write no files but --html")
+    add_output(parser)
     add("--threads", type=int, default=None, metavar="N", help="threads (default: one per core)")
-    add("--quiet", action="store_true", help="no progress bar")
     add("--list", action="store_true", help="print every policy with its rule and source, and stop")
     return parser
 
 
 def chosen_policies(given: Sequence[str] | None, several: bool = False) -> list[str]:
-    """Return the policies by name, None replaced by the default ones, and ``all`` by every registered one."""
+    """Return what ``--policies`` names, each once, None replaced by the default ones, and ``all`` by every registered one."""
     if given is None:
         return default_policies(several)
     if list(given) == ["all"]:
         return [*POLICIES, *(name for name in ON_SEVERAL_NPUS if several and name not in POLICIES)]
-    for name in given:
-        make_policy(name)  # raises for an unknown one
-    return list(given)
+    return list(dict.fromkeys(given))
 
 
 @contextmanager
@@ -161,7 +160,7 @@ def run(options: argparse.Namespace, errors: Console) -> Results:
     """Play what ``options`` ask for, with a progress bar on ``errors``."""
     arguments = env_arguments(options)
     config = EnvConfig.coerce(arguments)
-    policies = chosen_policies(options.policies, len(config.all_npus) > 1)
+    policies = policies_of(chosen_policies(options.policies, len(config.all_npus) > 1))
     Simulator(config)  # a wrong configuration is an error before the bar appears
     episodes = options.episodes if options.trace is None else len(options.trace)
     with progress_bar(errors, len(policies) * max(episodes, 0), options.quiet) as report:
@@ -177,11 +176,14 @@ def run(options: argparse.Namespace, errors: Console) -> Results:
         )
 
 
-def record_one(options: argparse.Namespace) -> list[Recording]:
-    """Return one episode under three policies."""
+def record_one(results: Results, options: argparse.Namespace) -> list[Recording]:
+    """Return one episode, or the beginning of one stream, under three policies."""
     from baselines.evaluation.recording import record
 
     arguments = env_arguments(options)
+    if results.config.stream:
+        configs = {name: config_for(make_policy(name), results.config, arguments).to_dict() for name in GANTT_POLICIES}
+        return [record(name, seed=options.seed, requests=GANTT_REQUESTS + 1, **config) for name, config in configs.items()]
     trace = None
     if options.trace is not None:
         trace = options.trace[0]
@@ -198,10 +200,9 @@ def write_files(results: Results, options: argparse.Namespace) -> list[Path]:
     results.to_json(folder / "compare.json")
     results.to_csv(folder / "compare.csv")
     save_comparison(results, folder / "compare.png")
-    written = [folder / name for name in ("compare.json", "compare.csv", "compare.png")]
-    if not results.config.stream:  # hundreds of requests are no picture
-        written.append(folder / "gantt.png")
-        gantt_compare(record_one(options), path=written[-1])
+    written = [folder / name for name in ("compare.json", "compare.csv", "compare.png", "gantt.png")]
+    requests = GANTT_REQUESTS if results.config.stream else None
+    gantt_compare(record_one(results, options), requests=requests, path=written[-1])
     if options.latex:
         written.append(folder / "compare.tex")
         write_text(written[-1], results.latex())
@@ -218,7 +219,7 @@ def write_page(results: Results, options: argparse.Namespace) -> None:
     """Write the page to look at and send."""
     from baselines.report.page import save_comparison_page
 
-    save_comparison_page(results, options.html, [] if results.config.stream else record_one(options))
+    save_comparison_page(results, options.html, record_one(results, options))
 
 
 def show(results: Results, options: argparse.Namespace, console: Console) -> None:
@@ -262,28 +263,20 @@ def compare(options: argparse.Namespace) -> None:
         return
     if options.html:
         check_bokeh("compare --html")
-    if not options.json:
+    if options.json != PRINTED:
         options.output.mkdir(parents=True, exist_ok=True)
     results = run(options, Console(stderr=True))
     if options.html:
         write_page(results, options)
-    if options.json:
-        print(json.dumps(results.to_dict(), indent=1, allow_nan=False))
+    if give_json(options, results.to_dict()):
         return
     show(results, options, console)
-    for path in [*write_files(results, options), *([options.html] if options.html else [])]:
+    written = [*write_files(results, options), *([options.html] if options.html else [])]
+    for path in written if not options.quiet else ():
         console.print(f"wrote {path}", style="dim", markup=False, highlight=False)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     options = build_parser().parse_args(arguments)
-    try:
-        compare(options)
-    except (PremaError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return _ERROR
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return _INTERRUPTED
-    return 0
+    return guarded(lambda: compare(options))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,17 +15,19 @@ from rich.console import Console
 from rich.table import Table
 
 import prema_gym
-from baselines.commands.compare import Parser, progress_bar
+from baselines.commands.compare import progress_bar
+from baselines.commands.options import NO_REWARD, WORLD, add_episodes, add_output, add_seed, give_json, refuse
+from baselines.evaluation.estimates import ends_of
 from baselines.studies.catalogue import STUDIES
 from baselines.studies.study import PAPER, Json, Measurement, Player, Study, save
 from prema_gym.config import EnvConfig
-from prema_gym.errors import PremaError, UsageError, unknown_name
+from prema_gym.errors import UsageError, unknown_name
+from prema_gym.exits import Parser, guarded
 from prema_gym.files import write_text
 
 SCHEMA = 1
 """Version of reproduction.json; raised when a key changes its meaning or goes."""
 LEAST_EPISODES = 2
-_ERROR, _INTERRUPTED = 2, 130
 _LABELS = {"antt": "ANTT", "stp": "STP", "sla": "SLA violations"}
 
 DESCRIPTION = """\
@@ -43,22 +44,22 @@ examples:
   make reproduce ARGS="--episodes 200"                       the same through make"""
 
 
+FIXED = "the study says what is played, as the paper did; prema-gym compare takes it"
+"""Why the options of a world are refused."""
+
+
 def build_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = Parser(
-        "python -m baselines.reproduce",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = Parser("python -m baselines.reproduce", description=DESCRIPTION, epilog=EPILOG)
     add = parser.add_argument
-    add("--episodes", type=int, default=3000, metavar="N", help="episodes that every policy plays at every point (default 3000)")
-    add("--seed", type=int, default=0, metavar="S", help="which episodes (default 0)")
+    add_episodes(parser, 3000, "episodes that every policy plays at every point (default 3000)")
+    add_seed(parser)
+    refuse(parser, dict.fromkeys((*WORLD, "--policies"), FIXED) | {"--reward": NO_REWARD})
     add("--studies", nargs="+", default=list(STUDIES), metavar="NAME", help=f"default all: {', '.join(STUDIES)}")
     add("--output", type=Path, default=Path("results"), metavar="DIR", help="folder of the files (default results)")
     add("--no-figures", action="store_true", help="write reproduction.json only")
     add("--threads", type=int, default=None, metavar="N", help="threads (default: one per core)")
-    add("--quiet", action="store_true", help="no progress bar")
+    add_output(parser)
     add("--list", action="store_true", help="print every study with its question, and stop")
     return parser
 
@@ -100,13 +101,18 @@ def reproduction(found: dict[str, Json], options: argparse.Namespace) -> Json:
     }
 
 
+def _half_width(entry: dict[str, Any]) -> float:
+    low, high = ends_of(entry)
+    return (high - low) / 2
+
+
 def headline_table(headline: dict[str, Any]) -> Table:
     """Return the three factors beside the abstract's."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False)
     for name in ("PREMA over NP-FCFS", "abstract", "here", "95 % interval", "here / abstract", "within 25 %"):
         table.add_column(name, justify="left" if name.startswith("PREMA") else "right", no_wrap=True)
     for key, entry in headline.items():
-        low, high = entry["ci95"]
+        low, high = ends_of(entry)
         ratio = f"{entry['factor'] / entry['paper']:.2f}"
         within = "yes" if entry["within_25_percent"] else "no"
         factor = f"[bold]{entry['factor']:.2f}x[/bold]"
@@ -121,7 +127,7 @@ def readings_table(readings: dict[str, Any]) -> Table:
         table.add_column(name, justify="left" if name in ("weights loaded", "policy") else "right", no_wrap=True)
     for mode, policies in readings.items():
         for i, (policy, found) in enumerate(policies.items()):
-            cells = (f"{entry['factor']:.2f} ± {(entry['ci95'][1] - entry['ci95'][0]) / 2:.2f}" for entry in found.values())
+            cells = (f"{entry['factor']:.2f} ± {_half_width(entry):.2f}" for entry in found.values())
             table.add_row("" if i else mode, policy, *cells)
     return table
 
@@ -133,7 +139,7 @@ def sweep_table(found: dict[str, Json]) -> Table:
         table.add_column(name, justify="left" if name in ("study", "point") else "right", no_wrap=True)
     for study, data in found.items():
         for i, point in enumerate(point for point in data.get("points", []) if "factors" in point):
-            cells = (f"{entry['factor']:.2f} ± {(entry['ci95'][1] - entry['ci95'][0]) / 2:.2f}" for entry in _three(point))
+            cells = (f"{entry['factor']:.2f} ± {_half_width(entry):.2f}" for entry in _three(point))
             table.add_row(study if i == 0 else "", point["label"], *cells)
     return table
 
@@ -166,13 +172,16 @@ def reproduce(options: argparse.Namespace) -> None:
         return
     begin = time.perf_counter()
     data = reproduction(run(options, Console(stderr=True)), options)
+    if give_json(options, data):
+        return
     table = sweep_table(data["studies"])
     if table.row_count:
         console.print(table)
     console.print(f"[bold]{options.episodes} episodes a point[/bold], seed {options.seed}, split eval")
     console.print(headline_table(data["headline"]))
     console.print(readings_table(data["readings"]))
-    for path in write_files(data, options):
+    written = write_files(data, options)
+    for path in written if not options.quiet else ():
         console.print(f"wrote {path}", style="dim", markup=False)
     console.print(f"{time.perf_counter() - begin:.0f} s", style="dim")
 
@@ -180,12 +189,4 @@ def reproduce(options: argparse.Namespace) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit code."""
     options = build_parser().parse_args(arguments)
-    try:
-        reproduce(options)
-    except (PremaError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return _ERROR
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        return _INTERRUPTED
-    return 0
+    return guarded(lambda: reproduce(options))

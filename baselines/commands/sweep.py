@@ -23,21 +23,33 @@ from rich.console import Console
 from rich.table import Table
 
 import prema_gym
-from baselines.commands.compare import Parser, chosen_policies, progress_bar
+from baselines.commands.compare import chosen_policies, progress_bar
+from baselines.commands.options import (
+    NO_REWARD,
+    add_episodes,
+    add_output,
+    add_seed,
+    add_world,
+    env_arguments,
+    give_json,
+    refuse,
+)
 from baselines.evaluation.evaluate import evaluate
+from baselines.policies.kinds import policies_of
+from baselines.policies.registry import POLICIES
 from baselines.report.load import LOAD_MEASURES, draw_loads
 from baselines.report.tables import TABLE_WIDTH
 from prema_gym.config import EnvConfig
-from prema_gym.config.scenarios import SCENARIOS, with_scenario
+from prema_gym.config.scenarios import with_scenario
 from prema_gym.errors import PremaError, UsageError
-from prema_gym.files import write_csv, write_text
+from prema_gym.exits import FAILED, OK, Parser, guarded
+from prema_gym.files import is_file, write_csv, write_text
 from prema_gym.workloads.seeding import SPLITS
 
 SCHEMA = 1
 """Of sweep.json and of a cell's file."""
 DEFAULT_LOADS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1)
 DEFAULT_POLICIES = ("NP-FCFS", "P-SJF", "P-HPF", "PREMA", "EDF", "WSRPT")
-_ERROR, _FAILED, _INTERRUPTED = 2, 1, 130
 
 DESCRIPTION = """\
 Play policies on streams over a range of loads. Prints the main measures by load; writes sweep.json, sweep.csv and sweep.png (the
@@ -63,6 +75,8 @@ class Cell:
     split: str
     arguments: str
     """The environment's, as JSON, the load among them."""
+    content: str = ""
+    """A hash of the agent's file where the policy is the path of one: another file is another cell."""
 
     @property
     def name(self) -> str:
@@ -71,32 +85,40 @@ class Cell:
         return f"{self.policy.replace('/', '+')}-{self.load:g}-{hashlib.sha256(content.encode()).hexdigest()[:12]}.json"
 
 
+BY_LOAD = "streams arrive by load: --loads says which"
+REFUSED = {
+    "--window": BY_LOAD,
+    "--utilisation": BY_LOAD,
+    "--tasks": "a stream has no number of tasks: --requests says how long it is",
+}
+"""Options of a world that can't apply to streams over a range of loads, and why."""
+
+
 def build_parser() -> Parser:
     """Return the parser of the command line."""
-    parser = Parser(
-        "python -m baselines.sweep", description=DESCRIPTION, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = Parser("python -m baselines.sweep", description=DESCRIPTION, epilog=EPILOG)
     add = parser.add_argument
     add("--policies", nargs="+", default=list(DEFAULT_POLICIES), metavar="NAME",
-        help=f"policies (default {' '.join(DEFAULT_POLICIES)})")  # fmt: skip
+        help=f"policies: names, and paths of agents (default {' '.join(DEFAULT_POLICIES)})")  # fmt: skip
     add("--loads", nargs="+", type=float, default=list(DEFAULT_LOADS), metavar="X",
         help="utilisations: work that arrives over what the NPUs can do (default 0.3 to 1.1)")  # fmt: skip
-    add("--episodes", type=int, default=20, metavar="N", help="streams that every policy plays at every load (default 20)")
-    add("--seed", type=int, default=0, metavar="S", help="which streams (default 0)")
+    add_episodes(parser, 20, "streams that every policy plays at every load (default 20)")
+    add_seed(parser, what="which streams")
     add("--split", default="eval", metavar="NAME", help=f"{', '.join(SPLITS)} (default eval)")
-    add("--scenario", default="PremaStream-v0", metavar="NAME", help=f"{', '.join(SCENARIOS)} (default PremaStream-v0)")
-    add("--npus", default=None, metavar="A,B", help="NPUs in place of the scenario's: presets, by commas")
+    add_world(parser, REFUSED, scenario="PremaStream-v0")
+    refuse(parser, {"--reward": NO_REWARD})
     add("--requests", type=int, default=None, metavar="H", help="requests of a stream (default: the scenario's)")
     add("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: one per core)")
     add("--output", type=Path, default=Path("results/sweep"), metavar="DIR", help="folder of the files (default results/sweep)")
-    add("--json", action="store_true", help="print the JSON in place of the table")
-    add("--quiet", action="store_true", help="no progress bar, no list of files")
+    add_output(parser)
     return parser
 
 
 def cells_of(options: argparse.Namespace) -> list[Cell]:
     """Return the cells that the command line asks for, each once, loads rising; a wrong argument is an error here."""
-    policies = list(dict.fromkeys(chosen_policies(options.policies)))
+    policies = chosen_policies(options.policies)
+    policies_of(policies)  # raises for an unknown one
+    contents = {policy: content_of(policy) for policy in policies}
     for load in options.loads:
         if not 0 < load <= 100:
             raise UsageError(f"--loads {load:g}: must be above 0 and at most 100.")
@@ -104,24 +126,34 @@ def cells_of(options: argparse.Namespace) -> list[Cell]:
         raise UsageError(f"--episodes {options.episodes}, --workers {options.workers}: must be at least 1.")
     found = []
     for load in sorted(set(options.loads)):
-        given: dict[str, Any] = {
-            "scenario": options.scenario,
-            "workload": {"arrivals": {"process": "poisson", "utilisation": load}},
-        }
-        if options.npus is not None:
-            given["npus"] = options.npus
+        given = env_arguments(options)
+        workload = given.get("workload", {})
+        arrivals = {"process": "poisson", **workload.get("arrivals", {}), "utilisation": load}
+        given["workload"] = {**workload, "arrivals": arrivals}
         arguments = with_scenario(given)
         arguments["horizon_requests"] = options.requests or arguments.get("horizon_requests") or 512
         EnvConfig.coerce(arguments)
         text = json.dumps(arguments, sort_keys=True)
-        found += [Cell(policy, load, options.episodes, options.seed, options.split, text) for policy in policies]
+        found += [Cell(policy, load, options.episodes, options.seed, options.split, text, contents[policy]) for policy in policies]
     return found
+
+
+def content_of(policy: str) -> str:
+    """Return a hash of the files that lie at ``policy``, the path of an agent; nothing for a name."""
+    if policy in POLICIES:
+        return ""
+    place = Path(policy)
+    files = [place.with_suffix(".safetensors"), place / "best.safetensors", place]
+    found = [file.read_bytes() for file in files if is_file(file)]
+    return hashlib.sha256(b"".join(found)).hexdigest() if found else ""
 
 
 def play_cell(cell: Cell, folder: Path) -> None:
     """Play a cell on one thread and write its file."""
     results = evaluate([cell.policy], cell.episodes, cell.seed, split=cell.split, threads=1, **json.loads(cell.arguments))
-    write_text(folder / cell.name, json.dumps({"schema": SCHEMA, **row_of(cell), "measures": results.summary(cell.policy)}) + "\n")
+    write_text(
+        folder / cell.name, json.dumps({"schema": SCHEMA, **row_of(cell), "measures": results.summary(results.policies[0])}) + "\n"
+    )
 
 
 def row_of(cell: Cell) -> dict[str, Any]:
@@ -238,28 +270,19 @@ def run(options: argparse.Namespace) -> int:
     for problem in failed:
         print(f"failed: {problem}", file=sys.stderr)
     if not finished:
-        return _FAILED
+        return FAILED
     written = write_files(finished, options)
-    if options.json:
-        print(json.dumps(document(finished, options), indent=1))
-    else:
+    if not give_json(options, document(finished, options)):
         console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
         for name, label in LOAD_MEASURES.items():
             console.print(table(finished, name, f"{label}, by load ({options.scenario}, {options.episodes} streams)"))
             console.print()
         for path in written if not options.quiet else ():
             print(f"wrote {path}")
-    return _FAILED if failed else 0
+    return FAILED if failed else OK
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; return its exit code."""
     options = build_parser().parse_args(arguments)
-    try:
-        return run(options)
-    except (PremaError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return _ERROR
-    except KeyboardInterrupt:
-        print("interrupted: finished cells are kept; run it again to go on.", file=sys.stderr)
-        return _INTERRUPTED
+    return guarded(lambda: run(options), "interrupted: finished cells are kept; run it again to go on.")

@@ -10,12 +10,12 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 
-from baselines.commands.compare import Parser, default_policies
+from baselines.commands.compare import default_policies
 from baselines.evaluation.evaluate import evaluate
 from prema_gym._jit.cache import cache_dir
 from prema_gym.checks import one_of
 from prema_gym.errors import UsageError
-from prema_gym.exits import guarded
+from prema_gym.exits import Parser, guarded
 
 EPILOG = """\
 examples:
@@ -65,7 +65,6 @@ def build_parser() -> argparse.ArgumentParser:
         prog="prema-gym warmup",
         description="Compile ahead what a first step or a first comparison would wait for.",
         epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
         "worlds", nargs="*", default=["one"], metavar="WORLD", help=f"what to compile for: {', '.join(WORLDS)} (default one)"

@@ -26,7 +26,10 @@ BOUNDS = ("weighted_antt", "antt")
 
 @dataclass(frozen=True)
 class Comparison:
-    """What every policy did on the same episodes. Intervals are 95 % bootstrap intervals over episodes, computed on first use."""
+    """What every policy did on the same episodes. Intervals are 95 % bootstrap intervals over episodes, computed on first use.
+
+    One episode has none.
+    """
 
     config: EnvConfig
     episodes: int
@@ -144,10 +147,15 @@ class Comparison:
                 means[name].append(shares @ columns[name])
                 pooled[name].append(self._pools[name].values(counts, shares))
         return (
-            {name: np.concatenate(parts) for name, parts in means.items()},
-            {name: np.concatenate(parts) for name, parts in pooled.items()},
-            np.concatenate(bounds),
+            {name: self._together(parts) for name, parts in means.items()},
+            {name: self._together(parts) for name, parts in pooled.items()},
+            self._together(bounds),
         )
+
+    def _together(self, parts: list[np.ndarray]) -> np.ndarray:
+        """Return resampled values as one array: NaN where there is one episode, which says nothing about others."""
+        drawn = np.concatenate(parts)
+        return drawn if self.episodes > 1 else np.full_like(drawn, np.nan)
 
     def per_episode(self, policy: str, measure: str) -> np.ndarray:
         """Return the (E,) float64 values of ``measure``; :class:`PremaError` for one of :attr:`pooled_measures`."""
@@ -164,7 +172,10 @@ class Comparison:
         return float(self.per_episode(policy, measure).mean())
 
     def draws(self, policy: str, measure: str) -> np.ndarray:
-        """Return the (B,) resampled values of :meth:`mean`; resample b is the same episodes for every policy and measure."""
+        """Return the (B,) resampled values of :meth:`mean`; resample b is the same episodes for every policy and measure.
+
+        They are NaN where there is one episode.
+        """
         self._check(policy, measure)
         means, pooled, _ = self._draws
         return (pooled if measure in self.pooled_measures else means)[policy][:, self._column(measure)]
@@ -190,7 +201,7 @@ class Comparison:
         for counts in resamples(self.episodes):
             for name, played in self.played.items():
                 drawn[name].append(counts / self.episodes @ played.utilisation)
-        return {name: np.concatenate(parts) for name, parts in drawn.items()}
+        return {name: self._together(parts) for name, parts in drawn.items()}
 
     def utilisation(self, policy: str) -> list[Estimate]:
         """Return for each NPU the share of time in which it was not idle, averaged over the episodes; overhead counts as use."""

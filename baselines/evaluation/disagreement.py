@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from baselines.policies.needs import env_arguments
+from baselines.policies.kinds import policy_of
+from baselines.policies.needs import env_arguments, tell_of_starts
 from baselines.policies.policy import Policy
-from baselines.policies.registry import make_policy
-from prema_gym.config import mechanism_bits
+from prema_gym.config import EnvConfig, mechanism_bits
+from prema_gym.config.scenarios import with_scenario
 from prema_gym.envs.actions import decode, replacement
 from prema_gym.envs.prema_env import PremaEnv
 from prema_gym.envs.view import View
-from prema_gym.errors import PolicyError, UsageError
+from prema_gym.errors import ActionError, PolicyError, UsageError
 from prema_gym.types import NONE
 
 if TYPE_CHECKING:
@@ -99,26 +100,35 @@ class Disagreements:
         return pd.DataFrame(self.situations)
 
 
-def disagreements(
-    policy: str | Policy, reference: str | Policy = "PREMA", *, episodes: int = 20, seed: int = 0, **arguments: Any
-) -> Disagreements:
+def _answer(policy: Policy, view: View) -> int:
+    """Return the action of ``policy`` in row 0; raises :class:`ActionError` for one out of range."""
+    action, actions = int(policy.act(view)[0]), view.mask.shape[1]
+    if not 0 <= action < actions:
+        raise ActionError(f"policy {policy.name!r} answered with action {action}: must be a whole number from 0 to {actions - 1}.")
+    return action
+
+
+def disagreements(policy: Any, reference: Any = "PREMA", *, episodes: int = 20, seed: int = 0, **arguments: Any) -> Disagreements:
     """Play ``episodes`` under ``policy`` (those of ``reset(seed=seed)`` and the next seeds) and ask ``reference`` along the way.
 
-    Both are names of the registry or objects that are not told true times; ``arguments`` are the environment's; where they
+    Both are what :func:`baselines.policy_of` takes, and not told true times; ``arguments`` are the environment's; where they
     leave it open, it is asked as often as either of the two needs. How a task is evicted doesn't count: only who is to run.
     """
-    ours, theirs = (make_policy(one) if isinstance(one, str) else one for one in (policy, reference))
+    ours, theirs = policy_of(policy), policy_of(reference)
     for one in (ours, theirs):
         if one.clairvoyant:
             raise PolicyError(f"{one.name} knows true times: only policies that see the same can be compared by decisions.")
-    env = PremaEnv(**{**env_arguments(ours, theirs), **arguments})
+    slots = EnvConfig.coerce(arguments).num_slots
+    env = PremaEnv(**{**env_arguments(ours, theirs, slots=slots), **with_scenario(arguments)})
     decisions, rows = 0, []
     for episode in range(episodes):
         env.reset(seed=seed + episode)
+        for one in (ours, theirs):
+            tell_of_starts(one, np.ones(1, np.bool_))
         ended = False
         while not ended:
             view = env.view()
-            action, other = int(ours.act(view)[0]), int(theirs.act(view)[0])
+            action, other = _answer(ours, view), _answer(theirs, view)
             mine, its = _chosen(view, action), _chosen(view, other)
             if mine["task"] != its["task"]:
                 row = {"seed": seed + episode, "ms": view.config.npu.ms(int(view.npu["clock_cycles"][0]))}

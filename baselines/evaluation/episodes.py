@@ -11,13 +11,15 @@ from typing import TypeAlias
 import numpy as np
 
 from baselines.policies.compiled import Chooser, Compiled, Shown, addresses, ask, is_asked
+from baselines.policies.needs import tell_of_starts
 from baselines.policies.policy import Policy
 from prema_gym._jit import jit_borrowing, jit_nogil
-from prema_gym.config import EnvConfig
+from prema_gym.config import EnvConfig, mechanism_bits
+from prema_gym.envs.actions import count_actions, is_action
 from prema_gym.envs.core import Core
 from prema_gym.envs.step import DISABLED, fill_metrics, legal_move, reset_rows, start_episode, step_rows
 from prema_gym.envs.view import read_only
-from prema_gym.errors import PolicyError
+from prema_gym.errors import ActionError, PolicyError
 from prema_gym.metrics import NUM_METRICS, age
 from prema_gym.sim.book import open_book
 from prema_gym.sim.kernel import make_move
@@ -159,10 +161,11 @@ def _record_requests(row, tasks, histogram, stream):
 
 
 @jit_nogil
-def _play_chunk(words, entry, asked, truth, split, seed, first, last, episodes, tasks, utilisation, histograms):
+def _play_chunk(words, entry, asked, truth, strict, split, seed, first, last, episodes, tasks, utilisation, histograms):
     """Play episodes ``first`` to ``last - 1`` of ``seed`` in row 0 under a compiled policy, from trace to metrics.
 
     ``entry`` is the policy's address, ``asked`` the int64 words it is called with, ``truth`` (T,) int64 its true times, or (0,).
+    Stops at an action that is out of range, or under ``strict`` illegal. Returns (whether there was one, the action).
     """
     tables, draws, state = open_book(words)
     row = row_of(state, 0)
@@ -176,32 +179,61 @@ def _play_chunk(words, entry, asked, truth, split, seed, first, last, episodes, 
             if is_asked(row.status, asked):
                 if truth.shape[0] > 0:
                     _true_totals(row, truth)
-                slot, mechanism, legal = legal_move(row, tables, ask(entry, asked, 0))
-                illegal += not legal
+                action = ask(entry, asked, 0)
+                slot, mechanism, legal = legal_move(row, tables, action)
+                if not legal:
+                    illegal += 1
+                    if strict or not is_action(action, row.table.shape[0], tables.rules[0].mechanisms):
+                        return True, action
             make_move(row, tables, slot, mechanism)
         record_episode(row, tables, episodes[k], tasks[k], utilisation[k], histograms[k])
         episodes[k].illegal_actions = illegal
+    return False, 0
+
+
+def _refuse(name: str, action: int, config: EnvConfig) -> None:
+    """Raise :class:`ActionError` for an ``action`` of the policy ``name`` that ends the evaluation."""
+    actions = int(count_actions(config.num_slots, mechanism_bits(config.mechanisms)))
+    if 0 <= action < actions:
+        raise ActionError(f"policy {name!r} answered with action {action}: illegal there, and strict=True allows no illegal one.")
+    raise ActionError(f"policy {name!r} answered with action {action}: must be a whole number from 0 to {actions - 1}.")
 
 
 class EpisodePlayer:
     """Plays whole episodes of one configuration under compiled policies; holds the simulator of one thread."""
 
     def __init__(self, config: EnvConfig) -> None:
+        self._config = config
         self._simulator = Simulator(config)
         self._truth = np.zeros(config.num_slots, np.int64)
 
     def play_chunk(
-        self, policy: Chooser, played: Played, first: int, last: int, seed: int, split: str, *, clairvoyant: bool = False
+        self,
+        policy: Chooser,
+        played: Played,
+        first: int,
+        last: int,
+        seed: int,
+        split: str,
+        *,
+        clairvoyant: bool = False,
+        name: str = "",
     ) -> None:
-        """Fill ``played`` with episodes ``first`` to ``last - 1`` of ``seed``; other threads run meanwhile."""
+        """Fill ``played`` with episodes ``first`` to ``last - 1`` of ``seed``; other threads run meanwhile.
+
+        Raises :class:`ActionError`, which gives the policy's ``name``, for an action out of range, and where the configuration is
+        strict for an illegal one.
+        """
         state, rules = self._simulator.state, self._simulator.tables.rules
         truth = self._truth if clairvoyant else self._truth[:0]
         shown = Shown(state.status, state.table, state.npus, state.predictions)
         asked = addresses(shown, rules, truth if clairvoyant else None, policy)
-        _play_chunk(
-            self._simulator.words, policy.entry.address, asked, truth, split_index(split),
+        wrong, action = _play_chunk(
+            self._simulator.words, policy.entry.address, asked, truth, self._config.strict, split_index(split),
             np.uint64(seed % (1 << 64)), first, last, played.episodes, played.tasks, played.utilisation, played.histograms,
         )  # fmt: skip
+        if wrong:
+            _refuse(name, action, self._config)
 
 
 @jit_borrowing
@@ -227,7 +259,7 @@ def _play_compiled(
         if not hasattr(local, "player"):
             local.player, local.chooser = EpisodePlayer(config), policy.chooser(config)
         last = min(first + CHUNK, len(played))
-        local.player.play_chunk(local.chooser, played, first, last, seed, split, clairvoyant=policy.clairvoyant)
+        local.player.play_chunk(local.chooser, played, first, last, seed, split, clairvoyant=policy.clairvoyant, name=policy.name)
         return last - first
 
     starts = range(0, len(played), CHUNK)
@@ -244,23 +276,9 @@ def _play_compiled(
             raise
 
 
-def _truth(core: Core) -> np.ndarray:
-    """Return the (N, T) int64 true totals of the present tasks."""
-    state = core.simulator.state
-    table = state.table
-    slots = np.arange(table.shape[1])[None, :]
-    tasks = np.broadcast_to(slots, table.shape) if core.config.stream else np.maximum(table["task"], 0)
-    if state.several is None:
-        totals = np.take_along_axis(state.tasks["isolated_cycles"], tasks, axis=1)
-    else:
-        own = np.where(table["executed_cycles"] > 0, table["configuration"], state.status["configuration"][:, None])
-        totals = state.times["isolated_cycles"][np.arange(len(table))[:, None], tasks, own]
-    return read_only(np.where(state.table["state"] == EMPTY, 0, totals))
-
-
 def _answers(policy: Policy, core: Core) -> np.ndarray:
     """Ask ``policy`` for the (N,) int64 actions of every row."""
-    given = policy.act(core.view(), _truth(core)) if policy.clairvoyant else policy.act(core.view())
+    given = policy.act(core.view(), read_only(core.simulator.true_totals())) if policy.clairvoyant else policy.act(core.view())
     actions = np.asarray(given)
     rows = core.simulator.rows
     if actions.shape != (rows,) or actions.dtype.kind not in "iu":
@@ -269,6 +287,15 @@ def _answers(policy: Policy, core: Core) -> np.ndarray:
             f"must be ({rows},) whole numbers."
         )
     return np.ascontiguousarray(actions, np.int64)
+
+
+def _check_actions(policy: Policy, core: Core, actions: np.ndarray, alive: np.ndarray) -> None:
+    """Raise :class:`ActionError` where a row in play is answered out of range, or illegally where the configuration is strict."""
+    wrong = alive & ((actions < 0) | (actions >= core.num_actions))
+    if core.config.strict and not wrong.any():
+        wrong = alive & (core.masks[np.arange(len(actions)), np.clip(actions, 0, core.num_actions - 1)] == 0)
+    if wrong.any():
+        _refuse(policy.name, int(actions[wrong][0]), core.config)
 
 
 def _draws(core: Core, seed: int) -> Starts:
@@ -306,8 +333,10 @@ def _play_in_python(policy: Policy, core: Core, start: Starts, played: Played, a
     while alive.any():
         if starting.any():
             start(starting, numbers)
+            tell_of_starts(policy, starting.copy())
             starting[:] = False
         actions = _answers(policy, core)
+        _check_actions(policy, core, actions, alive)
         step_rows(
             words, 0, rows, actions, core.weights, DISABLED, core.split, outcomes, core.observations, core.masks, final
         )  # fmt: skip

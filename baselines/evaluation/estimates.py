@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,17 @@ from baselines.evaluation.statistics import interval
 
 @dataclass(frozen=True, repr=False)
 class Estimate:
-    """A number with its 95 % interval; prints as ``2.19 [2.14, 2.24]``."""
+    """A number with its 95 % interval; prints as ``2.19 [2.14, 2.24]``, or ``2.19 (no interval)`` where it rests on one episode."""
 
     mean: float
     low: float
+    """NaN, as ``high``, where there is no interval: one episode says nothing about others."""
     high: float
+
+    @property
+    def has_interval(self) -> bool:
+        """Whether it rests on more than one episode."""
+        return not (math.isnan(self.low) and math.isnan(self.high))
 
     @property
     def half_width(self) -> float:
@@ -26,6 +33,8 @@ class Estimate:
 
     def __repr__(self) -> str:
         places = decimals_of(self.mean)
+        if not self.has_interval and math.isfinite(self.mean):
+            return f"{digits(self.mean, places)} (no interval)"
         return f"{digits(self.mean, places)} [{digits(self.low, places)}, {digits(self.high, places)}]"
 
     def to_dict(self, name: str = "mean") -> dict[str, Any]:
@@ -87,6 +96,12 @@ def plain_number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
+def ends_of(entry: Mapping[str, Any]) -> tuple[float, float]:
+    """Return the ends of the interval of a :meth:`Estimate.to_dict`; NaN where it has none."""
+    low, high = (math.nan if end is None else end for end in entry["ci95"])
+    return low, high
+
+
 def estimate_of(value: float, draws: np.ndarray) -> Estimate:
-    """Return ``value`` with the interval of its (B,) resampled values."""
+    """Return ``value`` with the interval of its (B,) resampled values; NaN are left out, and where all are there is no interval."""
     return Estimate(float(value), *interval(draws))

@@ -13,31 +13,24 @@ from baselines.evaluation.episodes import Played, play_policy
 from baselines.evaluation.measures import EPISODE_MEASURES
 from baselines.evaluation.results import BOUNDS, Results
 from baselines.evaluation.streams import StreamResults
+from baselines.policies.kinds import policies_of
 from baselines.policies.needs import config_for
 from baselines.policies.policy import Policy
-from baselines.policies.registry import make_policy
 from prema_gym.checks import as_whole, whole
 from prema_gym.config import EnvConfig, WorkloadConfig
 from prema_gym.config.requests import ArrivalsConfig
-from prema_gym.envs.core import checked_trace
-from prema_gym.errors import ConfigError, PolicyError, shown
+from prema_gym.envs.core import Core, checked_trace
+from prema_gym.errors import ConfigError, shown
 from prema_gym.workloads.jsonl import MOST_TASKS, holds_more_than
 from prema_gym.workloads.listing import trace_path, with_listing
 from prema_gym.workloads.trace import TraceTask
 
 
-def _policies(given: Sequence[str | Policy]) -> list[Policy]:
-    if isinstance(given, str) or not isinstance(given, Sequence) or not given:
-        raise PolicyError(f"policies = {shown(given)}: must be a non-empty list of policies or their names.")
-    made = [make_policy(policy) if isinstance(policy, str) else policy for policy in given]
-    for policy in made:
-        if not isinstance(policy, Policy):
-            raise PolicyError(f"policies: {shown(policy)}: must be a policy's name, or have name, clairvoyant and act(view).")
-    names = [policy.name for policy in made]
-    for name in names:
-        if names.count(name) > 1:
-            raise PolicyError(f"policies: {name!r} is named {names.count(name)} times; each policy once.")
-    return made
+def _check(policy: Policy, config: EnvConfig) -> None:
+    """Let ``policy`` look at its environment, if it wants to, before anything is played."""
+    check = getattr(policy, "check", None)
+    if check is not None:
+        check(Core(config.to_dict(), 1).view())
 
 
 def _trained_elsewhere(policy: Policy, config: EnvConfig) -> bool:
@@ -99,7 +92,7 @@ def _warn_of_illegal(results: Results) -> None:
 
 
 def evaluate(
-    policies: Sequence[str | Policy],
+    policies: Sequence[Any],
     episodes: int = 1000,
     seed: int = 0,
     *,
@@ -112,11 +105,14 @@ def evaluate(
     """Play the same ``episodes`` under every policy and return their metrics.
 
     Of streams the results are :class:`StreamResults`: the cohort's metrics and quantiles.
-    Raises :class:`prema_gym.errors.BoundError` if a policy does better than any schedule can; that is known for one NPU only.
+    Raises :class:`prema_gym.errors.ActionError` where a policy answers with an action out of range (or, under ``strict=True``,
+    with an illegal one), and :class:`prema_gym.errors.BoundError` if it does better than any schedule can; that is known for one
+    NPU only.
 
     Parameters
     ----------
-    policies: names of the registry, or policy objects.
+    policies: names of the registry, policy objects, functions of a view, models of stable-baselines3, torch modules, and paths of
+        agents: everything that :func:`baselines.policy_of` takes. What is named twice is played once.
     episodes, seed, split: which episodes; "eval" is for figures that are reported, "valid" for choosing between policies.
     threads: of compiled policies; None uses every core.
     progress: called as ``progress(policy name, episodes just finished)``.
@@ -128,7 +124,7 @@ def evaluate(
         here holds for all.
 
     """
-    made = _policies(policies)
+    made = policies_of(policies)
     episodes = whole("episodes", episodes, 1, MOST_EPISODES)
     number = as_whole(seed)
     if number is None:
@@ -148,14 +144,15 @@ def evaluate(
     if trace_path(config) is not None:
         episodes = 1  # all would be the same
     played: dict[str, Played] = {}
-    configs: dict[str, EnvConfig] = {}
+    configs = {policy.name: config_for(policy, config, arguments) for policy in made}
+    for policy in made:
+        _check(policy, configs[policy.name])
     for policy in made:
 
         def report(count: int, name: str = policy.name) -> None:
             if progress is not None:
                 progress(name, count)
 
-        configs[policy.name] = config_for(policy, config, arguments)
         played[policy.name] = play_policy(
             policy, configs[policy.name], episodes, seed, split="env" if split == TRACE_SPLIT else split,
             threads=workers, progress=report, traces=tasks,

@@ -11,10 +11,10 @@ import numpy as np
 
 from baselines.evaluation.comparison import BOUNDS, REFERENCE
 from baselines.evaluation.episodes import Played
-from baselines.evaluation.measures import Measure
+from baselines.evaluation.measures import CLASS_FAIRNESS, Measure
 from baselines.evaluation.pooled import QUANTILES, quantile_measure, quantile_name
 from baselines.evaluation.results import Results
-from prema_gym.sim.streams.cohort import HISTOGRAM_BINS
+from prema_gym.sim.streams.cohort import BINS_PER_OCTAVE, HISTOGRAM_BINS
 from prema_gym.sim.streams.metrics import STREAM_METRICS, histogram_quantiles
 
 _MEANINGS: dict[str, tuple[str, str, bool | None]] = {
@@ -32,6 +32,8 @@ _MEANINGS: dict[str, tuple[str, str, bool | None]] = {
     "ntt_p95": ("p95 NTT", "95th percentile of NTT of an episode's cohort", False),
     "ntt_p99": ("p99 NTT", "99th percentile of NTT of an episode's cohort", False),
     "unfinished_share": ("unfinished", "share of the cohort that was unfinished at the end", False),
+    "fairness_8": ("fairness of 8", "smallest over largest progress per priority of 8 completions in a row, averaged", True),
+    "jain_8": ("Jain of 8", "Jain's index of 1/NTT of 8 completions in a row, averaged; priorities ignored", True),
     "utilisation": ("utilisation", "share of the NPUs' time that they weren't idle", None),
     "queue_length": ("queue", "mean number of requests that wait, in the table and the backlog", False),
     "preemptions": ("preemptions", "evictions per episode", None),
@@ -51,17 +53,36 @@ STREAM_HEADLINES = ("antt", "weighted_antt", "ntt_p99", "deadline_misses", "tard
 """What a table of streams shows first."""
 
 
+_PROGRESS = 2.0 ** (-(np.arange(HISTOGRAM_BINS) + 0.5) / BINS_PER_OCTAVE)
+"""1/NTT in the middle of each bin; at most 1.1 % off."""
+
+
 class StreamPool:
     """The cohorts of one policy, as histograms by priority."""
 
-    def __init__(self, played: Played) -> None:
+    def __init__(self, played: Played, priorities: Sequence[int]) -> None:
         episodes, self._levels, _ = played.histograms.shape
+        self._priorities = np.array(priorities, np.float64)
         self._counts = played.histograms.reshape(episodes, -1).astype(np.float64)
 
     def values(self, counts: np.ndarray, shares: np.ndarray) -> np.ndarray:
-        """Return (B, Q * levels) quantiles under ``counts`` (B, E); NaN where a priority has below 20 requests."""
+        """Return (B, Q * levels + 1) quantiles and class fairness under ``counts`` (B, E).
+
+        Quantiles are NaN where a priority has below 20 requests; classes without a request don't count.
+        """
         pooled = (counts @ self._counts).reshape(len(counts), self._levels, HISTOGRAM_BINS)
-        return np.swapaxes(histogram_quantiles(pooled, QUANTILES), 1, 2).reshape(len(counts), -1)
+        quantiles = np.swapaxes(histogram_quantiles(pooled, QUANTILES), 1, 2).reshape(len(counts), -1)
+        return np.column_stack([quantiles, self._class_fairness(pooled)])
+
+    def _class_fairness(self, pooled: np.ndarray) -> np.ndarray:
+        """Return the (B,) smallest over largest progress per priority of a class, of ``pooled`` (B, levels, HISTOGRAM_BINS)."""
+        requests = pooled.sum(axis=2)
+        with np.errstate(invalid="ignore"):
+            progress = pooled @ _PROGRESS / requests / self._priorities
+        there = requests > 0
+        least = np.where(there, progress, np.inf).min(axis=1)
+        most = np.where(there, progress, -np.inf).max(axis=1)
+        return np.where(there.any(axis=1), least / most, np.nan)
 
 
 @dataclass(frozen=True, repr=False)
@@ -80,8 +101,9 @@ class StreamResults(Results):
 
     @cached_property
     def pooled_measures(self) -> dict[str, Measure]:
-        """Quantiles of NTT by priority, pooled over the cohorts of all streams."""
-        return {quantile_name(q, p): quantile_measure(q, p) for q in QUANTILES for p in self.priorities}
+        """Quantiles of NTT by priority and class fairness, pooled over the cohorts of all streams."""
+        quantiles = {quantile_name(q, p): quantile_measure(q, p) for q in QUANTILES for p in self.priorities}
+        return {**quantiles, CLASS_FAIRNESS.name: CLASS_FAIRNESS}
 
     @cached_property
     def measures(self) -> dict[str, Measure]:
@@ -90,13 +112,14 @@ class StreamResults(Results):
 
     @property
     def fairness_measures(self) -> tuple[str, ...]:
-        """What a claim of "fairer" needs: the tail of every priority."""
-        return tuple(quantile_name(0.99, priority) for priority in self.priorities)
+        """What a claim of "fairer" needs, all of it: windows of completions, the classes, and the tail of every priority."""
+        tails = (quantile_name(0.99, priority) for priority in self.priorities)
+        return ("fairness_8", CLASS_FAIRNESS.name, "jain_8", *tails)
 
     @cached_property
     def values(self) -> dict[str, np.ndarray]:
         """Per policy the (E, len(episode_measures)) float64 values of every stream."""
-        return {name: _values(played) for name, played in self.played.items()}
+        return {name: stream_values(played) for name, played in self.played.items()}
 
     @property
     def headlines(self) -> tuple[str, ...]:
@@ -127,7 +150,7 @@ class StreamResults(Results):
 
     @cached_property
     def _pools(self) -> dict[str, StreamPool]:  # type: ignore[override]
-        return {name: StreamPool(played) for name, played in self.played.items()}
+        return {name: StreamPool(played, self.priorities) for name, played in self.played.items()}
 
     def summary(self, policy: str) -> dict[str, Any]:
         """Return ``{measure: {"mean": .., "ci95": [..]}}``; ``utilisation_per_npu`` is a list of such entries."""
@@ -151,7 +174,7 @@ class StreamResults(Results):
         return super().latex(tuple(measures))
 
 
-def _values(played: Played) -> np.ndarray:
+def stream_values(played: Played) -> np.ndarray:
     """Return the (E, len(STREAM_MEASURES)) float64 table of an evaluation."""
     extra = [played.episodes["decisions"], played.episodes["illegal_actions"]]
     return np.column_stack([played.metrics[:, _COLUMNS], *extra])

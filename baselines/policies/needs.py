@@ -1,9 +1,14 @@
 """What a policy needs of its environment: how often it is to be asked, and by which mechanisms it switches.
 
 A policy says so by attributes, all optional. ``asked_every`` are the quanta between decisions asked by the quantum; None: it
-decides nothing new between arrivals and completions. ``mechanisms`` are those that it may play. ``allow_idle`` is True for one that
-leaves an NPU idle though tasks wait. PREMA, whose tokens grow while tasks wait, is asked at every quantum; shortest job first need
-not be.
+decides nothing new between arrivals and completions. ``mechanisms`` are those that it may play; a network that doesn't know has
+None there, and ``actions``, the number that it was trained with, which tells how many they are. ``allow_idle`` is True for one
+that leaves an NPU idle though tasks wait. PREMA, whose tokens grow while tasks wait, is asked at every quantum; shortest job first
+need not be.
+
+Two more hooks are optional. ``start_episodes(starts)``, with (N,) bool, is called before ``act`` where the decision of a row is its
+episode's first: what remembers something of a row forgets it then. ``check(view)`` raises a PolicyError where the policy can't
+play what a view of its environment shows; it is called before anything is played.
 """
 
 from __future__ import annotations
@@ -13,14 +18,38 @@ import warnings
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
+import numpy as np
+
+from prema_gym.checks import one_of
 from prema_gym.config import MECHANISMS, EnvConfig
 from prema_gym.config.scenarios import with_scenario
+from prema_gym.errors import PolicyError
 
 
-def env_arguments(*policies: object) -> dict[str, Any]:
-    """Return the environment's arguments that give all ``policies`` what they need, for ``gym.make("Prema-v0", ...)``."""
+def mechanisms_of(policy: object, slots: int | None = None) -> tuple[str, ...]:
+    """Return the mechanisms that ``policy`` may play: those that it states, else as many as its actions for ``slots`` slots have.
+
+    So many are the first ones: CHECKPOINT alone, then KILL too, then all.
+    """
+    stated = getattr(policy, "mechanisms", MECHANISMS)
+    if stated is not None:
+        names = (stated,) if isinstance(stated, str) else tuple(stated)
+        where = f"policy {getattr(policy, 'name', type(policy).__name__)!r}: "
+        return tuple(one_of("mechanism", name, MECHANISMS, error=PolicyError, where=where) for name in names)
+    actions = getattr(policy, "actions", None)
+    if actions is None or slots is None:
+        return MECHANISMS
+    count, rest = divmod(actions - 1, slots)
+    return MECHANISMS[:count] if rest == 0 and 1 <= count <= len(MECHANISMS) else MECHANISMS
+
+
+def env_arguments(*policies: object, slots: int | None = None) -> dict[str, Any]:
+    """Return the environment's arguments that give all ``policies`` what they need, for ``gym.make("Prema-v0", ...)``.
+
+    ``slots`` are those of the environment, for networks that know no more than how many actions they have.
+    """
     intervals = [every for policy in policies if (every := getattr(policy, "asked_every", None)) is not None]
-    wanted = {mechanism for policy in policies for mechanism in getattr(policy, "mechanisms", MECHANISMS)}
+    wanted = {mechanism for policy in policies for mechanism in mechanisms_of(policy, slots)}
     mechanisms = tuple(mechanism for mechanism in MECHANISMS if mechanism in wanted) or MECHANISMS[:1]
     needed: dict[str, Any] = {"decision_every": min(intervals, default=None), "mechanisms": mechanisms}
     if any(getattr(policy, "allow_idle", False) for policy in policies):
@@ -31,8 +60,15 @@ def env_arguments(*policies: object) -> dict[str, Any]:
 def config_for(policy: object, config: EnvConfig, arguments: Mapping[str, Any]) -> EnvConfig:
     """Return ``config`` with what ``policy`` needs in place of what ``arguments``, those that made it, leave open."""
     given = with_scenario(arguments)
-    needed = {name: value for name, value in env_arguments(policy).items() if name not in given}
+    needed = {name: value for name, value in env_arguments(policy, slots=config.num_slots).items() if name not in given}
     return dataclasses.replace(config, **needed)
+
+
+def tell_of_starts(policy: object, starts: np.ndarray) -> None:
+    """Tell ``policy``, where it wants to know, in which rows (N,) bool an episode starts."""
+    hook = getattr(policy, "start_episodes", None)
+    if hook is not None:
+        hook(starts)
 
 
 class StatesNeeds:

@@ -12,11 +12,16 @@ PERCENT = ("sla_violation",)
 
 
 def cell(results: Comparison, policy: str, measure: str) -> tuple[str, str]:
-    """Return (mean, half-width of the interval) as text, SLA violations in percent."""
+    """Return (mean, half-width of the interval) as text, SLA violations in percent; no half-width where there is no interval."""
     estimate = results.estimate(policy, measure)
     scale = 100.0 if measure in PERCENT else 1.0
     mean, half = scale * estimate.mean, scale * estimate.half_width
-    return digits(mean), digits(half, decimals_of(mean)).removeprefix("0")
+    return digits(mean), digits(half, decimals_of(mean)).removeprefix("0") if estimate.has_interval else ""
+
+
+def spread(mean: str, half: str, sign: str = " ±") -> str:
+    """Return a mean with its half-width, and alone where it has none."""
+    return f"{mean}{sign}{half}" if half else mean
 
 
 def marks(results: Comparison, policy: str, told: str = "†", illegal: str = "‡", elsewhere: str = "§") -> str:

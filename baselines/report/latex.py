@@ -28,6 +28,7 @@ def latex_table(results: Comparison, measures: Sequence[str]) -> str:
         cells = [latex_escape(policy) + marks(results, policy, r"$^\dagger$", r"$^\ddagger$", r"$^\S$")]
         for name in measures:
             mean, half = cell(results, policy, name)
-            cells.append((rf"\textbf{{{mean}}}" if policy in best[name] else mean) + rf" {{\scriptsize$\pm${half}}}")
+            width = rf" {{\scriptsize$\pm${half}}}" if half else ""
+            cells.append((rf"\textbf{{{mean}}}" if policy in best[name] else mean) + width)
         lines.append(" & ".join(cells) + r" \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", ""])

@@ -140,7 +140,7 @@ def comparison_figure(results: Comparison) -> Figure:
     present = {group_of(results, policy) for policy in results.policies}
     handles = [Patch(color=colour, label=name) for name, colour in GROUPS.items() if name in present]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), fontsize=9, frameon=False)
-    figure.suptitle(f"{results.title}; black lines: 95 % intervals")
+    figure.suptitle(results.title + ("; black lines: 95 % intervals" if results.episodes > 1 else ""))
     return figure
 
 

@@ -12,9 +12,9 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from baselines.evaluation.comparison import Comparison
-from baselines.evaluation.estimates import digits
+from baselines.evaluation.estimates import Estimate, digits
 from baselines.evaluation.measures import MEASURES, PAPER_FACTORS
-from baselines.report.cells import best_policies, cell, factor_text, named
+from baselines.report.cells import best_policies, cell, factor_text, named, spread
 
 TABLE_WIDTH = 108
 """Columns of the table where the output is no terminal."""
@@ -48,7 +48,7 @@ def summary_table(
         if results.asked_every:
             cells.append(asked_text(results, policy))
         for measure, compared in columns.items():
-            text = " ±".join(cell(results, policy, measure))
+            text = spread(*cell(results, policy, measure))
             cells.append(f"[bold]{'*' if star else ' '}{text}[/bold]" if policy in best[measure] else f" {text}")
             if compared and reference is not None:
                 cells.append(factor_text(results.factor(policy, measure, reference).ratio.mean))
@@ -94,7 +94,7 @@ def _fairness_table(results: Comparison, *, star: bool, widths: bool) -> Table:
         cells = [escape(named(results, policy))]
         for measure, winners in best.items():
             mean, half = cell(results, policy, measure)
-            text = f"{mean} ±{half}" if widths else mean
+            text = spread(mean, half) if widths else mean
             cells.append(f"[bold]{'*' if star else ''}{text}[/bold]" if policy in winners else text)
         table.add_row(*cells)
     return table
@@ -108,15 +108,15 @@ def _broken(label: str) -> str:
 
 def fairness_notes(results: Comparison) -> list[str]:
     """Return the lines that go under :func:`fairness_table`."""
-    explained = [name for name in ("fairness", "class_fairness") if name in results.measures]
-    if not explained:
-        return ["p99 NTT: of each priority, pooled over the cohorts of all streams."]
+    explained = [name for name in ("fairness", "fairness_8", "class_fairness", "jain_8") if name in results.fairness_measures]
     meanings = (f"{results.measures[name].label}: {results.measures[name].meaning}" for name in explained)
-    return [
-        "; ".join(meanings) + ".",
-        "Jain's index: of 1/NTT, without priorities. Worst NTT: an episode's largest, averaged. p99 NTT: pooled over all episodes.",
-        'A policy is "fairer" than another where all of these agree.',
-    ]
+    tails = "p99 NTT: of each priority, pooled over the cohorts of all streams."
+    if "worst_ntt" in results.fairness_measures:
+        tails = (
+            "Jain's index: of 1/NTT, without priorities. Worst NTT: an episode's largest, averaged. "
+            "p99 NTT: pooled over all episodes."
+        )
+    return ["; ".join(meanings) + ".", tails, 'A policy is "fairer" than another where all of these agree.']
 
 
 def illegal_note(results: Comparison) -> str | None:
@@ -136,9 +136,13 @@ def utilisation_table(results: Comparison) -> Table:
     for npu, name in enumerate(results.npu_names):
         table.add_column(f"{npu}: {name}", justify="right", no_wrap=True)
     for policy in results.policies:
-        shares = [f"{digits(100 * share.mean)} ±{digits(100 * share.half_width, 1)}" for share in results.utilisation(policy)]
-        table.add_row(escape(named(results, policy)), *shares)
+        table.add_row(escape(named(results, policy)), *map(_share, results.utilisation(policy)))
     return table
+
+
+def _share(estimate: Estimate) -> str:
+    half = digits(100 * estimate.half_width, 1) if estimate.has_interval else ""
+    return spread(digits(100 * estimate.mean), half)
 
 
 def _bound_note(results: Comparison) -> str:
@@ -151,6 +155,8 @@ def _bound_note(results: Comparison) -> str:
 def notes(results: Comparison, *, reference: str | None) -> list[str]:
     """Return the lines that go under the table."""
     lines = ["mean ± half the 95 % interval (bootstrap over episodes, the same for all policies)."]
+    if results.episodes == 1:
+        lines = ["Of one episode: no intervals, since it says nothing about others."]
     if "hp_tail" in results.headlines:
         lines[0] += f" p9 tail: {MEASURES['hp_tail'].meaning}."
     if reference is not None:
@@ -193,6 +199,6 @@ def headline(results: Comparison, policy: str = "PREMA", reference: str = "NP-FC
     parts = []
     for measure, claimed in PAPER_FACTORS.items():
         ratio = results.factor(policy, measure, reference).ratio
-        interval = f"[{digits(ratio.low)}, {digits(ratio.high)}]"
-        parts.append(f"{MEASURES[measure].label} {factor_text(ratio.mean)}x {interval} ({claimed}x)")
+        interval = f" [{digits(ratio.low)}, {digits(ratio.high)}]" if ratio.has_interval else ""
+        parts.append(f"{MEASURES[measure].label} {factor_text(ratio.mean)}x{interval} ({claimed}x)")
     return f"{policy} over {reference} (in brackets: the paper): {', '.join(parts)}"

@@ -7,6 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from baselines.evaluation.estimates import ends_of
 from baselines.evaluation.results import Results
 from baselines.policies.registry import is_built_in
 from baselines.studies import style
@@ -82,7 +83,7 @@ def _draw_measure(axes: Any, cluster: Json, measure: str, title: str, *, first: 
     names = list(cluster["policies"])
     for position, name in enumerate(names):
         entry = cluster["policies"][name][measure]
-        low, high = (scale * end for end in entry["ci95"])
+        low, high = (scale * end for end in ends_of(entry))
         axes.barh(position, scale * entry["mean"], color=_colour(name), height=0.75, zorder=2)
         axes.hlines(position, low, high, color=style.BLACK, linewidth=1.2, zorder=3)
     axes.set_yticks(range(len(names)), names if first else [""] * len(names), fontsize=9)

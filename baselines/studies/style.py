@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from baselines.evaluation.estimates import ends_of
 from baselines.policies.registry import is_built_in
 from prema_gym.rendering.style import LEARNED_COLORS
 
@@ -72,8 +74,7 @@ def draw_line(axes: Any, xs: Sequence[float], entries: Iterable[dict[str, Any]],
     scale, colour = given.get("scale", 1.0), given.get("colour") or CYCLE[index % len(CYCLE)]
     listed = list(entries)
     means = [scale * (entry["factor"] if "factor" in entry else entry["mean"]) for entry in listed]
-    low = [scale * entry["ci95"][0] for entry in listed]
-    high = [scale * entry["ci95"][1] for entry in listed]
+    low, high = (scale * np.array(ends) for ends in zip(*map(ends_of, listed), strict=True))
     axes.fill_between(xs, low, high, color=colour, alpha=0.2, linewidth=0)
     axes.plot(xs, means, marker=MARKERS[index % len(MARKERS)], color=colour, markersize=5, linewidth=1.4, label=label)
 
@@ -82,7 +83,7 @@ def draw_bar(axes: Any, position: float, entry: dict[str, Any], colour: str, *, 
     """Draw one vertical bar with its interval."""
     mean = scale * (entry["factor"] if "factor" in entry else entry["mean"])
     axes.bar(position, mean, width=width, color=colour, zorder=2)
-    axes.vlines(position, scale * entry["ci95"][0], scale * entry["ci95"][1], color="black", linewidth=1.2, zorder=3)
+    axes.vlines(position, *(scale * end for end in ends_of(entry)), color="black", linewidth=1.2, zorder=3)
 
 
 def log_ticks(axis: Any, ticks: Sequence[float], scale: str = "log", **given: Any) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from prema_gym import __version__
 from prema_gym.cli.commands import COMMANDS, run_command
-from prema_gym.cli.parser import PROG, Parser, examples
+from prema_gym.cli.parser import PROG, examples
 from prema_gym.errors import UsageError
-from prema_gym.exits import ERROR, OK, guarded
+from prema_gym.exits import ERROR, OK, Parser, guarded
 
 DESCRIPTION = """\
 Schedule DNN inference on a preemptible NPU: simulate, compare, train, look inside."""

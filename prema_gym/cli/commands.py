@@ -13,7 +13,7 @@ from importlib import import_module
 from typing import Any, NamedTuple
 
 from prema_gym.cli.parser import PROG
-from prema_gym.errors import PremaError, UsageError, unknown_name
+from prema_gym.errors import UsageError, missing_package, unknown_name
 
 
 class Command(NamedTuple):
@@ -40,19 +40,13 @@ COMMANDS = {
 """In the order of the help."""
 
 
-class MissingPackage(PremaError, ImportError):  # noqa: N818  # it is an ImportError
-    """A command needs what is not installed."""
-
-
 def load(name: str) -> Any:
     """Import the module of command ``name``."""
     command = COMMANDS[name]
     try:
         return import_module(command.module)
     except ModuleNotFoundError as error:
-        missing = f"{PROG} {name} needs {error.name}, which is not installed"
-        remedy = f": pip install 'prema-gym[{command.extra}]', or make install." if command.extra else "."
-        raise MissingPackage(missing + remedy) from error
+        raise missing_package(f"{PROG} {name}", error.name, command.extra) from error
 
 
 def parser_of(name: str) -> argparse.ArgumentParser | None:

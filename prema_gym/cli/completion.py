@@ -10,9 +10,9 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from prema_gym.cli.commands import COMMANDS, parser_of
-from prema_gym.cli.parser import PROG, Parser
+from prema_gym.cli.parser import PROG
 from prema_gym.errors import PremaError
-from prema_gym.exits import guarded
+from prema_gym.exits import Parser, guarded
 
 DESCRIPTION = """\
 Print a script that makes the tab key complete commands, options, and names of policies, networks and presets."""
@@ -51,6 +51,7 @@ def known_values() -> dict[str, tuple[str, ...]]:
     """Return the names that may follow, by the option's destination."""
     from baselines.policies.registry import POLICIES
     from prema_gym.config import MECHANISMS, NPUConfig
+    from prema_gym.config.scenarios import SCENARIOS
     from prema_gym.workloads.models import MODELS
     from prema_gym.workloads.seeding import SPLITS
 
@@ -63,6 +64,7 @@ def known_values() -> dict[str, tuple[str, ...]]:
         "models": models,
         "npu": tuple(NPUConfig.PRESETS),
         "mechanisms": tuple(MECHANISMS),
+        "scenario": tuple(SCENARIOS),
         "split": tuple(SPLITS),
     }
 
@@ -76,7 +78,7 @@ def options_of(name: str, values: dict[str, tuple[str, ...]]) -> Iterator[Option
     if parser is None:
         yield Option("--help", (), False, "print its options")
         return
-    for action in parser._actions:
+    for action in (action for action in parser._actions if action.help != argparse.SUPPRESS):
         words = tuple(map(str, action.choices)) if action.choices else values.get(action.dest, ())
         flags = [flag for flag in action.option_strings if flag.startswith("--")]
         if flags or words:

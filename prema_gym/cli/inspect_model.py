@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prema_gym.cli.parser import PROG, Parser, add_npu, add_printing, examples, print_json, save_json
+from prema_gym.cli.parser import PROG, add_npu, add_printing, examples, print_json, save_json
 from prema_gym.cli.tables import check_pictures, console, new_table
 from prema_gym.config import NPUConfig
 from prema_gym.errors import UsageError
-from prema_gym.exits import guarded
+from prema_gym.exits import Parser, guarded
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -1,4 +1,4 @@
-"""What all commands of the command line share: a parser with errors on one line, options, printing."""
+"""What all commands of the command line share: options, examples, printing."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from prema_gym.config import NPUConfig
-from prema_gym.exits import ERROR
 from prema_gym.files import write_text
 
 PROG = "prema-gym"
@@ -18,17 +17,6 @@ WIDTH = 108
 """Columns of tables where the output is no terminal."""
 EXAMPLE_COLUMN = 62
 """Where the purpose of an example begins."""
-
-
-class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line, and whose description and examples keep their lines."""
-
-    def __init__(self, prog: str, **kwargs: Any) -> None:
-        super().__init__(prog, formatter_class=argparse.RawDescriptionHelpFormatter, **kwargs)
-
-    def error(self, message: str) -> NoReturn:
-        """Print ``error: message`` and exit with 2."""
-        self.exit(ERROR, f"error: {message} ({self.prog} --help lists the options)\n")
 
 
 def examples(*pairs: tuple[str, str]) -> str:
@@ -50,25 +38,10 @@ def add_npu(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_episode(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say which episode: those of ``compare``."""
-    from baselines.commands.options import add_world
-
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="which episode (default 0): that of reset(seed=S)")
-    add_world(parser)
-
-
 def add_printing(parser: argparse.ArgumentParser) -> None:
-    """Add ``--json`` and ``--quiet``."""
+    """Add ``--json`` and ``--quiet`` of a command that takes words besides its options."""
     parser.add_argument("--json", action="store_true", help="print JSON in place of tables")
     parser.add_argument("--quiet", action="store_true", help="print results only: no progress, no names of written files")
-
-
-def env_arguments(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the environment's arguments that :func:`add_episode`'s options ask for, read as ``compare`` reads its own."""
-    from baselines.commands.options import env_arguments as compare_arguments
-
-    return compare_arguments(options)
 
 
 def plain(value: Any) -> Any:

@@ -263,6 +263,8 @@ class EnvConfig(Config):
     strict: bool = False
     """True raises on an illegal action in place of replacing it."""
 
+    PARTS: ClassVar[Mapping[str, type[Config]]] = {"workload": WorkloadConfig, "npu": NPUConfig}
+
     @classmethod
     def coerce(cls, value: Self | str | Mapping[str, Any] | None) -> Self:
         """Return ``value`` as a configuration, a mapping's ``scenario`` filled in: see :func:`with_scenario`."""
@@ -284,8 +286,7 @@ class EnvConfig(Config):
             f"a non-empty list drawn from {MECHANISMS}",
         )
         for mechanism in mechanisms:
-            ok = isinstance(mechanism, str) and mechanism in MECHANISMS
-            check(name, "mechanisms", mechanism, ok, f"a list drawn from {MECHANISMS}")
+            one_of("mechanism", mechanism, MECHANISMS, where=f"{name}.mechanisms: ")
         object.__setattr__(self, "mechanisms", tuple(mechanism for mechanism in MECHANISMS if mechanism in mechanisms))
         self._check_whole("slots", 1, 4096, or_none=True)
         self._check_whole("horizon_requests", 2, _MOST_COUNT, or_none=True)

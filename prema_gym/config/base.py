@@ -22,6 +22,9 @@ def check(cls_name: str, field: str, value: object, ok: bool, rule: str) -> None
 def _refuse(cls: type[Config], key: str, value: object) -> None:
     """Raise :class:`ConfigError` for a field that ``cls`` doesn't have; one that it had gets its new name."""
     given = f"{cls.__name__}({key}={shown(value)})"
+    for part, kind in cls.PARTS.items():
+        if key in _field_names(kind):
+            raise ConfigError(f"{given}: {key!r} is a field of {part!r}: write {part}={{{key!r}: {shown(value)}}}.")
     if key not in cls.RENAMED:
         raise ConfigError(f"{given}: {unknown_name('field', key, _field_names(cls))}")
     name, values = cls.RENAMED[key]
@@ -63,6 +66,8 @@ class Config:
 
     PRESETS: ClassVar[dict[str, Mapping[str, Any]]] = {}
     """Fields of the presets by name; what is not named has its default."""
+    PARTS: ClassVar[Mapping[str, type[Config]]] = {}
+    """Fields that are configurations themselves: whoever gives one of their fields is told where it goes."""
     RENAMED: ClassVar[Mapping[str, tuple[str, Mapping[bool, str]]]] = {}
     """Switches of earlier versions: the field that each has become, and what to write for True and False."""
 
@@ -81,6 +86,11 @@ class Config:
             return cls()
         if isinstance(value, cls):
             return value
+        if isinstance(value, str) and not cls.PRESETS:
+            first = _field_names(cls)[0]
+            raise ConfigError(
+                f"{cls.__name__} = {shown(value)}: must be an instance or a mapping of its fields, such as {{{first!r}: ...}}."
+            )
         if isinstance(value, str):
             return cls.preset(value)
         if not isinstance(value, Mapping):

@@ -55,6 +55,7 @@ class WorkloadConfig(Config):
     SHORT_FORM: ClassVar[tuple[str, ...]] = ("models", "batches", "priorities", "sla")
     """Fields that a ``mix`` takes the place of."""
     PRESETS: ClassVar[dict[str, Mapping[str, Any]]] = {name: {"mix": name} for name in MIXES}
+    PARTS: ClassVar[Mapping[str, type[Config]]] = {"arrivals": ArrivalsConfig}
 
     def __post_init__(self) -> None:
         name = type(self).__name__
@@ -112,6 +113,12 @@ class WorkloadConfig(Config):
     def levels(self) -> tuple[int, ...]:
         """Priorities that a request may have, rising."""
         return tuple(sorted({level for entry in self.classes for level, _ in entry.levels}))
+
+    @property
+    def has_deadlines(self) -> bool:
+        """Whether requests have deadlines, or come from a file and so may have them."""
+        listed = self.arrivals is not None and self.arrivals.path is not None
+        return listed or any(entry.sla is not None for entry in self.classes)
 
     @property
     def networks(self) -> tuple[tuple[str, int], ...]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from gymnasium import spaces
 
 from prema_gym.config import MECHANISMS, EnvConfig, mechanism_bits
 from prema_gym.envs.actions import count_actions
-from prema_gym.envs.observation import F, observation_bounds, observation_size
+from prema_gym.envs.observation import Layout
 from prema_gym.envs.reward import FAIRNESS_TERMS, REWARD_TERMS, reward_weights
-from prema_gym.envs.step import OUTCOME, STREAM_OUTCOME, begin_row
+from prema_gym.envs.step import OUTCOME, STREAM_OUTCOME, begin_row, reset_rows
 from prema_gym.envs.view import View, read_only
 from prema_gym.errors import ConfigError, TraceError, shown, unknown_name
 from prema_gym.metrics import metrics_dict
@@ -21,12 +21,14 @@ from prema_gym.sim.simulator import Simulator
 from prema_gym.sim.streams.metrics import stream_metrics_dict
 from prema_gym.types import ENGINE, MACHINE, NPU, SLOT, STATUS, TASK
 from prema_gym.workloads.jsonl import load_trace
-from prema_gym.workloads.listing import with_listing
+from prema_gym.workloads.listing import Listing, listing_of, listing_of_tasks, with_listing
 from prema_gym.workloads.programs import known_models
 from prema_gym.workloads.seeding import split_index
 from prema_gym.workloads.trace import TraceTask, parse_trace
 
 OPTIONS = ("trace", "reset_mask")
+Checked: TypeAlias = "list[TraceTask] | Listing"
+"""A trace that has been checked: of a closed episode, or of a stream."""
 MOST_BYTES = 64 << 30
 """Of all rows of an environment together."""
 
@@ -49,18 +51,25 @@ class Core:
         self.simulator = Simulator(self.config, rows, log_entries)
         slots = self.simulator.slots
         self.num_actions = int(count_actions(slots, mechanism_bits(self.config.mechanisms)))
-        self.observation_space = spaces.Box(*observation_bounds(slots), dtype=np.float32)
+        self.layout = Layout.of(self.config)
+        self.observation_space = spaces.Box(*self.layout.bounds, dtype=np.float32)
         self.action_space: spaces.Discrete = spaces.Discrete(self.num_actions)
         self.outcomes = np.zeros(rows, STREAM_OUTCOME if self.config.stream else OUTCOME)
-        self.observations = np.zeros((rows, observation_size(slots)), np.float32)
+        self.observations = np.zeros((rows, self.layout.size), np.float32)
         self.masks = np.zeros((rows, self.num_actions), np.int8)
         self._show_read_only()
 
     def _check_size(self, rows: int) -> None:
         """Refuse more rows than memory is likely to hold, before any of it is taken."""
         slots, npus = self.config.num_slots, len(self.config.all_npus)
-        of_slot = SLOT.itemsize + TASK.itemsize + (12 + 16 * npus if npus > 1 else 0) + 4 * 3 * F + len(MECHANISMS)
-        row = slots * of_slot + npus * (NPU.itemsize + ENGINE.itemsize) + MACHINE.itemsize + STATUS.itemsize
+        of_slot = SLOT.itemsize + TASK.itemsize + (12 + 16 * npus if npus > 1 else 0) + len(MECHANISMS)
+        row = (
+            4 * 3 * Layout.of(self.config).size
+            + slots * of_slot
+            + npus * (NPU.itemsize + ENGINE.itemsize)
+            + MACHINE.itemsize
+            + STATUS.itemsize
+        )
         if rows * row > MOST_BYTES:
             raise ConfigError(f"num_envs = {rows}: must be at most {MOST_BYTES // row} here: {slots} slots take {row} bytes.")
 
@@ -107,16 +116,45 @@ class Core:
         self._shown = self._show()
         return self._shown[2]
 
-    def load_trace(self, row: int, trace: object) -> None:
-        """Check ``trace`` (a list of tasks, or a JSONL file's name), put it into ``row`` and play to its first decision."""
-        self.begin_trace(row, checked_trace(trace, self.config))
+    def check_traces(self, traces: Sequence[object]) -> list[Checked]:
+        """Return checked traces, each a list of tasks or a JSONL file's name; one that stands there twice is checked once."""
+        checked: dict[int, Checked] = {}
+        for trace in traces:
+            if id(trace) not in checked:
+                checked[id(trace)] = checked_stream(trace, self.config) if self.config.stream else checked_trace(trace, self.config)
+        return [checked[id(trace)] for trace in traces]
+
+    def hold_traces(self, traces: Sequence[Checked]) -> None:
+        """Have the traces of streams at hand that rows will play, and no others."""
+        self.simulator.hold_lists([trace for trace in traces if isinstance(trace, Listing)])
+
+    def begin_traces(self, traces: Mapping[int, Checked]) -> None:
+        """Put checked traces, those of streams at hand, into rows and play to their first decision; all outcomes are cleared."""
+        streams = np.zeros(self.simulator.rows, np.bool_)
+        for row, trace in traces.items():
+            if isinstance(trace, Listing):
+                self.simulator.play_list(row, trace)
+                streams[row] = True
+            else:
+                self.begin_trace(row, trace)
+        if streams.any():
+            reset_rows(self.simulator.words, streams, self.split, self.outcomes, self.observations, self.masks)
+            self.simulator.state.machine["episode_seed"][streams] = 0
 
     def begin_trace(self, row: int, tasks: Sequence[TraceTask]) -> None:
-        """Put a checked trace into ``row`` and play to its first decision."""
-        if self.config.stream:
-            raise TraceError("a stream takes no trace at a reset; name its file in the workload's arrivals.")
+        """Put the checked trace of a closed episode into ``row`` and play to its first decision."""
         self.simulator.load_trace(row, tasks)
         begin_row(self.simulator.words, row, len(tasks), self.outcomes, self.observations, self.masks)
+
+    def begin_drawn(self, chosen: np.ndarray, outcomes: np.ndarray | None = None) -> None:
+        """Start the next episode of the configuration in the ``chosen`` (N,) bool rows; show every row.
+
+        All outcomes are cleared, or in their place the (N,) ``outcomes`` that are given.
+        """
+        for row in np.flatnonzero(chosen).tolist() if self.config.stream else ():
+            self.simulator.play_list(row, None)
+        cleared = self.outcomes if outcomes is None else outcomes
+        reset_rows(self.simulator.words, chosen, self.split, cleared, self.observations, self.masks)
 
 
 def checked_trace(trace: object, config: EnvConfig) -> list[TraceTask]:
@@ -124,6 +162,13 @@ def checked_trace(trace: object, config: EnvConfig) -> list[TraceTask]:
     if isinstance(trace, (str, os.PathLike)):
         return load_trace(trace, known_models(), config.npu.clock_hz)
     return parse_trace(trace, known_models(), config.npu.clock_hz)
+
+
+def checked_stream(trace: object, config: EnvConfig) -> Listing:
+    """Return the requests of ``trace``, a list of tasks or a JSONL file's name, as those of a stream."""
+    if isinstance(trace, (str, os.PathLike)):
+        return listing_of(trace, config.npu.clock_hz)
+    return listing_of_tasks(parse_trace(trace, known_models(), config.npu.clock_hz))
 
 
 def check_options(options: Mapping[str, Any] | None) -> Mapping[str, Any]:

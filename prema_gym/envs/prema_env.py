@@ -10,8 +10,11 @@ import numpy as np
 
 from prema_gym.checks import as_whole, checked_seed
 from prema_gym.envs.core import Core, check_options
+from prema_gym.envs.limit import checked_limit, cut_rows, least, limit_around
+from prema_gym.envs.observation import Layout
+from prema_gym.envs.requests import completed_requests
 from prema_gym.envs.reward import REWARD_TERMS
-from prema_gym.envs.step import reset_rows, step_one
+from prema_gym.envs.step import step_one
 from prema_gym.envs.view import View
 from prema_gym.errors import ActionError, ConfigError, UsageError, shown
 from prema_gym.types import ASKING, EVENT_NAMES
@@ -20,11 +23,6 @@ if TYPE_CHECKING:
     from prema_gym.rendering.live.screen import Screen
     from prema_gym.rendering.recording import Recording
 
-STREAM_PICTURES = (
-    "of a stream only the requests in the table are kept, and a picture needs them all. "
-    "Draw a closed episode (without horizon_requests), or the figures of prema-gym sweep."
-)
-"""What is said to whoever wants a picture of a stream."""
 LOG_ENTRIES = 4096
 """Events that the compiled log holds before they are moved to Python."""
 _FIRST_ROW = np.ones(1, np.bool_)
@@ -51,21 +49,21 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
     idle NPU by the earliest ready task) and flagged in ``info["illegal_action"]``; with ``strict=True`` it raises.
 
     ## Observation Space
-    ``Box`` of float32, flat: 15 features for each of T slots, then 9 global ones. All are functions of what a scheduler may know;
-    :mod:`prema_gym.envs.observation` lists index, meaning, scale and clip of each.
+    ``Box`` of float32, flat, feature by feature: 15 of all T slots, then 9 of the row. All are functions of what a scheduler may
+    know; :data:`prema_gym.envs.observation.BLOCKS` lists meaning, scale and clip of each, and :attr:`layout` says where it lies.
+    Feature ``i`` of slot ``s`` is element ``i * T + s``. Several NPUs, deadlines and streams add features behind these.
 
-    | Index in slot | Feature                       | Index in global part | Feature                        |
-    |---------------|-------------------------------|----------------------|--------------------------------|
-    | 0, 1          | present, running              | 0                    | ready share                    |
-    | 2, 3, 4       | priority is 1, 3, 9           | 1                    | log backlog                    |
-    | 5             | log token                     | 2                    | log time since switch          |
-    | 6             | log elapsed / predicted       | 3                    | log time since arrival         |
-    | 7             | log waited / predicted        | 4, 5                 | finished tasks: min, max log PP |
-    | 8, 9          | log predicted total, remaining | 6, 7, 8             | cause: completion, arrival, quantum |
-    | 10, 11        | executed / predicted, overrun |                      |                                |
-    | 12            | output length is estimated    |                      |                                |
-    | 13            | saved context, DMA time       |                      |                                |
-    | 14            | log projected NTT             |                      |                                |
+    | Number | Feature of a slot             | Number | Feature of the row              |
+    |--------|-------------------------------|--------|---------------------------------|
+    | 0 to 2 | present, ready, running       | 0      | log predicted work              |
+    | 3      | rank of the priority          | 1      | log time since switch           |
+    | 4, 5   | executed / predicted, overrun | 2      | log time since arrival          |
+    | 6      | output length is estimated    | 3      | ready share                     |
+    | 7      | saved context, DMA time       | 4, 5   | finished tasks: min, max log PP |
+    | 8, 9   | log priority, log token       | 6 to 8 | cause: completion, arrival, quantum |
+    | 10, 11 | log elapsed, waited / predicted |      |                                 |
+    | 12, 13 | log predicted total, remaining |       |                                 |
+    | 14     | log projected NTT             |        |                                 |
 
     ## Rewards
     ``reward=`` names a term or maps terms to weights; the default ``"weighted_antt"`` is minus the growth of the priority-weighted
@@ -77,7 +75,8 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
 
     ## Episode End
     Terminated when every task has completed. Truncated at a horizon of 20 times the sum of the isolated times after the last
-    arrival. ``info["metrics"]`` then holds the episode's metrics.
+    arrival, and after ``max_episode_steps``, given here or to ``gym.make``. ``info["metrics"]`` then holds the episode's metrics;
+    those of an episode that a limit of steps cuts off are of the tasks that have arrived.
 
     ## Arguments
     ``npu``, ``workload`` (a preset's name, a mapping of fields, or the dataclass), ``npus`` (a list of NPUs), ``reward``,
@@ -95,18 +94,20 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         "render_fps": 10,
     }
 
-    def __init__(self, *, render_mode: str | None = None, **arguments: Any) -> None:
+    def __init__(self, *, render_mode: str | None = None, max_episode_steps: int | None = None, **arguments: Any) -> None:
         modes = self.metadata["render_modes"]
         if render_mode is not None and (not isinstance(render_mode, str) or render_mode not in modes):
             raise ConfigError(f"render_mode = {shown(render_mode)}: must be None or one of {modes}.")
         self.render_mode = render_mode
         self._arguments = arguments
+        self._most_steps = checked_limit(max_episode_steps)
         self._core = Core(arguments, 1, log_entries=LOG_ENTRIES)
-        if self._core.config.stream:
-            if render_mode is not None:
-                raise ConfigError(f"render_mode = {render_mode!r}: must be None; {STREAM_PICTURES}")
-            self.metadata = {**self.metadata, "render_modes": []}
         self._bind()
+
+    @property
+    def layout(self) -> Layout:
+        """Where every feature of an observation lies: ``observation[env.layout["log_token"]]`` is (T,)."""
+        return self._core.layout
 
     def _bind(self) -> None:
         core = self._core
@@ -126,6 +127,7 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         self._screen: Screen | None = None
         self._playing = False
         self._seeded = False
+        self._steps, self._limit = 0, self._most_steps
 
     # --- Gymnasium -----------------------------------------------------------------------------------------------------------
 
@@ -141,10 +143,13 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         self._history.clear()
         self._dropped = False
         self._playing = False
-        if trace is not None:
-            core.load_trace(0, trace)
+        self._steps, self._limit = 0, least(self._most_steps, limit_around(self))
+        if trace is None:
+            core.begin_drawn(_FIRST_ROW)
         else:
-            reset_rows(core.simulator.words, _FIRST_ROW, core.split, core.outcomes, core.observations, core.masks)
+            checked = core.check_traces([trace])
+            core.hold_traces(checked)
+            core.begin_traces({0: checked[0]})
         self._playing = True
         if self._screen is not None:
             self._screen.restart()
@@ -160,6 +165,9 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         if self._logged[0] > LOG_ENTRIES // 2:
             self._drain_log()
         step_one(self._core.simulator.words, action, self._weights, self._outcomes, self._observation, self._mask)
+        self._steps += 1
+        if self._limit is not None and self._steps >= self._limit and not (self._terminated[0] or self._truncated[0]):
+            cut_rows(self._core.simulator.words, _FIRST_ROW, self._outcomes, self._core.masks)
         info = self._info()
         terminated, truncated = bool(self._terminated[0]), bool(self._truncated[0])
         if terminated or truncated:
@@ -221,18 +229,27 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         simulator = self._core.simulator
         return simulator.describe_tasks(0)
 
-    def recording(self, policy: str = "") -> Recording:
-        """Return the present episode, as far as it has been played, as plain data to draw, export or tabulate.
+    def requests(self) -> list[dict[str, Any]]:
+        """Return all requests of the episode that have arrived, in order of arrival, truth included: for analysis and export.
 
-        Raises :class:`UsageError` for a stream: its table holds a part of its requests only, and no record of the others is kept.
+        Of a closed episode these are its tasks; those of a stream are drawn anew, with the completions that the log has.
         """
-        if self._core.config.stream:
-            raise UsageError(f"no recording of a stream: {STREAM_PICTURES}")
+        simulator = self._core.simulator
+        if not self.config.stream:
+            return self.tasks()
+        self._drain_log()
+        tasks, _ = completed_requests(simulator, self._history)
+        return simulator.describe(tasks)
+
+    def recording(self, policy: str = "") -> Recording:
+        """Return the present episode, as far as it has been played, as plain data to draw, export or tabulate."""
         from prema_gym.rendering.recording import Recording
 
         ended = bool(self._terminated[0] or self._truncated[0])
         metrics = self._core.metrics_of(0) if ended else None
-        return Recording.of_simulator(self._core.simulator, self.events(), policy=policy, metrics=metrics)
+        simulator, events = self._core.simulator, self.events()
+        requests = completed_requests(simulator, self._history) if self.config.stream else None
+        return Recording.of_simulator(simulator, events, policy=policy, metrics=metrics, requests=requests)
 
     def save_trace(self, path: str | Path) -> None:
         """Write the present episode, as far as it has been played, for https://ui.perfetto.dev."""
@@ -271,10 +288,11 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         return {key: value for key, value in self.__dict__.items() if not isinstance(value, np.ndarray) and key != "_screen"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        playing, seeded, history = state["_playing"], state["_seeded"], state["_history"]
+        playing, seeded, history, steps = state["_playing"], state["_seeded"], state["_history"], state["_steps"]
+        limit = state["_limit"]
         self.__dict__.update(state)
         self._bind()
-        self._playing, self._seeded, self._history = playing, seeded, history
+        self._playing, self._seeded, self._history, self._steps, self._limit = playing, seeded, history, steps, limit
 
 
 assert ASKING == 0  # a fresh outcome record must not read as an ended episode

@@ -10,7 +10,7 @@ import numpy as np
 
 from prema_gym._jit import jit_borrowing, jit_nogil
 from prema_gym.envs.actions import decode, fill_mask, is_action, is_legal, replacement
-from prema_gym.envs.observation import observe
+from prema_gym.envs.observation import Visible, observe
 from prema_gym.envs.step_reward import NUM_TERMS, clear_reward, fill_terms
 from prema_gym.envs.stream_reward import fill_stream_terms
 from prema_gym.metrics import NUM_METRICS, episode_metrics
@@ -35,7 +35,8 @@ _NOTHING_WRONG = -1
 @jit_borrowing
 def _observe(row, tables, observation):
     """Fill a row's (D,) observation, by the rules of the asked NPU's configuration."""
-    observe(row.status, row.table, tables.rules[row.status.configuration], observation)
+    rules = tables.rules[row.status.configuration]
+    observe(Visible(row.status, row.npus, row.table, row.predictions, rules), observation, row.several, row.stream)
 
 
 @jit_borrowing

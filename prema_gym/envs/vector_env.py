@@ -13,9 +13,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from prema_gym.checks import checked_seed, whole
-from prema_gym.envs.core import Core, check_options, traces_of
+from prema_gym.envs.core import Checked, Core, check_options, traces_of
+from prema_gym.envs.limit import StepLimit, checked_limit, cut_rows
+from prema_gym.envs.observation import Layout
 from prema_gym.envs.reward import REWARD_TERMS
-from prema_gym.envs.step import DISABLED, NEXT_STEP, SAME_STEP, find_bad_action, reset_rows, step_rows
+from prema_gym.envs.step import DISABLED, NEXT_STEP, SAME_STEP, find_bad_action, step_rows
 from prema_gym.envs.view import View
 from prema_gym.errors import ActionError, ConfigError, UsageError, shown
 from prema_gym.metrics import FIRST_TARGET, METRICS
@@ -61,6 +63,7 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     ``info["final_info"]`` keep the end) or DISABLED (``reset(options={"reset_mask": mask})`` restarts chosen rows).
     ``info["action_mask"]`` is (n, A) int8, ``info["npu"]`` (n,) int32 which NPU of each row is asked. Steps in which an episode
     ended carry ``info["metrics"]``: float64 arrays, NaN in the other rows. Every array returned is the caller's to keep.
+    ``max_episode_steps`` truncates longer episodes, with the metrics of what has arrived.
     ``threads`` may step large batches on several cores: a thread is used for every 1 024 rows, and results don't depend on it.
     """
 
@@ -68,6 +71,11 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         "render_modes": [],
         "autoreset_mode": AutoresetMode.NEXT_STEP,
     }
+
+    @property
+    def layout(self) -> Layout:
+        """Where every feature of an observation lies: ``observations[:, env.layout["log_token"]]`` is (n, T)."""
+        return self._core.layout
 
     def __init__(
         self,
@@ -77,6 +85,7 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         split: str = "env",
         threads: int = 1,
         render_mode: str | None = None,
+        max_episode_steps: int | None = None,
         **arguments: Any,
     ) -> None:
         num_envs = whole("num_envs", num_envs, 1, MOST_ROWS)
@@ -97,9 +106,11 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self.observation_space = batch_space(self.single_observation_space, num_envs)
         self.action_space = batch_space(self.single_action_space, num_envs)
         self._ms_per_cycle = 1e3 / self.config.npu.clock_hz
+        most = checked_limit(max_episode_steps)
+        self._limit = None if most is None else StepLimit(num_envs, most)
         self._seeded = False
         self._playing = False
-        self._turns: dict[int, deque[object]] = {}
+        self._turns: dict[int, deque[Checked]] = {}
 
     # --- Gymnasium -----------------------------------------------------------------------------------------------------------
 
@@ -109,19 +120,21 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """Start an episode in every row, or in those of ``options["reset_mask"]``; ``seed`` is one for row 0 or one per row."""
         chosen = self._chosen(check_options(options))
         seeds = self._checked_seeds(seed)
-        traces = traces_of(options or {}, self.num_envs)
+        traces = self._checked_traces(options or {}, chosen)
         if isinstance(seeds, int):
             super().reset(seed=seeds)
         self._seed(seeds, chosen)
         self._renew()
         core = self._core
-        drawn = chosen if traces is None else np.zeros_like(chosen)
-        reset_rows(core.simulator.words, drawn, core.split, core.outcomes, core.observations, core.masks)
         for row in np.flatnonzero(chosen).tolist():
             self._turns.pop(row, None)
-            if traces is not None:
-                self._turns[row] = deque(traces[row])
-                core.load_trace(row, self._next_trace(row))
+        self._turns |= traces
+        core.hold_traces([trace for turns in self._turns.values() for trace in turns])
+        core.begin_drawn(np.zeros_like(chosen) if traces else chosen)
+        if traces:
+            core.begin_traces({row: self._next_trace(row) for row in traces})
+        if self._limit is not None:
+            self._limit.begin(chosen)
         self._playing = True
         return core.observations, self._info()
 
@@ -131,9 +144,11 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         core = self._core
         self._renew()
         final = np.empty_like(core.observations) if self._mode == SAME_STEP else core.observations[:0]
-        over = core.simulator.state.machine["outcome"] != ASKING if self._turns else None
+        over = core.simulator.state.machine["outcome"] != ASKING
         ended = self._step_rows(actions, final)
-        if over is not None:
+        if self._limit is not None:
+            ended += self._cut(self._limit, over, final)
+        if self._turns:
             self._play_traces(over)
         info = self._info()
         if ended:
@@ -163,6 +178,9 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         Raises :class:`ConfigError` where the arrays are of another one.
         """
         self._renew()
+        if self._turns:
+            self._turns.clear()
+            self._core.hold_traces([])
         own = dict(self._arrays())
         for name, array in own.items():
             given = arrays.get(name)
@@ -170,7 +188,6 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 raise ConfigError(f"restore(): array {name!r} is missing, or of an environment of another configuration.")
         for name, array in own.items():
             array[...] = arrays[name]
-        self._turns.clear()
         self._playing = self._seeded = True
 
     # --- Inside --------------------------------------------------------------------------------------------------------------
@@ -187,6 +204,21 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
 
         return sum(map(step, self._parts) if self._pool is None else self._pool.map(step, self._parts))
 
+    def _cut(self, limit: StepLimit, over: np.ndarray, final: np.ndarray) -> int:
+        """Truncate the rows that have reached the limit of steps; return how many these are. ``over``: see :meth:`_play_traces`."""
+        core, outcomes = self._core, self._core.outcomes
+        ended = outcomes["terminated"] | outcomes["truncated"]
+        reached = limit.reached(over, ended)
+        if self._mode == SAME_STEP:
+            limit.begin(reached | ended)
+        if not reached.any():
+            return 0
+        cut_rows(core.simulator.words, reached, outcomes, core.masks)
+        if self._mode == SAME_STEP:
+            final[reached] = core.observations[reached]
+            core.begin_drawn(reached, np.empty_like(outcomes))  # what the step paid is kept
+        return int(reached.sum())
+
     def _play_traces(self, over: np.ndarray) -> None:
         """Put the next trace into rows that have begun an episode in this step; ``over`` (n,) tells whose had ended before it."""
         core = self._core
@@ -194,14 +226,15 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if self._mode == DISABLED:
             return
         begun = over if self._mode == NEXT_STEP else outcomes["terminated"] | outcomes["truncated"]
-        for row in np.flatnonzero(begun).tolist():
-            if row in self._turns:
-                core.simulator.state.machine[row]["episode"] -= 1  # the episode that was drawn is not played
-                paid = outcomes[row].copy()
-                core.load_trace(row, self._next_trace(row))
-                outcomes[row] = paid
+        rows = [row for row in np.flatnonzero(begun).tolist() if row in self._turns]
+        if not rows:
+            return
+        core.simulator.state.machine["episode"][rows] -= 1  # the episodes that were drawn are not played
+        paid = outcomes.copy()
+        core.begin_traces({row: self._next_trace(row) for row in rows})
+        outcomes[...] = paid
 
-    def _next_trace(self, row: int) -> object:
+    def _next_trace(self, row: int) -> Checked:
         """Return the trace whose turn it is in ``row``; after the last comes the first."""
         turns = self._turns[row]
         turns.rotate(-1)
@@ -217,6 +250,8 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         core = self._core
         yield from ((name, array) for name, array in core.simulator.state._asdict().items() if isinstance(array, np.ndarray))
         yield from (("outcomes", core.outcomes), ("observations", core.observations), ("masks", core.masks))
+        if self._limit is not None:
+            yield "steps", self._limit.steps
 
     def _renew(self) -> None:
         """Give this step buffers of its own, so that what earlier steps returned stays as it was."""
@@ -232,6 +267,15 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if not isinstance(mask, np.ndarray) or mask.shape != (self.num_envs,) or mask.dtype != np.bool_ or not mask.any():
             raise ConfigError(f"options['reset_mask'] = {shown(mask)}: must be bools of shape ({self.num_envs},), not all False.")
         return mask
+
+    def _checked_traces(self, options: Mapping[str, Any], chosen: np.ndarray) -> dict[int, deque[Checked]]:
+        """Return the checked traces that each of the ``chosen`` rows plays in turn; nothing where ``options`` has none."""
+        given = traces_of(options, self.num_envs)
+        if given is None:
+            return {}
+        rows = np.flatnonzero(chosen).tolist()
+        checked = iter(self._core.check_traces([trace for row in rows for trace in given[row]]))
+        return {row: deque(next(checked) for _ in given[row]) for row in rows}
 
     def _checked_seeds(self, seed: Any) -> int | list[int | None] | None:
         """Return one seed, or one for each row, or None."""

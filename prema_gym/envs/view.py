@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prema_gym.config import EnvConfig
-from prema_gym.envs.observation import REMAINING_FLOOR
+from prema_gym.envs.observation import REMAINING_FLOOR, Layout
 from prema_gym.errors import ConfigError
 from prema_gym.types import EMPTY, READY, RUNNING
 
@@ -60,6 +60,13 @@ class View:
             raise ConfigError(f"mechanism {mechanism!r}: this environment allows {', '.join(allowed)}.")
         column = np.where(self.npu["running_slot"] >= 0, allowed.index(mechanism), 0)
         return 1 + len(allowed) * np.asarray(slots, np.int64) + column
+
+    def feature(self, name: str) -> np.ndarray:
+        """Return the (N, T), (N, M) or (N, 1) float32 feature called ``name``: of slots, of NPUs, or of the row.
+
+        Raises :class:`ConfigError` for a name that the environment's observation doesn't have.
+        """
+        return self.observation[:, Layout.of(self.config)[name]]
 
     @property
     def present(self) -> np.ndarray:

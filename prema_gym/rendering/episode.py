@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import gymnasium as gym
+import numpy as np
 
 from prema_gym.config import EnvConfig
 from prema_gym.errors import UsageError
@@ -15,6 +16,13 @@ from prema_gym.sim.programs import next_commit
 from prema_gym.sim.simulator import Simulator
 from prema_gym.types import NONE
 
+STREAM_TITLE_METRICS = {
+    "antt": ("ANTT", "{:.2f}"),
+    "ntt_p99": ("p99 NTT", "{:.1f}"),
+    "deadline_misses": ("deadlines missed", "{:.1%}"),
+    "goodput": ("goodput", "{:.1%}"),
+}
+"""The same of a stream; they are of its cohort."""
 TITLE_METRICS = {
     "antt": ("ANTT", "{:.2f}"),
     "stp": ("STP", "{:.2f}"),
@@ -37,10 +45,13 @@ def task_label(task: Mapping[str, Any]) -> str:
     return f"{task['model']} b{task['batch']} p{task['priority']}"
 
 
-def context_lookup(simulator: Simulator) -> Lookup:
-    """Return what a preemption costs the tasks that row 0 of ``simulator`` plays now, on the NPU where they have committed."""
+def context_lookup(simulator: Simulator, tasks: np.ndarray, times: np.ndarray) -> Lookup:
+    """Return what a preemption costs ``tasks`` (n,) TASK in row 0 of ``simulator``, on the NPU where they have committed.
+
+    ``times`` (n, C) TIMES are the same on every configuration; C = 0 where there is one NPU.
+    """
     state = simulator.state
-    on_configuration = state.tasks[0]["program"][:, None] if state.several is None else state.times[0]["program"]
+    on_configuration = tasks["program"][:, None] if state.several is None else times["program"]
     programs = on_configuration[:, state.npus[0]["configuration"]].tolist()
 
     def lookup(task: int, executed_cycles: int, npu: int) -> Context:
@@ -50,20 +61,34 @@ def context_lookup(simulator: Simulator) -> Lookup:
     return lookup
 
 
+def _from_arrivals(events: Sequence[Mapping[str, Any]], tasks: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """Yield a stream's events with every request from its arrival on: its log has one once it enters the table."""
+    entered = set()
+    for event in events:
+        if event["event"] != "arrival":
+            yield event
+            continue
+        entered.add(event["task"])
+        yield {**event, "cycle": tasks[event["task"]]["arrival_cycles"]}
+    for number, task in enumerate(tasks):
+        if number not in entered:
+            yield {"cycle": task["arrival_cycles"], "event": "arrival", "npu": NONE, "slot": NONE, "task": number}
+
+
 @dataclasses.dataclass(frozen=True, repr=False)
 class RecordedEpisode:
     """One episode as plain data, finished or so far. It holds no reference to the environment and pickles."""
 
     config: EnvConfig
     tasks: tuple[Mapping[str, Any], ...]
-    """In order of arrival, truth included, as ``env.unwrapped.tasks()`` gives them."""
+    """In order of arrival, truth included, as ``env.unwrapped.requests()`` gives them: of a stream those that have arrived."""
     events: tuple[Mapping[str, Any], ...]
-    """The event log, as ``env.unwrapped.events()`` gives it."""
+    """The event log, as ``env.unwrapped.events()`` gives it. In that of a stream a request arrives when it enters the table."""
     timeline: Timeline
     """The same, as slices of time."""
     policy: str = ""
     seed: int | None = None
-    """Of ``reset``; None where the trace was injected."""
+    """Of ``reset``; None where a trace was played."""
     episode: int = 0
     """Resets since that seed was given: 0 is the episode of the seed itself."""
     metrics: Mapping[str, Any] | None = None
@@ -93,21 +118,27 @@ class RecordedEpisode:
         *,
         policy: str = "",
         metrics: Mapping[str, Any] | None = None,
+        requests: tuple[np.ndarray, np.ndarray] | None = None,
     ) -> Self:
-        """Return the recording of the episode in row 0 of ``simulator``; ``events`` is its log."""
-        config, machine = simulator.config, simulator.state.machine[0]
-        tasks = simulator.describe_tasks(0)
-        drawn = int(machine["episode_seed"]) != 0
+        """Return the recording of the episode in row 0 of ``simulator``; ``events`` is its log.
+
+        ``requests`` are (n,) TASK and (n, C) TIMES of all that have arrived, where the episode is a stream.
+        """
+        config, machine, state = simulator.config, simulator.state.machine[0], simulator.state
+        records, times = (state.tasks[0], state.times[0]) if requests is None else requests
+        tasks = simulator.describe_tasks(0) if requests is None else simulator.describe(records)
+        listed = config.stream and int(state.streams[0]["listed"]) > 0
+        drawn = int(machine["episode_seed"]) != 0 and not listed
         return cls(
             config=config,
             tasks=tuple(tasks),
             events=tuple(events),
             timeline=Timeline.of(
-                events,
+                events if requests is None else _from_arrivals(events, tasks),
                 tasks=len(tasks),
                 end_cycles=int(simulator.state.status[0]["clock_cycles"]),
                 latency_cycles=config.scheduler_latency_cycles,
-                lookup=context_lookup(simulator),
+                lookup=context_lookup(simulator, records, times),
                 npus=len(config.all_npus),
             ),
             policy=policy,
@@ -141,9 +172,15 @@ class RecordedEpisode:
         """Return a task's normalized turnaround time, so far where it is unfinished."""
         return self.age_cycles(task) / self.tasks[task]["isolated_cycles"]
 
+    def misses(self, task: int) -> bool:
+        """Return whether a task has passed its deadline, at its completion or so far; False where it has none."""
+        entry = self.tasks[task]
+        due: int = entry["deadline_cycles"]
+        return due != NONE and entry["arrival_cycles"] + self.age_cycles(task) > due
+
     def title(self) -> str:
-        """Return one line: policy, episode, ANTT, STP, fairness, violations."""
-        name = self.policy or "Prema-v0"
+        """Return one line: policy, episode, ANTT, STP, fairness, violations; of a stream ANTT, p99, deadlines, goodput."""
+        name = self.policy or ("a stream" if self.config.stream else "Prema-v0")
         where = "own trace" if self.seed is None else f"seed {self.seed}" + (f", episode {self.episode}" if self.episode else "")
         if self.metrics is None:
             return f"{name} ({where}): {self.ms(self.end_cycles):.1f} ms played"
@@ -156,7 +193,8 @@ class RecordedEpisode:
         """Return the metrics that titles show, as text; none while the episode is being played."""
         if self.metrics is None:
             return {}
-        return {name: form.format(self.metrics[key]) for key, (name, form) in TITLE_METRICS.items()}
+        shown = STREAM_TITLE_METRICS if self.config.stream else TITLE_METRICS
+        return {name: form.format(value) for key, (name, form) in shown.items() if (value := self.metrics[key]) == value}
 
 
 def _notes(env: Any) -> list[dict[str, Any]] | None:

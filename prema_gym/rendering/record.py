@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import gymnasium as gym
 import numpy as np
 
+from prema_gym.checks import as_whole, whole
 from prema_gym.config import MECHANISMS, mechanism_bits
 from prema_gym.envs.actions import KEEP, decode
 from prema_gym.envs.prema_env import PremaEnv
@@ -67,7 +68,10 @@ class RecordDecisions(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstruct
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         """Note the decision, then play it."""
-        note = note_decision(self.env.unwrapped.view(), int(action))  # type: ignore[attr-defined]
+        view, index = self.env.unwrapped.view(), as_whole(action)  # type: ignore[attr-defined]
+        if index is None or not 0 <= index < view.mask.shape[1]:
+            return super().step(action)  # it says what is wrong with it
+        note = note_decision(view, index)
         result = super().step(action)
         info = result[-1]
         note |= {"illegal": info["illegal_action"], "reward": float(result[1]), "elapsed_ms": info["elapsed_ms"]}
@@ -75,38 +79,48 @@ class RecordDecisions(gym.Wrapper[Any, Any, Any, Any], gym.utils.RecordConstruct
         return result
 
 
-def _truth(env: PremaEnv, view: View) -> np.ndarray:
-    """Return the (1, T) int64 true totals of the tasks present, 0 in empty slots."""
-    isolated = np.array([task["isolated_cycles"] for task in env.tasks()], np.int64)
-    return read_only(np.where(view.present, isolated[np.maximum(view.table["task"], 0)], 0))
-
-
 def record(
-    policy: Acts, *, seed: int = 0, trace: Sequence[dict[str, Any]] | str | None = None, name: str | None = None, **arguments: Any
+    policy: Acts,
+    *,
+    seed: int = 0,
+    trace: Sequence[dict[str, Any]] | str | None = None,
+    name: str | None = None,
+    requests: int | None = None,
+    **arguments: Any,
 ) -> Recording:
     """Play one episode under ``policy``, any object with ``act(view)``, and return its recording, decisions included.
 
     Parameters
     ----------
-    policy: also gets ``truth`` if it has ``clairvoyant`` set, as in ``baselines``; that of ``baselines`` takes names.
+    policy: also gets ``truth`` if it has ``clairvoyant`` set, and is told by ``start_episodes`` that one begins if it has that
+        method, as in ``baselines``; ``record`` of ``baselines.evaluation.recording`` takes names and other agents too.
     seed: of ``reset``: the same episode as ``gym.make("Prema-v0", **arguments).reset(seed=seed)`` plays.
     trace: tasks of your own in place of that episode, or the name of a JSONL file.
     name: of the recording; the policy's ``name`` by default.
+    requests: of a stream, stop once this many have arrived; the episode then has no metrics. By default it is played to its end.
     arguments: the environment's (``npu``, ``npus``, ``workload``, ``mechanisms``, ...).
 
     """
     if not callable(getattr(policy, "act", None)):
         raise PolicyError(f"policy = {policy!r}: must be an object with act(view).")
+    most = None if requests is None else whole("requests", requests, 1)
     env = PremaEnv(**arguments)
-    if env.config.stream:
-        env.recording()  # raises, before anything is played
+    simulator = env._core.simulator
     noted = RecordDecisions(env)
     noted.reset(seed=seed, options=None if trace is None else {"trace": trace})
     clairvoyant = bool(getattr(policy, "clairvoyant", False))
+    begin = getattr(policy, "start_episodes", None)
+    if begin is not None:
+        begin(np.ones(1, np.bool_))
     ended = False
-    while not ended:
+    while not ended and (most is None or simulator.state.machine[0]["next_task"] < most):
         view = env.view()
-        actions = policy.act(view, _truth(env, view)) if clairvoyant else policy.act(view)  # type: ignore[call-arg]
-        *_, terminated, truncated, _ = noted.step(int(actions[0]))
+        told = (read_only(simulator.true_totals()),) if clairvoyant else ()
+        answer = np.asarray(policy.act(view, *told))
+        if answer.shape != (1,) or answer.dtype.kind not in "iu":
+            called = getattr(policy, "name", type(policy).__name__)
+            what = f"actions of shape {answer.shape} and type {answer.dtype}"
+            raise PolicyError(f"policy {called!r} returned {what}: must be (1,) whole numbers.")
+        *_, terminated, truncated, _ = noted.step(int(answer[0]))
         ended = terminated or truncated
     return Recording.of(noted, name if name is not None else getattr(policy, "name", type(policy).__name__))

@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import dataclasses
-from functools import partial
+from collections import Counter
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prema_gym.errors import ConfigError, PremaError, UsageError, unknown_name
+from prema_gym.errors import ConfigError, MissingPackage, UsageError, unknown_name
 from prema_gym.rendering.episode import RecordedEpisode
 from prema_gym.rendering.timeline import ACCOUNTS, Kind, Slice
 from prema_gym.types import NONE
+from prema_gym.workloads.jsonl import write_trace
 
 if TYPE_CHECKING:
     import pandas
 
-    from prema_gym.rendering.charts.gantt import Axes
+    from prema_gym.rendering.charts.lanes import Axes
 
 TABLES = ("tasks", "npus", "decisions", "events", "slices")
 """Tables of :meth:`Recording.to_pandas`."""
 BUSY = tuple(kind for kind in Kind if kind not in (Kind.IDLE, Kind.WAIT))
 TASK_ACCOUNTS = {"wait": (Kind.WAIT,), "execute": (Kind.EXECUTE,), "killed": (Kind.KILLED,), "overhead": ACCOUNTS["overhead"]}
 """What a task's time went into; together it is the turnaround."""
-
-
-class MissingPackage(PremaError, ImportError):  # noqa: N818  # it is an ImportError
-    """A package that only this call needs is not installed."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -43,6 +41,10 @@ class Recording(RecordedEpisode):
         from prema_gym.rendering.export.perfetto import save_trace
 
         save_trace(path, [self])
+
+    def save_requests(self, path: str | Path) -> None:
+        """Write its requests as JSON Lines: ``reset(options={"trace": path})`` plays them again, to the cycle under one policy."""
+        write_trace(path, self.tasks)
 
     def rows(self, table: str = "tasks") -> list[dict[str, Any]]:
         """Return a table as plain dicts, times in cycles and milliseconds: "tasks", "npus", "decisions", "events" or "slices"."""
@@ -75,7 +77,6 @@ class Recording(RecordedEpisode):
     def _task_row(self, task: int) -> dict[str, Any]:
         entry, of = self.tasks[task], partial(self.timeline.cycles, task=task)
         spent = {f"{name}_cycles": of(*kinds) for name, kinds in TASK_ACCOUNTS.items()}
-        commits = sum(event["task"] == task and event["event"] in ("commit", "kill") for event in self.events)
         times = {f"{name}_ms": self.ms(entry[f"{name}_cycles"]) for name in ("arrival", "isolated", "predicted")}
         done = entry["completion_cycles"] != NONE
         return {
@@ -86,10 +87,29 @@ class Recording(RecordedEpisode):
             "done": done,
             "turnaround_ms": self.ms(self.age_cycles(task)),
             "ntt": self.ntt(task),
-            "preemptions": commits,
+            "preemptions": self._preemptions[task],
+            **self._deadline(task),
             **spent,
             **self._where(task),
         }
+
+    @cached_property
+    def _preemptions(self) -> Counter[int]:
+        """How often each task was evicted."""
+        return Counter(event["task"] for event in self.events if event["event"] in ("commit", "kill"))
+
+    @cached_property
+    def _entered(self) -> dict[int, int]:
+        """When each task entered the table."""
+        return {event["task"]: event["cycle"] for event in self.events if event["event"] == "arrival"}
+
+    def _deadline(self, task: int) -> dict[str, Any]:
+        """Return whether a task has missed its deadline, and of a stream how long it was in the backlog."""
+        missed = {"deadline_missed": self.misses(task)}
+        if not self.config.stream:
+            return missed
+        entered, arrived = self._entered.get(task, self.end_cycles), self.tasks[task]["arrival_cycles"]
+        return {**missed, "backlog_cycles": entered - arrived}
 
     def _where(self, task: int) -> dict[str, Any]:
         """Return where a task was: the NPUs in order, and the cycles that it had each; nothing where there is one NPU."""

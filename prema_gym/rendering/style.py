@@ -36,6 +36,7 @@ LEARNED_COLORS = ("#882255", "#5D3A9B")
 """Learned policies and the user's own, in every picture, and nothing else: the first of a picture, and a second."""
 LEARNED_MARKER = "*"
 LEARNED_LINES = ("-", "--", ":", "-.")
+BACKLOG_COLOR = "#E69F00"
 TARGET_COLORS = {False: "#777777", True: "#A34700"}
 """SLA targets, by whether they were missed."""
 

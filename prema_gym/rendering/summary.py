@@ -29,15 +29,35 @@ COLUMNS = (
     Column("overhead_share", "overhead", "{:.3%}", None),
     Column("wasted_share", "wasted", "{:.1%}", None),
 )
+STREAM_COLUMNS = (
+    Column("antt", "ANTT", "{:.3f}", True),
+    Column("ntt_p99", "p99 NTT", "{:.1f}", True),
+    Column("deadline_misses", "missed", "{:.1%}", True),
+    Column("tardiness", "tardiness", "{:.3f}", True),
+    Column("goodput", "goodput", "{:.1%}", False),
+    Column("utilisation", "busy", "{:.1%}", None),
+    Column("preemptions", "preemptions", "{:d}", None),
+    Column("decisions", "decisions", "{:d}", None),
+)
+"""The same of a stream, whose metrics are those of its cohort."""
+RETURN = Column("return", "return", "{:.4f}", False)
+"""The sum of rewards, shown where one was asked for."""
+
+
+def columns_of(stream: bool, rewarded: bool = False) -> tuple[Column, ...]:
+    """Return the columns of a table of episodes, or of streams."""
+    return (*(STREAM_COLUMNS if stream else COLUMNS), *((RETURN,) if rewarded else ()))
 
 
 def summary_metrics(recording: RecordedEpisode) -> dict[str, Any]:
     """Return the metrics of a finished episode, and what tables show beside them."""
     assert recording.metrics is not None
+    decisions = recording.decisions or ()
     more = {
+        "return": sum(decision["reward"] for decision in decisions),
         "worst_ntt": max(recording.ntt(task) for task in range(len(recording.tasks))),
         "elapsed_ms": recording.ms(recording.end_cycles),
-        "decisions": len(recording.decisions or ()),
+        "decisions": len(decisions),
     }
     return {**recording.metrics, **more}
 

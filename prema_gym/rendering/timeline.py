@@ -120,12 +120,13 @@ class _Lane:
 class TimelineBuilder:
     """Takes events in the order of the log, one at a time, and gives the timeline up to any later cycle.
 
-    ``tasks`` is how many the episode has, ``npus`` how many NPUs the row, ``latency_cycles`` what an asked decision costs. With a
-    ``lookup``, saves and restores know their bytes and refills are told from restores; without, a restore slice holds both.
+    ``tasks`` is how many the episode has, or the numbers of those that the events are about; ``npus`` how many NPUs the row,
+    ``latency_cycles`` what an asked decision costs. With a ``lookup``, saves and restores know their bytes, and refills are told
+    from restores; without, a restore slice holds both.
     """
 
-    def __init__(self, tasks: int, latency_cycles: int = 0, lookup: Lookup | None = None, *, npus: int = 1) -> None:
-        self._lanes = [_Lane(task) for task in range(tasks)]
+    def __init__(self, tasks: int | Iterable[int], latency_cycles: int = 0, lookup: Lookup | None = None, *, npus: int = 1) -> None:
+        self._lanes = {task: _Lane(task) for task in (range(tasks) if isinstance(tasks, int) else tasks)}
         self._latency_cycles = latency_cycles
         self._lookup = lookup
         self._running: list[_Lane | None] = [None] * npus
@@ -190,7 +191,7 @@ class TimelineBuilder:
 
     def timeline(self, end_cycles: int) -> Timeline:
         """Return the slices up to ``end_cycles``, which no event that was fed is beyond. A stall may last longer: it is cut."""
-        tasks = tuple(_until(end_cycles, [*lane.slices, *lane.close(end_cycles)]) for lane in self._lanes)
+        tasks = tuple(_until(end_cycles, [*lane.slices, *lane.close(end_cycles)]) for lane in self._lanes.values())
         lanes: list[list[Slice]] = [[] for _ in self._running]
         for part in itertools.chain(*tasks, _until(end_cycles, self._stalls)):
             if part.npu != NONE:

@@ -190,8 +190,9 @@ def begin(row, tables, count):
 
 @jit_borrowing
 def begin_stream(row, tables):
-    """Start a stream from the seed in ``row.machine.episode_seed``, and advance to its first decision."""
-    _begin(row, tables, tables.rules[0].levels)
+    """Start a stream, listed or from the seed in ``row.machine.episode_seed``, and advance to its first decision."""
+    listed = row.stream.memory.listed > 0
+    _begin(row, tables, row.stream.memory.listed_levels if listed else tables.rules[0].levels)
     begin_arrivals(row, tables)
     outcome = _advance(row, tables, row.several)
     row.stream.memory.start_cycles = row.status.clock_cycles

@@ -10,7 +10,9 @@ import numpy as np
 from prema_gym.config import EnvConfig, level_bits, mechanism_bits
 from prema_gym.errors import TraceError
 from prema_gym.sim.book import write_book
+from prema_gym.sim.streams.again import draw_again
 from prema_gym.sim.streams.cohort import HISTOGRAM_BINS
+from prema_gym.sim.streams.lists import Lists
 from prema_gym.sim.streams.records import PLACE, STREAM, SUMS
 from prema_gym.sim.tables import State, Tables
 from prema_gym.types import (
@@ -31,7 +33,7 @@ from prema_gym.types import (
 )
 from prema_gym.workloads.drawing import Draws, mispredicted
 from prema_gym.workloads.limits import check_deadline, check_drawn, check_prediction, check_trace
-from prema_gym.workloads.listing import with_listing
+from prema_gym.workloads.listing import Listing, with_listing
 from prema_gym.workloads.mixes import draws_of
 from prema_gym.workloads.programs import ProgramTable
 from prema_gym.workloads.trace import TraceTask
@@ -46,6 +48,7 @@ def rules_record(config: EnvConfig) -> np.ndarray:
     rules["mechanisms"] = mechanism_bits(config.mechanisms)
     rules["levels"] = level_bits(config.workload.levels)
     rules["allow_idle"] = config.allow_idle
+    rules["has_deadlines"] = config.workload.has_deadlines
     rules["horizon_requests"] = config.horizon
     arrivals = config.workload.arrivals
     if arrivals is not None and arrivals.process == "closed":
@@ -57,10 +60,8 @@ def rules_record(config: EnvConfig) -> np.ndarray:
     return rules
 
 
-def mean_priority(draws: Draws, requests: int) -> float:
-    """Return the expected priority of a drawn request, or the mean priority of the listed ones."""
-    if len(draws.listed) > 0:
-        return float(draws.listed["priority"][:requests].mean())
+def mean_priority(draws: Draws) -> float:
+    """Return the expected priority of a drawn request."""
     shares = np.diff(draws.classes["cumulative_weight"], prepend=0.0)
     means = []
     for drawn in draws.classes:
@@ -122,15 +123,17 @@ class Simulator:
         self.programs = ProgramTable.of(config.configurations, config.workload)
         self.state = _state(config, rows, log_entries)
         self._rules = rules_record(config)
+        self._lists = Lists(config)
         self._bind()
-        self._rules["mean_priority"] = mean_priority(self.draws, config.horizon)
+        self._rules["mean_priority"] = mean_priority(self.draws)
 
     def _bind(self) -> None:
         """Point the book at the arrays; called again whenever the program table has grown."""
-        self.draws = draws_of(self.config, self.programs)
+        self.draws = draws_of(self.config, self.programs, self._lists.join(self.programs))
         arrays = self.programs.arrays
         self.tables = Tables(arrays.runs, arrays.blocks, arrays.segments, arrays.programs, self._rules)
         check_drawn(self.config, self.programs, self.draws)
+        self._lists.write(self.state.streams, range(len(self.state.streams)))
         self.words = write_book(self.tables, self.draws, self.state)
 
     def seed(self, row: int, seed: int) -> None:
@@ -167,6 +170,23 @@ class Simulator:
             if self.state.several is not None:
                 self.state.times[row, index] = on
 
+    def hold_lists(self, listings: Sequence[Listing]) -> None:
+        """Have ``listings`` at hand for rows of streams; rows that play others go on with nothing."""
+        if not self._lists.hold(listings):
+            return
+        histograms, levels = self.state.histograms, self._lists.levels
+        if levels != histograms.shape[1]:
+            resized = np.zeros((len(histograms), levels, HISTOGRAM_BINS), np.uint32)
+            kept = min(levels, histograms.shape[1])
+            resized[:, :kept] = histograms[:, :kept]
+            self.state = self.state._replace(histograms=resized)
+        self._bind()
+
+    def play_list(self, row: int, listing: Listing | None) -> None:
+        """Let the next stream of ``row`` be ``listing``, one of those at hand; with None what the configuration says."""
+        self._lists.give(row, listing)
+        self._lists.write(self.state.streams, [row])
+
     def _times(self, index: int, program: int, output_length: int, factor: float) -> np.ndarray:
         """Return the (C,) TIMES of entry ``index`` of a trace; ``program`` is its row on the first configuration."""
         times = np.zeros(len(self.config.configurations), TIMES)
@@ -178,10 +198,40 @@ class Simulator:
             record["predicted_cycles"] = mispredicted(entry["predicted_cycles"], factor)
         return times
 
+    def sent_by_clients(self, row: int) -> bool:
+        """Return whether closed clients send the requests of the stream in ``row``."""
+        return bool(self._rules["clients"][0] > 0 and self.state.streams[row]["listed"] == 0)
+
+    def requests(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return (n,) TASK and (n, C) TIMES of all requests of a stream that have arrived in ``row``, in order of arrival.
+
+        They are drawn anew, with no completion; those of closed clients arrive at 0. C = 0 where a row is one NPU.
+        """
+        count = int(self.state.machine[row]["next_task"])
+        tasks, times = np.zeros(count, TASK), np.zeros((count, self.state.times.shape[2]), TIMES)
+        draw_again(self.words, row, tasks, times, np.zeros(1, ARRIVALS))
+        return tasks, times
+
+    def true_totals(self) -> np.ndarray:
+        """Return the (N, T) int64 true totals of the present tasks: on the asked NPU, or where they have begun; else 0."""
+        state, table = self.state, self.state.table
+        slots = np.arange(self.slots)[None, :]
+        tasks = np.broadcast_to(slots, table.shape) if self.config.stream else np.maximum(table["task"], 0)
+        if state.several is None:
+            totals = np.take_along_axis(state.tasks["isolated_cycles"], tasks, axis=1)
+        else:
+            own = np.where(table["executed_cycles"] > 0, table["configuration"], state.status["configuration"][:, None])
+            totals = state.times["isolated_cycles"][np.arange(self.rows)[:, None], tasks, own]
+        return np.where(table["state"] == EMPTY, 0, totals)
+
     def describe_tasks(self, row: int) -> list[dict[str, Any]]:
-        """Return the tasks of ``row`` in order of arrival as plain dicts, model, batch and input length by name, truth included."""
+        """Return the tasks of ``row`` in order of arrival, truth included, as :meth:`describe` does: of a stream those present."""
+        return self.describe(self._kept_tasks(row))
+
+    def describe(self, tasks: np.ndarray) -> list[dict[str, Any]]:
+        """Return ``tasks`` (n,) TASK as plain dicts, model, batch and input length by name."""
         described = []
-        for task in self._kept_tasks(row):
+        for task in tasks:
             key = self.programs.keys[task["program"]]
             numbers = {name: task[name].item() for name in TASK.names or () if name not in ("program", "request_class")}
             described.append({"model": key.model, "batch": key.batch, "input_length": key.input_length, **numbers})

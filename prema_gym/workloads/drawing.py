@@ -54,9 +54,9 @@ class Draws(NamedTuple):
     totals: np.ndarray
     """(...,) int64 true total cycles, by program and output length."""
     listed: np.ndarray
-    """(n,) LISTED: the requests of a file, in place of drawn ones; (0,) where they are drawn (workloads/listing.py makes it)."""
+    """(n,) LISTED: the requests of lists and files that rows play in place of drawn ones, list by list (workloads/listing.py)."""
     kinds: np.ndarray
-    """(...,) KIND of the listed."""
+    """(...,) KIND of the listed, list by list."""
 
 
 @jit_borrowing
@@ -163,10 +163,13 @@ def draw_request(task, times, draws, programs, seed, index):
 
 
 @jit_borrowing
-def read_listed(task, times, draws, programs, index):
-    """Fill ``task`` (TASK) and ``times`` (C,) TIMES with the listed request ``index``, arriving when it does."""
+def read_listed(task, times, draws, programs, index, first_kind):
+    """Fill ``task`` (TASK) and ``times`` (C,) TIMES with the listed request ``index``, arriving when it does.
+
+    ``first_kind`` is where the kinds of its list begin.
+    """
     listed = draws.listed[index]
-    kind = draws.kinds[listed.kind]
+    kind = draws.kinds[first_kind + listed.kind]
     record = programs[kind.program]
     task.arrival_cycles = listed.arrival_cycles
     task.completion_cycles = NONE

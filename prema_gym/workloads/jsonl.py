@@ -40,8 +40,7 @@ def numbered_trace(path: TracePath, known: Collection[str], clock_hz: int) -> It
     try:
         file = Path(path).open("rb")  # noqa: SIM115  # the with is below, where reading may fail for other reasons
     except (OSError, ValueError) as error:  # a name that no file can have is a ValueError
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise TraceError(f"{shown(str(path))}: can't be read: {reason}.") from None
+        raise unreadable(path, error) from None
     with file:
         latest = 0
         for number, entry in _entries(path, file):
@@ -51,6 +50,12 @@ def numbered_trace(path: TracePath, known: Collection[str], clock_hz: int) -> It
                 raise TraceError(f"{where}: arrives before the line above it; lines must be in order of arrival.")
             latest = task.arrival_cycles
             yield number, task
+
+
+def unreadable(path: TracePath, error: OSError | ValueError) -> TraceError:
+    """Return what is said of a file that can't be opened."""
+    reason = error.strerror if isinstance(error, OSError) else error
+    return TraceError(f"{shown(str(path))}: can't be read: {reason}.")
 
 
 def _entries(path: TracePath, file: BinaryIO) -> Iterator[tuple[int, object]]:
@@ -94,7 +99,7 @@ def holds_more_than(most: int, path: TracePath) -> bool:
     try:
         with Path(path).open("rb") as file:
             return sum(1 for _ in itertools.islice(iter(lambda: file.readline(LONGEST_LINE_BYTES), b""), most + 1)) > most
-    except OSError:
+    except (OSError, ValueError):  # a name that no file can have is a ValueError
         return False
 
 

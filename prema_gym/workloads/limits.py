@@ -14,6 +14,7 @@ from prema_gym.checks import LATEST_CYCLES, MOST_CYCLES
 from prema_gym.config import EnvConfig
 from prema_gym.errors import ConfigError, TraceError
 from prema_gym.workloads.drawing import Draws
+from prema_gym.workloads.listing import Listing
 from prema_gym.workloads.programs import ProgramTable
 
 MOST_QUANTA = 100_000_000
@@ -78,6 +79,25 @@ def _check_deadlines(classes: np.ndarray, predicted: float) -> None:
     latest = max(float(classes["sla_cycles"].max()), float(classes["sla"].max()) * predicted)
     if latest > LATEST_CYCLES:
         raise ConfigError(f"sla: a deadline {latest:.3g} cycles after the arrival: must be at most 2^60.")
+
+
+def check_listing(config: EnvConfig, programs: ProgramTable, listing: Listing, kinds: np.ndarray) -> None:
+    """Raise :class:`TraceError` where requests of a list, which are of ``kinds`` (K,) KIND, could be larger than is supported."""
+    library, where = programs.arrays, listing.path or "the trace"
+    rows = kinds["program"][:, None] + kinds["stride"][:, None] * np.arange(len(programs.configurations))
+    records = library.programs[rows]
+    outputs = np.minimum(kinds["output_length"][:, None], records["totals"])
+    longest = int(library.totals[records["first_total"] + outputs - 1].max())
+    predicted = float(records["predicted_cycles"].max()) * max(float(listing.requests["prediction_factor"].max()), 1.0)
+    most = max(longest, predicted)
+    if config.num_slots * most > MOST_CYCLES:
+        raise TraceError(
+            f"{where}: {config.num_slots} requests that take, or are predicted to take, up to {most:.3g} cycles: "
+            "must take at most 2^57 cycles together."
+        )
+    _check_quanta(config, longest, TraceError)
+    if float(listing.requests["sla"].max()) * predicted > LATEST_CYCLES:
+        raise TraceError(f"{where}: a deadline more than 2^60 cycles after the arrival: is later than is supported.")
 
 
 def check_deadline(index: int, deadline_cycles: int) -> int:

@@ -1,17 +1,19 @@
-"""Traces as streams: a JSONL file of any length, read once, line by line, and played in constant memory.
+"""Traces as streams: a JSONL file of any length, read once, line by line, and played in constant memory; or a list of tasks.
 
 Reading checks every line and writes a short record of it to a temporary file (40 bytes; TMPDIR says where). Compiled code reads the
-records from there, mapped into memory, whose pages the operating system takes back when it needs them.
+records from there, mapped into memory, whose pages the operating system takes back when it needs them. Where the rows of an
+environment play several lists, the records of all lie behind each other in memory.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import os
 import tempfile
-from collections.abc import Iterator
-from typing import IO
+from collections.abc import Iterable, Iterator, Sequence
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -19,23 +21,28 @@ from prema_gym.config import EnvConfig
 from prema_gym.errors import ConfigError, TraceError
 from prema_gym.types import NONE
 from prema_gym.workloads.drawing import KIND, LISTED
-from prema_gym.workloads.jsonl import TracePath, numbered_trace
+from prema_gym.workloads.jsonl import TracePath, numbered_trace, unreadable
 from prema_gym.workloads.programs import ProgramTable, known_models
 from prema_gym.workloads.trace import TraceTask
 
 LEAST_REQUESTS = 2
 """A stream ends when its last request arrives; before that there is something to decide."""
+MOST_JOINED = 1 << 22
+"""Requests of all lists that an environment plays in turn; a single list may be of any length."""
 _CHUNK = 4096
 """Records that are written at once."""
+_Kinds = dict[tuple[object, ...], tuple[int, int, TraceTask]]
+"""Number, line and a task of every kind of request."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Listing:
-    """What a file of requests holds."""
+    """What a file or a list of requests holds."""
 
     path: str
+    """Of the file; empty where it is a list of tasks."""
     requests: np.ndarray
-    """(n,) LISTED, read-only, mapped from a temporary file that goes away with it."""
+    """(n,) LISTED, read-only; of a file mapped from a temporary one that goes away with it."""
     kinds: tuple[tuple[int, TraceTask], ...]
     """A task of every model, batch and lengths that are asked for, with the line where they first are."""
     levels: tuple[int, ...]
@@ -69,28 +76,37 @@ def listing_of(path: TracePath, clock_hz: int) -> Listing:
     """Return what the file holds, read once a process as long as it isn't changed; raises :class:`TraceError`."""
     try:
         found = os.stat(path)
-    except OSError as error:
-        raise TraceError(f"{path}: can't be read: {error.strerror}.") from None
+    except (OSError, ValueError) as error:  # a name that no file can have is a ValueError
+        raise unreadable(path, error) from None
     return _listing(os.fspath(path), found.st_mtime_ns, found.st_size, clock_hz)
 
 
 @functools.lru_cache(maxsize=4)
 def _listing(path: str, modified_ns: int, size_bytes: int, clock_hz: int) -> Listing:
-    kinds: dict[tuple[object, ...], tuple[int, int, TraceTask]] = {}
+    kinds: _Kinds = {}
     levels: set[int] = set()
     with tempfile.TemporaryFile() as file:
-        count = _write(file, _records(path, clock_hz, kinds, levels))
+        tasks = numbered_trace(path, known_models(), clock_hz)
+        count = _write(file, _records(tasks, kinds, levels))
         if count < LEAST_REQUESTS:
             raise TraceError(f"{path}: holds {count} requests; a stream has at least {LEAST_REQUESTS}.")
         requests = np.memmap(file, LISTED, mode="r", shape=(count,))
     return Listing(path, requests, tuple((line, task) for _, line, task in kinds.values()), tuple(sorted(levels)))
 
 
-def _records(
-    path: str, clock_hz: int, kinds: dict[tuple[object, ...], tuple[int, int, TraceTask]], levels: set[int]
-) -> Iterator[tuple[object, ...]]:
-    """Yield LISTED of every line; note new kinds of requests, with number, line and task, and priorities."""
-    for line, task in numbered_trace(path, known_models(), clock_hz):
+def listing_of_tasks(tasks: Sequence[TraceTask]) -> Listing:
+    """Return what a checked list of tasks, in order of arrival, holds; raises :class:`TraceError` where it is no stream."""
+    if len(tasks) < LEAST_REQUESTS:
+        raise TraceError(f"trace holds {len(tasks)} requests; a stream has at least {LEAST_REQUESTS}.")
+    kinds: _Kinds = {}
+    levels: set[int] = set()
+    requests = np.fromiter(_records(enumerate(tasks), kinds, levels), LISTED, len(tasks))
+    return Listing("", requests, tuple((line, task) for _, line, task in kinds.values()), tuple(sorted(levels)))
+
+
+def _records(tasks: Iterable[tuple[int, TraceTask]], kinds: _Kinds, levels: set[int]) -> Iterator[tuple[object, ...]]:
+    """Yield LISTED of every (line, task); note new kinds of requests, with number, line and task, and priorities."""
+    for line, task in tasks:
         wanted = (task.model, task.batch, task.input_length, task.output_length)
         if wanted not in kinds:
             kinds[wanted] = (len(kinds), line, task)
@@ -111,20 +127,50 @@ def _write(file: IO[bytes], records: Iterator[tuple[object, ...]]) -> int:
     return count
 
 
-def listed_of(config: EnvConfig, programs: ProgramTable) -> tuple[np.ndarray, np.ndarray]:
-    """Return the (n,) LISTED that a stream of ``config`` plays and their (K,) KIND; both empty where requests are drawn.
+# --- Played by the rows of a simulator ------------------------------------------------------------------------------------------
+
+
+class Joined(NamedTuple):
+    """The requests of several lists behind each other."""
+
+    listed: np.ndarray
+    """(n,) LISTED."""
+    kinds: np.ndarray
+    """(K,) KIND."""
+    places: dict[int, tuple[int, int]]
+    """By the id of a :class:`Listing`: where its requests and its kinds begin."""
+
+
+def joined(listings: Sequence[Listing], programs: ProgramTable) -> Joined:
+    """Return the distinct ``listings`` behind each other; a single one isn't copied.
 
     Compiles programs that ``programs`` hasn't got yet.
     """
-    path = trace_path(config)
-    if path is None:
-        return np.zeros(0, LISTED), np.zeros(0, KIND)
-    listing = listing_of(path, config.npu.clock_hz)
+    distinct = list({id(listing): listing for listing in listings}.values())
+    if not distinct:
+        return Joined(np.zeros(0, LISTED), np.zeros(0, KIND), {})
+    lengths, kinds = [len(listing.requests) for listing in distinct], [_kinds_of(listing, programs) for listing in distinct]
+    if len(distinct) > 1 and sum(lengths) > MOST_JOINED:
+        raise TraceError(
+            f"the traces hold {sum(lengths)} requests together: must be at most {MOST_JOINED} where there are several; "
+            "one file alone may have any number."
+        )
+    firsts = [0, *itertools.accumulate(lengths)]
+    first_kinds = [0, *itertools.accumulate(map(len, kinds))]
+    listed = distinct[0].requests if len(distinct) == 1 else np.concatenate([listing.requests for listing in distinct])
+    places = {id(listing): place for listing, place in zip(distinct, zip(firsts, first_kinds, strict=True), strict=False)}
+    return Joined(listed, np.concatenate(kinds), places)
+
+
+def _kinds_of(listing: Listing, programs: ProgramTable) -> np.ndarray:
+    """Return KIND of every kind of request in ``listing``."""
     kinds = np.zeros(len(listing.kinds), KIND)
     for record, (line, task) in zip(kinds, listing.kinds, strict=True):
         try:
             row, record["output_length"] = programs.choose(line, task)
         except TraceError as error:
-            raise TraceError(f"{path}:{line}{str(error).removeprefix(f'trace[{line}]')}") from None
+            if not listing.path:
+                raise
+            raise TraceError(f"{listing.path}:{line}{str(error).removeprefix(f'trace[{line}]')}") from None
         record["program"], record["stride"] = row, programs.row_on(row, 1) - row
-    return listing.requests, kinds
+    return kinds

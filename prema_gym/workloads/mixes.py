@@ -14,13 +14,16 @@ from prema_gym.errors import ConfigError
 from prema_gym.types import CLASS, DRAW, LEVEL, MIX, NONE
 from prema_gym.workloads.drawing import Draws
 from prema_gym.workloads.lengths import LengthSpec
-from prema_gym.workloads.listing import listed_of
+from prema_gym.workloads.listing import Joined
 from prema_gym.workloads.models import MODELS
 from prema_gym.workloads.programs import ProgramTable
 
 
-def draws_of(config: EnvConfig, programs: ProgramTable) -> Draws:
-    """Return what requests of ``config`` are drawn from; ``totals`` are those of the program table as it is now."""
+def draws_of(config: EnvConfig, programs: ProgramTable, listing: Joined) -> Draws:
+    """Return what requests of ``config`` are drawn from; ``totals`` are those of the program table as it is now.
+
+    ``listing`` are the requests of lists that rows play in place of drawn ones.
+    """
     drawn = config.workload.classes
     classes = np.zeros(len(drawn), CLASS)
     classes["cumulative_weight"] = np.cumsum([entry.weight for entry in drawn])
@@ -36,8 +39,8 @@ def draws_of(config: EnvConfig, programs: ProgramTable) -> Draws:
     levels = np.zeros(sum(depths), LEVEL)
     levels["priority"] = [level for entry in drawn for level, _ in entry.levels]
     levels["cumulative_weight"] = np.concatenate([np.cumsum([weight for _, weight in entry.levels]) for entry in drawn])
-    listed, kinds = listed_of(config, programs)  # first, since it may add programs
-    return Draws(_draw(config, programs), classes, mixes_of(drawn, programs), levels, programs.arrays.totals, listed, kinds)
+    mixes = mixes_of(drawn, programs)
+    return Draws(_draw(config, programs), classes, mixes, levels, programs.arrays.totals, listing.listed, listing.kinds)
 
 
 def mixes_of(drawn: tuple[DrawnClass, ...], programs: ProgramTable) -> np.ndarray:

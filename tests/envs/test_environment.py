@@ -17,7 +17,7 @@ from gymnasium.utils.env_checker import check_env
 from tools.hand_made import register_round_programs, task
 
 from prema_gym import EnvConfig, Gemm, compile_model, register_program
-from prema_gym.envs.observation import F, G, feature_names
+from prema_gym.envs.observation import F, G, Layout
 from prema_gym.envs.reward import REWARD_TERMS
 from prema_gym.errors import ActionError, ConfigError, PremaError, TraceError, UsageError
 
@@ -61,7 +61,8 @@ def test_stable_baselines3_accepts_the_environment_without_a_warning() -> None:
 def test_the_observation_is_t_times_f_plus_g_and_every_element_is_named() -> None:
     env = make(slots=7)
     assert env.observation_space.shape == (7 * F + G,)
-    assert len(feature_names(7)) == len(set(feature_names(7))) == 7 * F + G
+    names = Layout(7).names()
+    assert len(names) == len(set(names)) == 7 * F + G
 
 
 def test_the_same_seed_is_the_same_episode_and_the_next_one_differs() -> None:

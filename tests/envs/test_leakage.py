@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from prema_gym import Program, register_program
-from prema_gym.envs.observation import SLOT_FEATURES, observe
+from prema_gym.envs.observation import F, Visible, observe
 from prema_gym.types import SLOT, STATUS
 
 TRUTH = {"isolated_cycles", "completion_cycles", "output_length", "horizon_cycles", "tasks", "next_task", "quantum_due_cycles"}
@@ -124,7 +124,8 @@ def test_the_window_of_arrivals_shows_nowhere() -> None:
 
 def test_observe_has_no_argument_that_holds_the_truth() -> None:
     parameters = inspect.signature(getattr(observe, "py_func", observe)).parameters
-    assert set(parameters) == {"status", "slots", "rules", "out"}
+    assert set(parameters) == {"seen", "out", "several", "stream"}
+    assert set(Visible._fields) == {"status", "npus", "table", "predictions", "rules"}
 
 
 def test_visible_records_hold_no_hidden_field() -> None:
@@ -136,8 +137,8 @@ def test_visible_records_hold_no_hidden_field() -> None:
 
 
 def _by_slot(observation: np.ndarray, slots: int) -> tuple[np.ndarray, np.ndarray]:
-    cut = slots * len(SLOT_FEATURES)
-    return observation[:cut].reshape(slots, -1), observation[cut:]
+    cut = slots * F
+    return observation[:cut].reshape(F, slots).T, observation[cut:]
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 from baselines import make_policy
-from prema_gym.envs.observation import GLOBAL_FEATURES, LOG_SCALE, REFERENCE_CYCLES, SLOT_FEATURES, F, G
+from prema_gym.envs.observation import BLOCKS, LOG_SCALE, REFERENCE_CYCLES, F, G, Layout
 
-INDEX = {feature.name: index for index, feature in enumerate(SLOT_FEATURES)}
 KEEP = 0
 ROWS, STEPS = 64, 400
 
@@ -20,11 +19,11 @@ class Table:
     """A context table decoded from one observation (T * F + G,), in float64."""
 
     def __init__(self, observation: np.ndarray) -> None:
-        slots = observation[:-G].reshape(-1, F).astype(np.float64)
-        column = {name: slots[:, index] for name, index in INDEX.items()}
+        layout = Layout((len(observation) - G) // F)
+        column = {name: observation[layout[name]].astype(np.float64) for name in layout}
         self.present = column["present"] == 1
         self.running = column["running"] == 1
-        self.priority = column["priority_low"] + 3 * column["priority_medium"] + 9 * column["priority_high"]
+        self.priority = np.exp(LOG_SCALE * column["log_priority"])
         self.token = np.exp(LOG_SCALE * column["log_token"])
         self.predicted = REFERENCE_CYCLES * np.exp(LOG_SCALE * column["log_predicted"])
         self.remaining = REFERENCE_CYCLES * np.exp(LOG_SCALE * column["log_remaining"])
@@ -90,13 +89,13 @@ def test_every_feature_stays_within_its_bounds() -> None:
 def test_an_empty_slot_shows_nothing() -> None:
     env = gym.make("Prema-v0", slots=12)
     observation, _ = env.reset(seed=0)
-    slots = observation[: 12 * F].reshape(12, F)
+    features = observation[: 12 * F].reshape(F, 12)
     present = env.unwrapped.view().present[0]
-    assert (slots[~present] == 0).all()
-    assert (slots[present, 0] == 1).all()
+    assert (features[:, ~present] == 0).all()
+    assert (features[0, present] == 1).all()
 
 
 def test_features_are_named_once_and_documented() -> None:
-    names = [feature.name for feature in (*SLOT_FEATURES, *GLOBAL_FEATURES)]
-    assert len(names) == len(set(names))
-    assert all(feature.meaning and feature.low < feature.high for feature in (*SLOT_FEATURES, *GLOBAL_FEATURES))
+    features = [feature for block in BLOCKS for feature in block.features]
+    assert len({feature.name for feature in features}) == len(features)
+    assert all(feature.meaning and feature.low < feature.high for feature in features)

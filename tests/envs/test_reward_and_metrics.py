@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Any
 
 import gymnasium
 import pytest
 
 from prema_gym import Program, register_program
-from prema_gym.envs.observation import F, G, feature_names
+from prema_gym.envs.observation import F, G, Layout
 from prema_gym.envs.prema_env import PremaEnv
 from prema_gym.envs.reward import REWARD_TERMS, register_reward_term, reward_weights
 from prema_gym.errors import ConfigError, UsageError
@@ -99,16 +100,25 @@ def test_counts_are_whole_numbers() -> None:
 
 
 def test_every_element_of_an_observation_has_a_name() -> None:
-    names = feature_names(3)
+    names = Layout(3).names()
     assert len(set(names)) == len(names) == 3 * F + G
-    assert (names[0], names[F], names[3 * F]) == ("slot0.present", "slot1.present", "ready_share")
+    assert (names[0], names[1], names[3], names[3 * F]) == ("slot0.present", "slot1.present", "slot0.ready", "log_work")
+
+
+def _numbers(cells: Iterable[str]) -> list[int]:
+    """Return the numbers that cells such as "4, 5" and "6 to 8" stand for."""
+    found: list[int] = []
+    for cell in cells:
+        numbers = [int(number) for number in re.findall(r"\d+", cell)]
+        found += range(numbers[0], numbers[1] + 1) if " to " in cell else numbers
+    return found
 
 
 def test_the_environment_lists_every_feature_in_its_docstring() -> None:
     text = PremaEnv.__doc__ or ""
-    assert f"{F} features for each of T slots, then {G} global ones" in text
+    assert f"feature by feature: {F} of all T slots, then {G} of the row" in text
     rows = [[cell.strip() for cell in line.split("|")[1:5]] for line in text.splitlines() if re.match(r"\s+\| [ \d]", line)]
-    slot, common = ([int(k) for row in rows for k in re.findall(r"\d+", row[column])] for column in (0, 2))
+    slot, common = (_numbers(row[column] for row in rows) for column in (0, 2))
     assert (slot, common) == (list(range(F)), list(range(G)))
     words = " ".join(row[1] for row in rows)
     for name in ("present", "token", "overrun", "saved context", "projected NTT"):

@@ -10,10 +10,9 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 from gymnasium.vector import AutoresetMode
 
-from baselines.evaluation.recording import record
 from prema_gym.config import EnvConfig
 from prema_gym.config.scenarios import SCENARIOS, with_scenario
-from prema_gym.errors import ConfigError, UsageError
+from prema_gym.errors import ConfigError
 
 IDS = list(SCENARIOS)
 
@@ -114,15 +113,3 @@ def test_one_npu_takes_the_place_of_several():
 def test_an_unknown_scenario_is_refused_with_those_there_are(name):
     with pytest.raises(ConfigError, match="PremaStream-v0"):
         EnvConfig.coerce({"scenario": name})
-
-
-def test_a_picture_of_a_stream_is_refused_in_a_sentence():
-    for mode in ("human", "rgb_array", "ansi"):
-        with pytest.raises(ConfigError, match="only the requests in the table are kept"):
-            make("PremaStream-v0", render_mode=mode)
-    env = make("PremaStream-v0")
-    assert env.metadata["render_modes"] == []
-    with pytest.raises(UsageError, match="recording of a stream"):
-        env.unwrapped.recording()
-    with pytest.raises(UsageError, match="recording of a stream"):
-        record("PREMA", scenario="PremaStream-v0")

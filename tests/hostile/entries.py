@@ -16,10 +16,9 @@ from typing import Any
 import numpy as np
 
 from agents.learning.checkpoint import Saved, load, save
-from agents.network.slotnet import Shape
-from agents.publishing.policies import find_policy
+from agents.network.layout import Shape
 from agents.publishing.weights import load_weights, save_weights
-from baselines import evaluate, make_policy, register_policy
+from baselines import evaluate, make_policy, policy_of, register_policy
 from hostile.values import anything, damaged, spoilt
 from prema_gym import (
     BatchedGemm,
@@ -86,8 +85,8 @@ COMMAND = ["--tasks", "2", "--seed", "1", "--window", "0.5", "--batches", "1", "
 
 
 @cache
-def prepared() -> tuple[PremaEnv, PremaVectorEnv, Path]:
-    """Return an environment, three rows, and a folder of valid files."""
+def prepared() -> tuple[PremaEnv, PremaVectorEnv, Path, PremaEnv]:
+    """Return an environment, three rows, a folder of valid files, and a stream."""
     register_program("short", Program.from_points(100, [10, 50]))
     folder = Path(tempfile.mkdtemp(prefix="hostile-"))
     shape = Shape(1, 1, 1)
@@ -101,7 +100,7 @@ def prepared() -> tuple[PremaEnv, PremaVectorEnv, Path]:
     stream = PremaEnv(workload=WORKLOAD, horizon_requests=4)  # what it is made of is compiled here, where nobody waits for it
     stream.reset(seed=1)
     stream.step(1)
-    return PremaEnv(workload=WORKLOAD), PremaVectorEnv(3, workload=WORKLOAD), folder
+    return PremaEnv(workload=WORKLOAD), PremaVectorEnv(3, workload=WORKLOAD), folder, stream
 
 
 def _written(rng: random.Random, name: str) -> Path:
@@ -190,6 +189,18 @@ def trace(rng: random.Random) -> None:
     _check_finite(env.step(0)[1])
 
 
+def stream_trace(rng: random.Random) -> None:
+    """Play spoilt requests as a stream: a list of them, or a damaged file."""
+    env = prepared()[3]
+    tasks: Any = [spoilt(rng, TASK) if rng.random() < 0.4 else dict(TASK) for _ in range(rng.randint(1, 5))]
+    given = rng.choice((tasks, str(_written(rng, "trace.jsonl")), anything(rng)))
+    observation, info = env.reset(options={"trace": given})
+    _check_finite(observation)
+    assert info["action_mask"].any()
+    _check_finite(env.step(int(np.flatnonzero(info["action_mask"])[-1]))[1])
+    json.dumps(env.requests(), allow_nan=False)
+
+
 def trace_file(rng: random.Random) -> None:
     """Read a damaged trace."""
     prepared()
@@ -200,8 +211,7 @@ def policy_name(rng: random.Random) -> None:
     """Ask for a policy by a hostile name."""
     names = ("PREMA", "JSQ/", "GATE/", "LEAST-LOADED/", "/", "NP-FCFS", "GATE/GATE", "JSQ/JSQ/SJF", "P-")
     given = anything(rng) if rng.random() < 0.5 else "".join(rng.choices(names, k=rng.randint(1, 3)))
-    make = rng.choice((make_policy, find_policy)) if isinstance(given, str) else make_policy
-    make(given)
+    rng.choice((make_policy, policy_of))(given)
 
 
 def registration(rng: random.Random) -> None:
@@ -329,8 +339,8 @@ def command_line(rng: random.Random) -> None:
 ENTRIES: dict[str, Callable[[random.Random], None]] = {
     entry.__name__: entry
     for entry in (
-        configuration, environment, step, reset, step_rows, rows, trace, trace_file, policy_name, registration, program, network,
-        rewards, importing, profile, weights, checkpoint, evaluation, command_line,
+        configuration, environment, step, reset, step_rows, rows, trace, stream_trace, trace_file, policy_name, registration,
+        program, network, rewards, importing, profile, weights, checkpoint, evaluation, command_line,
     )
 }  # fmt: skip
 """Every entry by name."""

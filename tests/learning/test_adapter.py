@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
 import numpy as np
 import pytest
+from sb3_contrib import MaskablePPO
 from sb3_contrib.common.maskable.utils import get_action_masks, is_masking_supported
+from stable_baselines3.common.logger import configure
 from stable_baselines3.common.vec_env import DummyVecEnv, VecMonitor
 
 import prema_gym  # noqa: F401  # registers Prema-v0
@@ -81,6 +84,52 @@ def test_masking_is_found_and_monitors_count_episodes() -> None:
         lengths += [info["episode"]["l"] for info in infos if "episode" in info]
     assert lengths
     assert min(lengths) >= 1
+
+
+def test_episodes_are_reported_without_a_monitor_as_with_one() -> None:
+    plain, inner = both(3)[0], both(3)[0]
+    monitored = VecMonitor(inner)
+    for env in (plain, monitored):
+        env.seed(5)
+        env.reset()
+    ended = 0
+    for _ in range(200):
+        actions = plain.action_masks().argmax(axis=1)
+        for own, other in zip(plain.step(actions)[3], monitored.step(actions)[3], strict=True):
+            assert ("episode" in own) == ("episode" in other)
+            if "episode" in own:
+                ended += 1
+                assert own["episode"]["l"] == other["episode"]["l"]
+                assert own["episode"]["r"] == pytest.approx(other["episode"]["r"], rel=1e-5)
+    assert ended > 3
+
+
+def test_the_loggers_of_stable_baselines3_show_episodes(tmp_path: Path) -> None:
+    env = PremaVecEnv(2, mechanisms=["CHECKPOINT"], **COMMON)
+    model = MaskablePPO("MlpPolicy", env, n_steps=64, batch_size=64, n_epochs=1, seed=0, device="cpu")
+    model.set_logger(configure(str(tmp_path), ["csv"]))
+    model.learn(256)
+    model.logger.close()
+    names, *rows = (line.split(",") for line in (tmp_path / "progress.csv").read_text().splitlines())
+    last = dict(zip(names, rows[-1], strict=True))
+    assert float(last["rollout/ep_rew_mean"]) < 0
+    assert float(last["rollout/ep_len_mean"]) > 1
+
+
+def test_a_limit_of_steps_is_a_truncation_with_metrics_and_a_last_observation() -> None:
+    native = PremaVecEnv(2, max_episode_steps=5, **COMMON)
+    native.seed(1)
+    native.reset()
+    for step in range(1, 11):
+        before = native.action_masks().argmax(axis=1)
+        _, _, dones, infos = native.step(before)
+        assert dones.tolist() == [step % 5 == 0] * 2
+        for info in infos:
+            if info:
+                assert info["TimeLimit.truncated"]
+                assert info["episode"]["l"] == 5
+                assert info["metrics"]["antt"] >= 0
+                assert info["terminal_observation"].shape == native.observation_space.shape
 
 
 def test_reward_weights_change_from_the_next_step_on() -> None:

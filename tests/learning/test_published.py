@@ -20,17 +20,19 @@ from safetensors.numpy import load_file, save_file
 from agents.commands.evaluate import latency_us, report
 from agents.commands.evaluate import main as evaluate_main
 from agents.learning.index_rule import index_prior, index_rule
-from agents.network.slotnet import HIGH, LEAST_PP, MEDIUM, MOST_PP, PROJECTED, REMAINING, Shape
+from agents.network.inputs import R, S
+from agents.network.layout import HIGH, LEAST_PP, MEDIUM, MOST_PP, PROJECTED, REMAINING, Shape
 from agents.network.torch_network import SlotNetwork
-from agents.publishing.policies import PRETRAINED, LearnedPolicy, find_policy, pretrained
+from agents.publishing.policies import PRETRAINED, LearnedPolicy, pretrained
 from agents.publishing.weights import decode_tensors, encode_tensors, load_weights, save_weights, schema_fingerprint
 from baselines.evaluation.episodes import play_policy
 from baselines.evaluation.evaluate import evaluate
 from baselines.policies.heuristic import Heuristic
+from baselines.policies.kinds import policy_of
 from baselines.policies.registry import POLICIES, make_policy
 from prema_gym.config import MECHANISMS, EnvConfig, mechanism_bits
 from prema_gym.envs.actions import count_actions
-from prema_gym.envs.observation import F, G
+from prema_gym.envs.observation import F
 from prema_gym.envs.vector_env import PremaVectorEnv
 from prema_gym.envs.view import View
 from prema_gym.errors import PolicyError
@@ -124,7 +126,7 @@ def test_with_nothing_learned_but_what_holds_back_above_the_cap_it_is_the_capped
 def test_inputs_that_tell_what_would_cost_fairness_worked_out_by_hand() -> None:
     # ln PP, should they run on: low priority, not yet slowed: 0; high priority, at an NTT of 2: -ln 18. One has finished at -ln 6.
     # floor -2, room 0.5, near 0.25: lowest = -ln 18 = -2.890; cap = max(-ln 6, lowest + 0.5) = -1.792.
-    shape, slots, common = SHAPES[0], np.zeros((1, 3, F), np.float32), np.zeros((1, G), np.float32)
+    shape, slots, common = SHAPES[0], np.zeros((1, 3, S), np.float32), np.zeros((1, R), np.float32)
     slots[0, 0, [PRESENT, LOW, REMAINING, PROJECTED]] = 1.0, 1.0, 0.5, 0.0
     slots[0, 2, [PRESENT, HIGH, REMAINING, PROJECTED]] = 1.0, 1.0, 0.25, np.log(2.0) / 4.0
     common[0, [LEAST_PP, MOST_PP]] = -np.log(6.0) / 4.0
@@ -139,7 +141,7 @@ def test_inputs_that_tell_what_would_cost_fairness_worked_out_by_hand() -> None:
 
 
 def test_a_task_as_far_above_as_one_that_has_finished_is_not_held() -> None:
-    shape, slots, common = SHAPES[0], np.zeros((1, 1, F), np.float32), np.zeros((1, G), np.float32)
+    shape, slots, common = SHAPES[0], np.zeros((1, 1, S), np.float32), np.zeros((1, R), np.float32)
     slots[0, 0, [PRESENT, MEDIUM]] = 1.0
     common[0, [LEAST_PP, MOST_PP]] = np.float32(np.log(1.0 / 3.0) / 4.0)
     inputs = SlotNetwork(shape, shape.initial(np.zeros(3), 0)).fairness(torch.from_numpy(slots), torch.from_numpy(common))
@@ -160,8 +162,8 @@ def test_without_a_cap_nobody_is_held_back(met: tuple[np.ndarray, np.ndarray]) -
 def test_the_order_of_slots_changes_nothing(met: tuple[np.ndarray, np.ndarray]) -> None:
     observations, _ = met
     order = np.random.default_rng(1).permutation(8)
-    slots = observations[:, : 8 * F].reshape(-1, 8, F)
-    permuted = np.concatenate([slots[:, order].reshape(len(slots), -1), observations[:, 8 * F :]], axis=1)
+    features = observations[:, : 8 * F].reshape(-1, F, 8)
+    permuted = np.concatenate([features[:, :, order].reshape(len(features), -1), observations[:, 8 * F :]], axis=1)
     network = SlotNetwork(SHAPES[1], random_weights(SHAPES[1]))
     with torch.no_grad():
         first = network(torch.from_numpy(observations)).numpy()
@@ -298,7 +300,7 @@ def test_a_missing_card_or_file_is_named(published: Path) -> None:
     with pytest.raises(PolicyError, match=r"net\.json: cannot be read"):
         LearnedPolicy.load(published)
     with pytest.raises(PolicyError, match="unknown policy"):
-        find_policy("no such thing")
+        policy_of("no such thing")
 
 
 def test_values_that_are_not_finite_are_refused(tmp_path: Path) -> None:
@@ -363,9 +365,9 @@ def test_a_policy_that_plays_illegal_actions_is_named(capsys: pytest.CaptureFixt
         name, clairvoyant = "WRONG", False
 
         def act(self, view: View, truth: np.ndarray | None = None) -> np.ndarray:
-            return np.full(view.rows, 10_000)
+            return view.mask.argmin(axis=1)
 
-    monkeypatch.setattr("agents.commands.evaluate.find_policy", lambda name: Wrong())
+    monkeypatch.setattr("agents.commands.evaluate.policy_of", lambda name: Wrong())
     with pytest.warns(UserWarning, match=r"illegal actions were replaced .* WRONG 100\.0%"):
         assert evaluate_main(["--policy", "WRONG", "--versus", "PREMA", "--episodes", "4"]) == 0
     assert "‡ played illegal actions, which the environment replaced (per episode): WRONG " in capsys.readouterr().out

@@ -8,9 +8,9 @@ from sb3_contrib import MaskablePPO
 from stable_baselines3 import PPO
 from stable_baselines3.common.env_util import make_vec_env
 
+from agents import policy_from_sb3
 from agents.learning.sb3.adapter import PremaVecEnv
 from agents.learning.sb3.curve import LearningCurve, plot_curves
-from agents.learning.sb3.policy import policy_from_sb3
 from baselines import evaluate
 from prema_gym.envs.core import Core
 from prema_gym.errors import ConfigError, PolicyError
@@ -37,13 +37,19 @@ def test_single_environments_behind_wrappers_tell_as_well():
     assert (policy.name, policy.mechanisms, policy.asked_every) == ("PPO", ("CHECKPOINT", "KILL"), None)
 
 
-def test_a_loaded_model_has_no_environment_and_is_told(model, tmp_path):
+def test_a_loaded_model_has_no_environment_and_its_actions_tell_the_mechanisms(model, tmp_path):
     model.save(tmp_path / "model")
     loaded = MaskablePPO.load(tmp_path / "model", device="cpu")
-    assert policy_from_sb3(loaded).mechanisms == ("CHECKPOINT", "KILL", "DRAIN")
-    assert policy_from_sb3(loaded, mechanisms=["CHECKPOINT"], asked_every=4).mechanisms == ("CHECKPOINT",)
-    with pytest.raises(PolicyError, match=r"mechanisms=\.\.\."):
-        evaluate([policy_from_sb3(loaded)], episodes=1, **SMALL)
+    policy = policy_from_sb3(loaded)
+    assert (policy.mechanisms, policy.actions, policy.asked_every) == (None, 4, None)
+    stated = policy_from_sb3(loaded, "STATED", mechanisms=["CHECKPOINT"], asked_every=4)
+    results = evaluate([policy, stated, policy_from_sb3(model, "AS-TRAINED")], episodes=3, **SMALL)
+    assert results.asked_every == {"MaskablePPO": None, "STATED": 4, "AS-TRAINED": 4}
+    assert results.mean("STATED", "antt") == results.mean("AS-TRAINED", "antt")
+    with pytest.raises(
+        PolicyError, match=r"has 4 actions, this environment has 10 \(3 slots by CHECKPOINT, KILL, DRAIN\): state its"
+    ):
+        evaluate([policy], episodes=1, mechanisms=["CHECKPOINT", "KILL", "DRAIN"], **SMALL)
 
 
 def test_other_slots_than_in_training_are_refused(model):
@@ -52,9 +58,12 @@ def test_other_slots_than_in_training_are_refused(model):
         policy_from_sb3(model).act(core.view())
 
 
-@pytest.mark.parametrize("bad", [object(), None, "PPO"])
-def test_what_is_no_model_is_refused(bad):
-    with pytest.raises(PolicyError, match="must be a model"):
+@pytest.mark.parametrize(
+    ("bad", "message"),
+    [(object(), "must be a model"), (None, r"policy_from_sb3\(None\): must be a model"), ("PPO", "PPO: is no file")],
+)
+def test_what_is_no_model_is_refused(bad, message):
+    with pytest.raises(PolicyError, match=message):
         policy_from_sb3(bad)
 
 

@@ -5,17 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from agents.learning.linear import LinearScore, train_linear
+from agents.learning.linear import NAMES, LinearScore, train_linear
 from baselines import evaluate, make_policy
 from baselines.evaluation.disagreement import disagreements
-from prema_gym.envs.observation import SLOT_FEATURES
 from prema_gym.errors import PolicyError, UsageError
 
 SMALL = {"workload": {"models": ["CNN-AN", "CNN-MN"], "num_tasks": 4}}
 
 
 def scorer(**weights: float) -> LinearScore:
-    return LinearScore(np.array([weights.get(feature.name, 0.0) for feature in SLOT_FEATURES]))
+    return LinearScore(np.array([weights.get(name, 0.0) for name in NAMES]))
 
 
 def test_a_policy_agrees_with_itself_at_every_decision():

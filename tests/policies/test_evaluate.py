@@ -7,8 +7,10 @@ import pytest
 
 from baselines import evaluate, make_policy
 from baselines.evaluation.episodes import BATCH_ROWS, CHUNK, play_policy
+from baselines.policies.compiled import Chooser, CompiledPolicy, policy_entry
+from prema_gym._jit import jit_borrowing
 from prema_gym.config import EnvConfig
-from prema_gym.errors import ConfigError, PolicyError
+from prema_gym.errors import ActionError, ConfigError, PolicyError
 from prema_gym.workloads.seeding import episode_seeds
 
 SMALL = {"workload": {"num_tasks": 3, "models": ("CNN-AN", "CNN-MN", "RNN-SA"), "window": 0.2}}
@@ -25,6 +27,27 @@ class Shim:
     def act(self, view, truth=None):
         assert truth is None
         return make_policy("P-SJF").act(view) if self._answer is None else self._answer(view)
+
+
+@jit_borrowing
+def _fixed(seen, params):
+    return params.action
+
+
+_FIXED = np.dtype([("action", np.int64)])
+_ENTRY = policy_entry("FIXED", _fixed, _FIXED)
+
+
+class Fixed(CompiledPolicy):
+    """A compiled policy that always gives the same answer."""
+
+    name = "FIXED"
+
+    def __init__(self, action: int) -> None:
+        self.action = action
+
+    def chooser(self, config):
+        return Chooser(_ENTRY, np.array([(self.action,)], _FIXED))
 
 
 def same(a, b) -> bool:
@@ -101,7 +124,7 @@ def test_truth_is_handed_to_the_clairvoyant_alone():
 
 def test_illegal_actions_are_replaced_and_counted():
     with pytest.warns(UserWarning, match=r"illegal actions were replaced .* shim 100\.0% of decisions"):
-        results = evaluate([Shim(answer=lambda view: np.full(view.rows, 10_000))], episodes=4, seed=5, **SMALL)
+        results = evaluate([Shim(answer=lambda view: view.mask.argmin(axis=1))], episodes=4, seed=5, **SMALL)
     played = results.played["shim"]
     np.testing.assert_array_equal(played.episodes["illegal_actions"], played.episodes["decisions"])
     assert results.mean("shim", "illegal_actions") > 0
@@ -118,14 +141,44 @@ def test_answers_of_the_wrong_form_are_one_clear_error(answer):
         evaluate([Shim(answer=answer)], episodes=4, **SMALL)
 
 
+@pytest.mark.parametrize(("action", "most"), [(10_000, 9), (10, 9), (-1, 9), (np.uint64(1 << 63), 9)])
+def test_an_action_out_of_range_ends_the_evaluation(action, most):
+    with pytest.raises(ActionError, match=rf"policy 'shim' answered with action -?\d+: must be a whole number from 0 to {most}\."):
+        evaluate([Shim(answer=lambda view: np.full(view.rows, action))], episodes=4, seed=5, **SMALL)
+
+
+def test_a_row_whose_episodes_are_all_played_may_be_answered_anything():
+    def answer(view):
+        over = (view.mask[:, 1:] == 0).all(axis=1) & (view.npu["running_slot"] < 0)
+        return np.where(over, 10_000, make_policy("P-SJF").act(view))
+
+    results = evaluate([Shim(answer=answer), "P-SJF"], episodes=4, seed=5, **SMALL)
+    assert same(results.played["shim"], results.played["P-SJF"])
+
+
+@pytest.mark.parametrize("answer", [10_000, -3])
+def test_a_compiled_action_out_of_range_ends_the_evaluation(answer):
+    policy = Fixed(answer)
+    with pytest.raises(ActionError, match=rf"policy 'FIXED' answered with action {answer}: must be a whole number from 0 to 9"):
+        evaluate([policy], episodes=3, threads=1, **SMALL)
+
+
+def test_compiled_illegal_actions_are_counted_and_under_strict_refused():
+    with pytest.warns(UserWarning, match=r"illegal actions were replaced .* FIXED"):
+        evaluate([Fixed(0)], episodes=3, threads=1, **SMALL)
+    for policy in (Fixed(0), Shim(answer=lambda view: np.zeros(view.rows, int))):
+        with pytest.raises(ActionError, match="answered with action 0: illegal there, and strict=True allows no illegal one"):
+            evaluate([policy], episodes=3, threads=1, strict=True, **SMALL)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
         ({"policies": ["PREMMA"]}, PolicyError, "unknown policy 'PREMMA'"),
         ({"policies": []}, PolicyError, "non-empty list"),
         ({"policies": "PREMA"}, PolicyError, "non-empty list"),
-        ({"policies": [3]}, PolicyError, "policies"),
-        ({"policies": ["PREMA", "PREMA"]}, PolicyError, "named 2 times"),
+        ({"policies": [3]}, PolicyError, "policies: 3: must be one of"),
+        ({"policies": [Shim(), Shim()]}, PolicyError, "two different ones are called 'shim'"),
         ({"episodes": 0}, ConfigError, "episodes = 0"),
         ({"episodes": 1.5}, ConfigError, "episodes = 1.5"),
         ({"seed": "x"}, ConfigError, "seed = 'x'"),
@@ -139,6 +192,11 @@ def test_answers_of_the_wrong_form_are_one_clear_error(answer):
 def test_bad_input_is_one_clear_error(arguments, error, message):
     with pytest.raises(error, match=message):
         evaluate(**{"policies": ["PREMA"], "episodes": 2, **arguments})
+
+
+def test_what_is_named_twice_is_played_once():
+    policy = Shim()
+    assert evaluate(["PREMA", policy, "PREMA", policy], episodes=2, **SMALL).policies == ["PREMA", "shim"]
 
 
 def test_negative_and_huge_seeds_are_seeds():

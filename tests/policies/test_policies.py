@@ -123,7 +123,7 @@ def permuted(view: View, truth: np.ndarray, order: np.ndarray) -> tuple[View, np
     slots = np.take_along_axis(view.table, order, axis=1)
     count = slots.shape[1]
     features, columns = view.observation[:, : count * F], view.mask[:, 1:]
-    features = np.take_along_axis(features.reshape(-1, count, F), order[..., None], axis=1).reshape(features.shape)
+    features = np.take_along_axis(features.reshape(-1, F, count), order[:, None], axis=2).reshape(features.shape)
     columns = np.take_along_axis(columns.reshape(-1, count, 3), order[..., None], axis=1).reshape(columns.shape)
     mask = np.concatenate([view.mask[:, :1], columns], axis=1)
     observation = np.concatenate([features, view.observation[:, count * F :]], axis=1)

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from reference import stream_worth, worth
 from reference.machine import Machine
+from reference.observation import observation
 from reference.parts import Program, Rules, Task
 from reference.snapshot import snapshot
 
@@ -52,7 +53,8 @@ class Player(Protocol):
     def snapshot(self) -> dict[str, Any]:
         """Return what :func:`reference.snapshot.snapshot` does, and what the last action brought.
 
-        ``elapsed_cycles``; ``reward_terms`` by name; ``events``: (cycle, event, slot, task, npu) since the last action began, at
+        ``observation``: every feature by name, None once the episode is over. ``elapsed_cycles``; ``reward_terms`` by name;
+        ``events``: (cycle, event, slot, task, npu) since the last action began, at
         first those of the start; ``metrics`` by name once the episode is over, None before.
         """
 
@@ -68,6 +70,9 @@ def tasks_of(trace: Sequence[Arrival], setup: Setup) -> list[Task]:
 
 class ReferencePlayer:
     """The reference machine as a player."""
+
+    deadlines = False
+    """Whether the workload has deadlines, which the observation then tells of."""
 
     def start(self, trace: Sequence[Arrival], setup: Setup) -> None:
         self.begin(Machine(setup.rules, tasks_of(trace, setup)))
@@ -97,6 +102,7 @@ class ReferencePlayer:
         events = [(event.cycle, event.event, event.slot, event.task, event.npu) for event in machine.log[self.logged :]]
         return {
             **snapshot(machine),
+            "observation": None if machine.over else observation(machine, deadlines=self.deadlines),
             "elapsed_cycles": machine.clock - self.began,
             "reward_terms": value.reward_terms(machine, self.began, first=self.first),
             "events": events,

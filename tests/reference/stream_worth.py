@@ -36,6 +36,7 @@ def metrics(machine: Machine) -> dict[str, float | None]:
         "requests_per_second": len(machine.finished.log_pp) * hertz / now,
         **{f"ntt_p{round(100 * share)}": quantile(ntt, share) for share in (0.5, 0.95, 0.99)},
         "unfinished_share": _mean([float(task.completion is None) for task in cohort]),
+        **_windows(machine, cohort),
         "utilisation": 1 - _mean(idle),
         "queue_length": sum(waited(task, now) for task in machine.tasks) / now,
         "preemptions": sum(task.preemptions for task in machine.tasks),
@@ -83,8 +84,26 @@ def reward_terms(machine: Machine, start: int, *, first: bool) -> dict[str, floa
     }
 
 
+def _windows(machine: Machine, cohort: Sequence[Task]) -> dict[str, float | None]:
+    """Return fairness and Jain's index of every eight completions of the cohort that follow each other, averaged."""
+    numbers = {task.index: task for task in cohort}
+    ended = [numbers[event.task] for event in machine.log if event.event == "completion" and event.task in numbers]
+    windows = [ended[first : first + 8] for first in range(len(ended) - 7)]
+    if not windows:
+        return {"fairness_8": None, "jain_8": None}
+    fairness, jain = [], []
+    for window in windows:
+        reached = [task.isolated / ((task.completion or 0) - task.arrival) for task in window]
+        weighted = [x / task.priority for x, task in zip(reached, window, strict=True)]
+        fairness.append(min(weighted) / max(weighted))
+        jain.append(sum(reached) ** 2 / (8 * sum(x * x for x in reached)))
+    return {"fairness_8": _mean(fairness), "jain_8": _mean(jain)}
+
+
 def mean_priority(machine: Machine) -> float:
-    """Return the expected priority: all levels of the mix are equally likely."""
+    """Return the expected priority: all levels of the mix are equally likely. Of a list it is that of its requests."""
+    if getattr(machine.rules, "listed", False):
+        return _mean([float(task.priority) for task in machine.tasks])
     return _mean([float(level) for level in _levels(machine)])
 
 

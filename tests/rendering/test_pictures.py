@@ -19,7 +19,7 @@ from tools.hand_made import THREE, make_env, play_three, register_round_programs
 from baselines.evaluation.recording import record
 from prema_gym.errors import ConfigError
 from prema_gym.rendering import Kind, Recording, gantt, gantt_compare, save_trace
-from prema_gym.rendering.charts.gantt import MIN_SHARE
+from prema_gym.rendering.charts.lanes import MIN_SHARE
 
 SMALL = {"workload": {"num_tasks": 4, "models": ["CNN-AN", "CNN-MN"], "batches": [1, 4]}}
 

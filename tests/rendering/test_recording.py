@@ -13,9 +13,8 @@ import pytest
 from tools.hand_made import THREE, checkpoint, kill, make_env, play_three, register_round_programs, task
 
 from baselines.evaluation.recording import record as record_by_name
-from prema_gym.errors import ConfigError, PolicyError, PremaError, UsageError
+from prema_gym.errors import ConfigError, MissingPackage, PolicyError, PremaError, UsageError
 from prema_gym.rendering import Kind, RecordDecisions, Recording, record
-from prema_gym.rendering.recording import MissingPackage
 
 SMALL = {"workload": {"num_tasks": 4, "models": ["CNN-AN", "CNN-MN"], "batches": [1]}}
 ROUND = {"workload": {"models": ["long"], "batches": [1], "num_tasks": 2}}

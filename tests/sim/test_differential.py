@@ -103,7 +103,7 @@ def test_rows_of_a_vector_play_what_the_reference_plays() -> None:
     rng = random.Random(0)
     while not any(machine.over for machine in machines):
         for row, machine in enumerate(machines):
-            twin.compare_shown(observations[row], info["action_mask"][row], machine)
+            twin.compare_shown(envs.unwrapped, observations[row], info["action_mask"][row], machine)
         actions = [choose(rng, machine.mask(), EVEN, machine.rules.mechanisms) for machine in machines]
         for machine, action in zip(machines, actions, strict=True):
             machine.step(action)

@@ -1,5 +1,7 @@
 """Random streams on one to four NPUs: the kernel draws the requests, the reference is given the same ones, and both play them.
 
+In a third of them the kernel is given the requests too, with other priorities and deadlines: as a list at the reset, or as a file.
+
 Programs take a few cycles and gaps are as short, so that arrivals, completions, entries from the backlog and ends of switches often
 fall on one cycle.
 """
@@ -8,10 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 import random
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from reference.machine import Machine
+from reference.parts import Rules
 from reference.player import Arrival, ReferencePlayer, Setup, tasks_of
 from tools.duel import compare
 from tools.kernel_player import KernelPlayer
@@ -35,6 +40,15 @@ class StreamCase:
     arguments: dict[str, Any]
     """Of the environment, beside what the case says."""
     seed: int
+    given: str = ""
+    """How the kernel is given the requests: as a "list" or a "file"; empty where it draws them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ListedRules(Rules):
+    """Rules of a stream whose requests are given: a weight divides by their mean priority."""
+
+    listed: bool = True
 
 
 def draw(number: int) -> StreamCase:
@@ -48,7 +62,9 @@ def draw(number: int) -> StreamCase:
     gap = max(1.0, sum(totals) / len(totals) / len(rules.npus) * rng.choice((0.3, 0.6, 0.9, 1.5)))
     sla = rng.choice((None, None, 1.5, 4.0))
     arguments = {"gap_cycles": gap, "sla": sla}
-    return StreamCase(dataclasses.replace(case, setup=Setup(rules, case.setup.programs)), arguments, rng.randrange(1 << 40))
+    setup, seed = Setup(rules, case.setup.programs), rng.randrange(1 << 40)
+    given = rng.choice(("", "", "", "", "list", "file"))
+    return StreamCase(dataclasses.replace(case, setup=setup), arguments, seed, given)
 
 
 def requests_of(player: KernelPlayer, count: int) -> list[dict[str, int]]:
@@ -67,22 +83,37 @@ def requests_of(player: KernelPlayer, count: int) -> list[dict[str, int]]:
     return drawn
 
 
+def give(stream: StreamCase, kernel: KernelPlayer, requests: list[dict[str, Any]]) -> Rules:
+    """Let the kernel play the ``requests`` that it has drawn as given ones, changed a little in place; return the rules."""
+    rng, rules = random.Random(f"given {stream.seed}"), stream.case.setup.rules
+    start = rng.choice((0, 0, 7)) if requests[-1]["arrival_cycles"] > 0 else 0
+    for entry in requests:
+        entry["arrival_cycles"] += start
+        entry["priority"] = rng.choice((1, 3, 9, 2, 40))
+        entry["deadline_cycles"] = rng.choice((NONE, entry["arrival_cycles"] + rng.randint(1, 2000)))
+    entries = [{name: value for name, value in entry.items() if value != NONE} for entry in requests]
+    with tempfile.TemporaryDirectory() as folder:
+        kernel.start_listed(entries, Path(folder) / "given.jsonl" if stream.given == "file" else None)
+    levels = tuple(sorted({*rules.levels, *(entry["priority"] for entry in requests)}))
+    return ListedRules(**{**vars(rules), "levels": levels})
+
+
 def start(stream: StreamCase) -> tuple[KernelPlayer, ReferencePlayer]:
     """Begin the stream on both sides."""
     kernel, twin = KernelPlayer(), ReferencePlayer()
     setup = stream.case.setup
     kernel.start_stream(setup, stream.seed, **stream.arguments)
-    models = list(setup.programs)
     drawn = requests_of(kernel, setup.rules.horizon_requests or 0)
     keys = kernel._env._core.simulator.programs.keys
-    trace = [
-        Arrival(entry["arrival_cycles"], keys[entry["program"]].model.removeprefix("duel "), entry["priority"]) for entry in drawn
-    ]
+    requests: list[dict[str, Any]] = [{"model": keys[entry.pop("program")].model, **entry} for entry in drawn]
+    rules = give(stream, kernel, requests) if stream.given else setup.rules
+    trace = [Arrival(entry["arrival_cycles"], entry["model"].removeprefix("duel "), entry["priority"]) for entry in requests]
     tasks = tasks_of(trace, setup)
-    for task, entry in zip(tasks, drawn, strict=True):
+    for task, entry in zip(tasks, requests, strict=True):
         task.deadline = None if entry["deadline_cycles"] == NONE else entry["deadline_cycles"]
-    assert {entry.model for entry in trace} <= set(models)
-    twin.begin(Machine(setup.rules, tasks))
+    assert {entry.model for entry in trace} <= set(setup.programs)
+    twin.deadlines = "deadlines" in kernel._env._core.layout.groups
+    twin.begin(Machine(rules, tasks))
     return kernel, twin
 
 

@@ -41,6 +41,7 @@ def _play(env: Any, info: dict[str, Any], rng: np.random.Generator) -> dict[str,
 
 @pytest.mark.parametrize("first", [0, 40])
 def test_the_kernel_plays_random_streams_as_the_reference_does(first: int) -> None:
+    assert {random_streams.draw(number).given for number in range(first, first + 40)} == {"", "list", "file"}
     found, decisions = random_streams.differences(first, 40)
     assert found == []
     assert decisions > 400
@@ -132,7 +133,7 @@ def test_what_a_stream_has_not_is_refused() -> None:
         _make(workload={"arrivals": {"process": "closed", "clients": 4}})
     with pytest.raises(ConfigError, match="horizon_requests = 1"):
         _make(horizon_requests=1)
-    with pytest.raises(TraceError, match="a stream takes no trace at a reset"):
+    with pytest.raises(TraceError, match="trace holds 1 requests; a stream has at least 2"):
         _make().reset(options={"trace": [{"arrival_cycles": 0, "model": "long"}]})
 
 

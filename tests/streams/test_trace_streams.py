@@ -115,7 +115,7 @@ def test_a_wrong_line_is_one_error_with_file_and_line_before_anything_is_played(
 def test_files_that_are_no_stream_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TraceError, match="holds 1 requests; a stream has at least 2"):
         listing_of(file_of(tmp_path / "one.jsonl", every(50, 1)), CLOCK_HZ)
-    with pytest.raises(TraceError, match=r"missing\.jsonl: can't be read"):
+    with pytest.raises(TraceError, match=r"missing\.jsonl': can't be read"):
         listing_of(tmp_path / "missing.jsonl", CLOCK_HZ)
     two = file_of(tmp_path / "two.jsonl", every(50, 4))
     with pytest.raises(ConfigError, match="a stream plays one"):

@@ -11,8 +11,8 @@ from reference.player import Player
 
 from tools.several_cases import Case, choose, draw
 
-TOLERANCE = 1e-9
-"""Of floating point values; whole numbers, words and flags are compared exactly."""
+TOLERANCE, OBSERVATION_TOLERANCE = 1e-9, 1e-6
+"""Of floating point values, and of features; whole numbers, words and flags are compared exactly."""
 
 Maker = Callable[[], Player]
 
@@ -21,20 +21,21 @@ class DifferenceError(AssertionError):
     """Two implementations disagree."""
 
 
-def compare(what: str, got: Any, expected: Any) -> None:
+def compare(what: str, got: Any, expected: Any, tolerance: float = TOLERANCE) -> None:
     """Raise at the first place where ``got`` isn't ``expected``, down through mappings and sequences."""
     if isinstance(expected, Mapping):
         if set(got) != set(expected):
             raise DifferenceError(f"{what}: fields differ: {sorted(set(got) ^ set(expected))}")
         for name, value in expected.items():
-            compare(f"{what}.{name}" if what else str(name), got[name], value)
+            within = OBSERVATION_TOLERANCE if name == "observation" else tolerance
+            compare(f"{what}.{name}" if what else str(name), got[name], value, within)
     elif isinstance(expected, Sequence) and not isinstance(expected, str):
         for index, (one, other) in enumerate(zip(got, expected, strict=False)):
-            compare(f"{what}[{index}]", one, other)
+            compare(f"{what}[{index}]", one, other, tolerance)
         if len(got) != len(expected):
             raise DifferenceError(f"{what}: {list(got)} where {list(expected)} was expected")
     elif isinstance(expected, float):
-        if not math.isclose(got, expected, rel_tol=TOLERANCE, abs_tol=TOLERANCE):
+        if not math.isclose(got, expected, rel_tol=tolerance, abs_tol=tolerance):
             raise DifferenceError(f"{what}: {got} where {expected} was expected")
     elif got != expected:
         raise DifferenceError(f"{what}: {got} where {expected} was expected")

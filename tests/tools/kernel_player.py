@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from reference.parts import MECHANISMS, Hardware
@@ -93,11 +95,18 @@ class KernelPlayer:
 
     def start_stream(self, setup: Setup, seed: int, *, gap_cycles: float, sla: float | None) -> None:
         """Make the environment of ``setup`` and play to the first decision of the stream of ``seed``."""
-        self._make(setup, horizon_requests=setup.rules.horizon_requests)
+        workload = None if sla is None else {"sla": 1.0}  # replaced below
+        self._make(setup, workload, horizon_requests=setup.rules.horizon_requests)
         draws = self._env._core.simulator.draws
         draws.draw["gap_cycles"] = gap_cycles  # finer than a rate in whole milliseconds
         draws.classes["sla"] = sla or 0.0
         self._begin({"seed": seed})
+
+    def start_listed(self, requests: list[dict[str, Any]], path: Path | None) -> None:
+        """Begin anew with ``requests`` given at the reset: as a list, or in a file at ``path``."""
+        if path is not None:
+            path.write_text("".join(json.dumps(request) + "\n" for request in requests))
+        self._begin({"options": {"trace": requests if path is None else str(path)}})
 
     def _make(self, setup: Setup, workload: dict[str, Any] | None = None, **arguments: Any) -> None:
         rules = setup.rules
@@ -170,6 +179,7 @@ class KernelPlayer:
             "npus": [self._npu(n) for n in range(len(engines))],
             "slots": [self._slot(entry, over=asked is None) for entry in self._state.table[0]],
             "account": {name: int(engines[f"{name}_cycles"].sum()) for name in ACCOUNT},
+            "observation": None if asked is None else self._observation(),
             "elapsed_cycles": int(self._env._core.outcomes["elapsed_cycles"][0]),
             "reward_terms": self._info["reward_terms"],
             "events": [
@@ -178,6 +188,11 @@ class KernelPlayer:
             ],
             "metrics": self._metrics(),
         }
+
+    def _observation(self) -> dict[str, list[float]]:
+        """Return every feature by name: of all slots, of all NPUs, or of the row."""
+        layout, shown = self._env._core.layout, self._env._core.observations[0]
+        return {name: shown[layout[name]].tolist() for name in layout}
 
     def _metrics(self) -> dict[str, Any] | None:
         """Return the metrics at the end of an episode, one number each; None where one has no value."""

@@ -11,15 +11,14 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from reference import observation as reference_observation
 from reference import view, worth
 from reference.machine import Machine
 
-from prema_gym.envs.observation import GLOBAL_FEATURES, SLOT_FEATURES
+from prema_gym.envs.observation import Layout
 from prema_gym.types import SLOT, STATUS
 from tools.cases import PER_WORLD, Manner, World, choose, episode, reference_tasks, world
 
-SLOT_NAMES = [feature.name for feature in SLOT_FEATURES]
-GLOBAL_NAMES = [feature.name for feature in GLOBAL_FEATURES]
 LOOSE = {"min_log_pp", "max_log_pp", "token", "token_whole_wait"}
 """Fields of floating point: compared to 1e-9; all others exactly."""
 
@@ -47,16 +46,26 @@ def compare_view(env: Any, machine: Machine) -> None:
         compare_fields(f"slot {index}", dict(zip(SLOT.names or (), record, strict=True)), view.slot(machine, index))
 
 
-def compare_shown(observation: np.ndarray, mask: np.ndarray, machine: Machine) -> None:
+OBSERVATION_TOLERANCE = 1e-6
+"""Of float32 and of its logarithm by a polynomial."""
+
+
+def compare_shown(env: Any, observation: np.ndarray, mask: np.ndarray, machine: Machine) -> None:
     """Compare observation and mask."""
     if mask.tolist() != machine.mask():
         raise DifferenceError(f"mask: kernel {mask.tolist()}, reference {machine.mask()}")
-    expected = view.observation(machine, SLOT_NAMES, GLOBAL_NAMES)
-    if len(expected) != len(observation):
-        raise DifferenceError(f"observation: kernel {len(observation)} features, reference {len(expected)}")
-    for index, (got, wanted) in enumerate(zip(observation.tolist(), expected, strict=True)):
-        if not _close(got, wanted, 1e-6):
-            raise DifferenceError(f"observation[{index}]: kernel {got}, reference {wanted}")
+    compare_observation(Layout.of(env.config), observation, machine)
+
+
+def compare_observation(layout: Layout, observation: np.ndarray, machine: Machine) -> None:
+    """Compare every feature of the observation."""
+    expected = reference_observation.observation(machine, deadlines="deadlines" in layout.groups)
+    if list(layout) != list(expected) or len(observation) != layout.size:
+        raise DifferenceError(f"features: kernel {list(layout)}, {len(observation)} numbers; reference {list(expected)}")
+    for name, wanted in expected.items():
+        for index, (got, value) in enumerate(zip(observation[layout[name]].tolist(), wanted, strict=True)):
+            if not _close(got, value, OBSERVATION_TOLERANCE):
+                raise DifferenceError(f"observation: {name}[{index}]: kernel {got}, reference {value}")
 
 
 def compare_step(
@@ -105,7 +114,7 @@ def account(env: Any) -> dict[str, int]:
 def play(env: Any, machine: Machine, shown: tuple[Any, dict[str, Any]], manner: Manner, rng: random.Random) -> int:
     """Play the episode just begun on both sides; ``shown`` is what the reset returned. Return the steps; raises at a difference."""
     weights = env.config.reward if isinstance(env.config.reward, Mapping) else {env.config.reward: 1.0}
-    compare_shown(shown[0], shown[1]["action_mask"], machine)
+    compare_shown(env, shown[0], shown[1]["action_mask"], machine)
     compare_view(env, machine)
     steps = 0
     while not machine.over and steps < manner.most_steps:
@@ -115,7 +124,7 @@ def play(env: Any, machine: Machine, shown: tuple[Any, dict[str, Any]], manner: 
         legal = machine.step(action)
         step = env.step(action)
         compare_step(step, machine, start, first=first, legal=legal, weights=weights)
-        compare_shown(step[0], step[4]["action_mask"], machine)
+        compare_shown(env, step[0], step[4]["action_mask"], machine)
         compare_view(env, machine)
     compare_history(env, machine)
     return steps

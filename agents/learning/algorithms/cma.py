@@ -2,7 +2,7 @@
 
 All candidates of a generation play the same fresh episodes of the split "train" (common random numbers), and so does the opponent.
 A candidate's score is a weighted sum of its improvements over the opponent; the weights follow the running mean of the improvements
-and are largest for the smallest. The search is over part of the network's B (see :mod:`agents.network.slotnet`), its prior and its
+and are largest for the smallest. The search is over part of the network's B (see :mod:`agents.network.layout`), its prior and its
 cap, 106 numbers: none of them lies behind a hidden layer, so each changes decisions from the first generation on.
 """
 
@@ -20,8 +20,8 @@ from agents.learning.index_rule import index_prior, index_rule
 from agents.learning.objective import DECAY, headline_values, improvements, objective_weights
 from agents.learning.options import option
 from agents.learning.run import Run
+from agents.network.layout import CONTEXT_NAMES, INPUT_NAMES, Shape
 from agents.network.rollouts import Rollouts
-from agents.network.slotnet import CONTEXT_NAMES, INPUT_NAMES, Shape
 from agents.publishing.policies import LearnedPolicy
 from agents.publishing.weights import load_weights
 from baselines.evaluation.episodes import play_policy
@@ -118,7 +118,7 @@ class Search:
 
     @classmethod
     def begin(cls, shape: Shape, opponent: Heuristic, seed: int, population: int, *, cap: bool = True) -> Search:
-        """Return a search that starts by playing ``opponent``, except for tasks that it holds back (see ``slotnet.HELD``)."""
+        """Return a search that starts by playing ``opponent``, except for tasks that it holds back (see ``layout.HELD``)."""
         from cmaes import CMA
 
         origin, deviations = shape.initial(index_prior(opponent), seed, held=True, cap=cap), initial_deviations(shape)

@@ -11,7 +11,7 @@ import numpy as np
 from agents.learning.arguments import Arguments
 from agents.learning.index_rule import index_prior, index_rule
 from agents.learning.options import option
-from agents.network.slotnet import Shape, enlarge_network
+from agents.network.layout import Shape, enlarge_network
 from agents.publishing.weights import load_weights
 
 

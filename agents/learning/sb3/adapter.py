@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -19,8 +20,10 @@ class PremaVecEnv(VecEnv):
     """``num_envs`` rows of ``Prema-v0`` for stable-baselines3; ``arguments`` are the environment's.
 
     A row whose episode ends starts the next one in the same step: the observation returned is the next episode's, and the row's
-    info holds ``terminal_observation``, ``TimeLimit.truncated`` and ``metrics``. Masks (``env_method("action_masks")``) are those
-    of the next decision. Infos of rows in play are empty; what every step has is in :attr:`elapsed_ms` and :attr:`reward_terms`.
+    info holds ``terminal_observation``, ``TimeLimit.truncated``, ``metrics``, and ``episode`` (return, length and seconds), which
+    loggers and callbacks of stable-baselines3 show: no ``VecMonitor`` is needed for it. Masks (``env_method("action_masks")``) are
+    those of the next decision. Infos of rows in play are empty; what every step has is in :attr:`elapsed_ms` and
+    :attr:`reward_terms`.
     """
 
     def __init__(self, num_envs: int, *, split: str = "env", **arguments: Any) -> None:
@@ -30,6 +33,8 @@ class PremaVecEnv(VecEnv):
         self.reward_terms: dict[str, np.ndarray] = {}
         """(n,) terms of the latest step's reward, by name."""
         self._actions = np.zeros(num_envs, np.int64)
+        self._returns, self._lengths = np.zeros(num_envs), np.zeros(num_envs, np.int64)
+        self._started = time.monotonic()
         self._next_seeds: int | None = None
         super().__init__(num_envs, self.native.single_observation_space, self.native.single_action_space)
 
@@ -39,6 +44,7 @@ class PremaVecEnv(VecEnv):
         """Start an episode in every row and return the (n, D) observations."""
         observations, info = self.native.reset(seed=self._next_seeds)
         self._next_seeds = None
+        self._returns[:], self._lengths[:] = 0.0, 0
         self.reset_infos = [{"action_mask": mask} for mask in info["action_mask"]]
         return observations
 
@@ -57,13 +63,18 @@ class PremaVecEnv(VecEnv):
         observations, rewards, terminations, truncations, info = self.native.step(self._actions)
         dones = terminations | truncations
         self.elapsed_ms, self.reward_terms = info["elapsed_ms"], info["reward_terms"]
+        self._returns += rewards
+        self._lengths += 1
+        seconds = round(time.monotonic() - self._started, 6)
         infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
         for row in np.flatnonzero(dones):
             infos[row] = {
                 "terminal_observation": info["final_obs"][row],
                 "TimeLimit.truncated": bool(truncations[row] and not terminations[row]),
                 "metrics": {name: column[row] for name, column in info["metrics"].items()},
+                "episode": {"r": round(float(self._returns[row]), 6), "l": int(self._lengths[row]), "t": seconds},
             }
+        self._returns[dones], self._lengths[dones] = 0.0, 0
         return observations, rewards.astype(np.float32), dones, infos
 
     def close(self) -> None:

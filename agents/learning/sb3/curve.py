@@ -10,7 +10,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from stable_baselines3.common.callbacks import BaseCallback
 
-from agents.learning.sb3.policy import SB3Policy, policy_from_sb3
+from agents.policies.sb3 import SB3Policy, policy_from_sb3
 from baselines import evaluate
 from baselines.evaluation.measures import MEASURES
 from prema_gym.errors import ConfigError

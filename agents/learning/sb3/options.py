@@ -15,7 +15,8 @@ class GradientOptions:
     learning_rate: float = option(1e-3, "Learning rate of Adam.")
     reward: str = option(
         "dominance",
-        "'dominance' rewards all headline measures and adapts their weights to the weakest improvement; else a reward term's name.",
+        "'dominance' rewards all headline measures and adapts their weights to the weakest improvement; else a reward term's name,"
+        " or JSON from names to weights.",
     )
 
 

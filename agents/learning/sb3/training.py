@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from sb3_contrib import MaskablePPO
 from stable_baselines3.common.base_class import BaseAlgorithm
 from stable_baselines3.common.callbacks import BaseCallback
 from stable_baselines3.common.logger import configure
@@ -27,11 +26,12 @@ from agents.learning.objective import DECAY, SCALES, headline_values, objective_
 from agents.learning.run import Run
 from agents.learning.sb3.adapter import PremaVecEnv
 from agents.learning.sb3.options import GradientOptions, OnPolicyOptions
-from agents.network.slotnet import Shape
+from agents.network.layout import Shape
+from agents.policies.sb3 import policy_from_sb3
 from agents.publishing.policies import LearnedPolicy
+from baselines.commands.options import reward_of
 from baselines.evaluation.measures import HEADLINES
 from baselines.policies.policy import Policy
-from prema_gym.envs.view import View
 from prema_gym.errors import PolicyError
 from prema_gym.metrics import HP_EXCESS
 
@@ -92,14 +92,8 @@ class AdaptiveReward:
 def build_env(arguments: Arguments, done: int) -> PremaVecEnv:
     """Return the training environment; after ``done`` decisions it continues with other episodes than it began with."""
     config, options = arguments.training_config, arguments.options
-    env = PremaVecEnv(
-        options.rows,
-        split="train",
-        workload=config.workload,
-        mechanisms=config.mechanisms,
-        decision_every=config.decision_every,
-        reward="weighted_antt" if options.reward == DOMINANCE else options.reward,
-    )
+    reward = "weighted_antt" if options.reward == DOMINANCE else reward_of(options.reward)
+    env = PremaVecEnv(options.rows, split="train", **{**config.to_dict(), "reward": reward})
     env.seed(_seed(arguments, done))
     return env
 
@@ -135,22 +129,6 @@ def on_policy_settings(arguments: Arguments, env: PremaVecEnv) -> dict[str, Any]
 # --- Policies -------------------------------------------------------------------------------------------------------------------
 
 
-class ModelPolicy:
-    """A model of stable-baselines3 behind the interface of all policies: for networks that have no compiled form."""
-
-    clairvoyant = False
-
-    def __init__(self, model: BaseAlgorithm, name: str) -> None:
-        self.name = name
-        self._model = model
-
-    def act(self, view: View, truth: np.ndarray | None = None) -> np.ndarray:
-        """Return (N,) int64 actions."""
-        masks: dict[str, Any] = {"action_masks": view.mask.astype(np.bool_)} if isinstance(self._model, MaskablePPO) else {}
-        actions, _ = self._model.predict(view.observation, deterministic=True, **masks)
-        return np.asarray(actions, np.int64)
-
-
 def slot_network(model: BaseAlgorithm) -> tuple[Shape, np.ndarray] | None:
     """Return (shape, flat weights) of a model whose actor is a slot network, else None."""
     extractor = getattr(model.policy, "mlp_extractor", None)
@@ -161,7 +139,7 @@ def slot_network(model: BaseAlgorithm) -> tuple[Shape, np.ndarray] | None:
 def policy_of(model: BaseAlgorithm) -> Policy:
     """Return the policy that plays the model's largest logits, in compiled code where the network has such a form."""
     network = slot_network(model)
-    return ModelPolicy(model, "learner") if network is None else LearnedPolicy("learner", *network)
+    return policy_from_sb3(model, "learner") if network is None else LearnedPolicy("learner", *network)
 
 
 # --- Training -------------------------------------------------------------------------------------------------------------------

@@ -18,12 +18,12 @@ import gymnasium as gym
 from prema_gym.errors import ConfigError
 from prema_gym.files import write_bytes
 from prema_gym.rendering.episode import RecordedEpisode, npu_labels, task_label
+from prema_gym.rendering.queues import TABLE_STEPS, backlog_steps
 from prema_gym.rendering.timeline import Kind, Slice
 from prema_gym.types import NONE
 
 INSTANTS = ("arrival", "completion", "quantum", "kill", "drain")
 """Events of the log that are shown as instants on the track of their task (without a task: their NPU's)."""
-_QUEUE_STEPS = {"arrival": 1, "commit": 1, "kill": 1, "dispatch": -1}
 
 TraceEvent = dict[str, Any]
 
@@ -96,6 +96,11 @@ def _slices(recording: RecordedEpisode, pid: int, tid: int, track: Sequence[Slic
         }
 
 
+def _instant_name(recording: RecordedEpisode, event: str) -> str:
+    """Return what an event is called: in a stream's log a request arrives when it enters the table."""
+    return "enters the table" if event == "arrival" and recording.config.stream else event
+
+
 def _instants(recording: RecordedEpisode, pid: int) -> Iterator[TraceEvent]:
     for event in recording.events:
         if event["event"] in INSTANTS:
@@ -105,7 +110,7 @@ def _instants(recording: RecordedEpisode, pid: int) -> Iterator[TraceEvent]:
                 "pid": pid,
                 "tid": _task_track(recording, event["task"]) if event["task"] != NONE else event["npu"],
                 "ts": _timestamp(recording, event["cycle"]),
-                "name": event["event"],
+                "name": _instant_name(recording, event["event"]),
                 "cat": "event",
                 "args": {"cycle": event["cycle"], "slot": event["slot"], **_named_npu(recording, event["npu"])},
             }
@@ -119,10 +124,25 @@ def _queue(recording: RecordedEpisode, pid: int) -> Iterator[TraceEvent]:
     waiting = 0
     yield _counter(recording, pid, 0, "waiting tasks", {"tasks": 0})
     for event in recording.events:
-        step = _QUEUE_STEPS.get(event["event"], 0)
+        step = TABLE_STEPS.get(event["event"], 0)
         if step:
             waiting += step
             yield _counter(recording, pid, event["cycle"], "waiting tasks", {"tasks": waiting})
+
+
+def _stream(recording: RecordedEpisode, pid: int) -> Iterator[TraceEvent]:
+    """Yield what only a stream has: the length of its backlog, the true arrivals, and the deadlines that are missed."""
+    if not recording.config.stream:
+        return
+    for cycle, length in backlog_steps(recording):
+        yield _counter(recording, pid, cycle, "backlog", {"requests": length})
+    for task, entry in enumerate(recording.tasks):
+        moments = {"arrival": entry["arrival_cycles"]}
+        if recording.misses(task):
+            moments["deadline missed"] = entry["deadline_cycles"]
+        for name, cycle in moments.items():
+            where = {"ph": "i", "s": "t", "pid": pid, "tid": _task_track(recording, task), "ts": _timestamp(recording, cycle)}
+            yield {**where, "name": name, "cat": "request", "args": {"cycle": cycle}}
 
 
 def _traffic(recording: RecordedEpisode, pid: int) -> Iterator[TraceEvent]:
@@ -139,7 +159,7 @@ def trace_events(recording: RecordedEpisode, pid: int = 1) -> list[TraceEvent]:
     """Return a recording as trace events of process ``pid``, sorted by time after the names."""
     tracks = (*recording.timeline.npus, *recording.timeline.tasks)
     timed = [event for tid, track in enumerate(tracks) for event in _slices(recording, pid, tid, track)]
-    timed += [*_instants(recording, pid), *_queue(recording, pid), *_traffic(recording, pid)]
+    timed += [*_instants(recording, pid), *_queue(recording, pid), *_stream(recording, pid), *_traffic(recording, pid)]
     return [*_names(recording, pid), *sorted(timed, key=lambda event: event["ts"])]
 
 

@@ -7,6 +7,7 @@ figure would, and bare numpy would need a font of its own.
 from __future__ import annotations
 
 import itertools
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -42,6 +43,11 @@ def span_of(now_ms: float) -> float:
     raise AssertionError
 
 
+def _moment(since_ms: float, later_ms: float, span_ms: float) -> str:
+    """Return a moment of a time axis in milliseconds, as exactly as its length asks for."""
+    return f"{since_ms + later_ms:.{max(2 - math.floor(math.log10(span_ms)), 0)}f}" if since_ms else f"{later_ms:g}"
+
+
 class Painter:
     """Draws scenes with a lane per NPU and up to ``lanes`` tasks."""
 
@@ -61,7 +67,7 @@ class Painter:
         """Return the scene as a fresh (H, W, 3) uint8 array."""
         image = self._new_image("RGB", (WIDTH, self.height), BACKGROUND)
         draw = self._new_draw(image)
-        span = span_of(scene.now_ms)
+        span = span_of(scene.now_ms - scene.since_ms)
         self._text(draw, 12, 16, headline(scene))
         for name, right in COLUMNS.items():
             self._text(draw, right, 42, name, anchor="rm", fill=FAINT)
@@ -80,8 +86,8 @@ class Painter:
     def _columns(self, scene: Scene, part: Slice, span: float) -> tuple[int, int]:
         """Return the first and last pixel column of a slice: at least one."""
         scale = (STRIP_RIGHT - STRIP_LEFT) / span
-        first = STRIP_LEFT + int(scene.npu.ms(part.start_cycles) * scale)
-        return first, max(STRIP_LEFT + int(scene.npu.ms(part.end_cycles) * scale) - 1, first)
+        first, last = (int(scene.npu.ms(cycle - scene.since_cycles) * scale) for cycle in (part.start_cycles, part.end_cycles))
+        return STRIP_LEFT + first, STRIP_LEFT + max(last - 1, first)
 
     def _bars(self, draw: ImageDraw, scene: Scene, slices: tuple[Slice, ...], top: int, span: float) -> None:
         """Draw slices in a lane; overhead last, so that its single pixels are not painted over."""
@@ -126,7 +132,7 @@ class Painter:
         fill = FAINT if row.state == DONE else INK
         self._text(draw, 12, middle, f"#{row.task}  {row.model}  b{row.batch}  p{row.priority}", fill=fill)
         self._text(draw, STRIP_LEFT - 8, middle, row.where, anchor="rm", fill=fill)
-        self._bars(draw, scene, scene.timeline.tasks[row.task], top, span)
+        self._bars(draw, scene, scene.lane(row.task), top, span)
         values = {
             "token": "" if row.state == DONE else f"{row.token:.1f}",
             "NTT": f"{row.ntt:.2f}",
@@ -146,10 +152,9 @@ class Painter:
         for tick in range(6):
             x = STRIP_LEFT + tick * (STRIP_RIGHT - STRIP_LEFT) // 5
             draw.line((x, bottom, x, bottom + 4), fill=FAINT)
-            draw.text(
-                (x, bottom + 12), f"{span * tick / 5:g}" + (" ms" if tick == 5 else ""), fill=FAINT, font=self._small, anchor="mm"
-            )
-        now = STRIP_LEFT + int(scene.now_ms / span * (STRIP_RIGHT - STRIP_LEFT))
+            name = _moment(scene.since_ms, span * tick / 5, span) + (" ms" if tick == 5 else "")
+            draw.text((x, bottom + 12), name, fill=FAINT, font=self._small, anchor="mm")
+        now = STRIP_LEFT + int((scene.now_ms - scene.since_ms) / span * (STRIP_RIGHT - STRIP_LEFT))
         draw.line((now, HEADER, now, bottom), fill=FAINT)
 
     def _legend(self, draw: ImageDraw) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from prema_gym.config import NPUConfig
 from prema_gym.metrics import SLA_TARGETS
 from prema_gym.rendering.episode import npu_labels
+from prema_gym.rendering.live.past import Past
 from prema_gym.rendering.style import color_of
 from prema_gym.rendering.timeline import Slice, Timeline
 from prema_gym.sim.simulator import Simulator
@@ -78,9 +80,9 @@ class TaskRow:
     """Turnaround over isolated time, so far."""
     saved_bytes: int
     sla_target: int
-    """The tightest SLA target that it has not missed; the loosest where it has missed all."""
+    """The tightest SLA target that it has not missed; the loosest where it has missed all; 0 where it has a deadline of its own."""
     slack_ms: float
-    """Time left until that target is missed, or what was left at completion; negative once the loosest is."""
+    """Time left until that target, or the deadline, is missed, or what was left at completion; negative once it is."""
 
     @property
     def where(self) -> str:
@@ -100,11 +102,19 @@ class Scene:
     decisions: int
     rows: tuple[TaskRow, ...]
     """At most MAX_ROWS, in order of arrival: the running ones, those that wait longest, those that came last."""
-    priorities: tuple[int, ...]
-    """Of all tasks that have arrived."""
+    priorities: Mapping[int, int]
+    """Of the tasks that the timeline is about, by number."""
     waiting: int
     finished: int
+    arrived: int
+    """Tasks that have arrived."""
+    listed: int
+    """Tasks that there could be rows for: all that have arrived, of a stream those in the table."""
     timeline: Timeline
+    since_cycles: int = 0
+    """Where the timeline begins: of a stream only the recent past is shown."""
+    backlog: int | None = None
+    """Requests of a stream that wait for a slot of the table; None where episodes are closed."""
 
     @property
     def now_ms(self) -> float:
@@ -112,9 +122,17 @@ class Scene:
         return self.npu.ms(self.now_cycles)
 
     @property
-    def arrived(self) -> int:
-        """Tasks that have arrived."""
-        return len(self.priorities)
+    def since_ms(self) -> float:
+        """Where the timeline begins, in milliseconds."""
+        return self.npu.ms(self.since_cycles)
+
+    def lane(self, task: int) -> tuple[Slice, ...]:
+        """Return the slices of a task."""
+        return self._lanes.get(task, ())
+
+    @cached_property
+    def _lanes(self) -> dict[int, tuple[Slice, ...]]:
+        return {slices[0].task: slices for slices in self.timeline.tasks if slices}
 
     @property
     def busy(self) -> int:
@@ -149,6 +167,8 @@ def _row(npu: NPUConfig, index: int, task: dict[str, Any], slot: np.void | None,
     end = now if slot is not None else task["completion_cycles"]
     age = end - task["arrival_cycles"]
     target, slack = sla_slack(age, task["isolated_cycles"])
+    if task["deadline_cycles"] != NONE:
+        target, slack = 0, task["deadline_cycles"] - end
     state, progress, token, saved = DONE, 1.0, float("nan"), 0
     where = NONE
     if slot is not None:
@@ -194,14 +214,26 @@ def _npu_rows(simulator: Simulator, asking: bool) -> tuple[NpuRow, ...]:
     )
 
 
-def scene_of(simulator: Simulator, timeline: Timeline) -> Scene:
-    """Return what there is to see in row 0 of ``simulator``, whose past is ``timeline``."""
+def _stream_rows(simulator: Simulator, now: int, several: bool) -> list[TaskRow]:
+    """Return a row for every request in the table of a stream, in order of arrival."""
+    slots = sorted((slot for slot in simulator.state.table[0] if slot["task"] != NONE), key=lambda slot: int(slot["task"]))
+    described = zip(slots, simulator.describe_tasks(0), strict=True)
+    return [_row(simulator.config.npu, int(slot["task"]), task, slot, now, several) for slot, task in described]
+
+
+def _closed_rows(simulator: Simulator, now: int, several: bool) -> list[TaskRow]:
+    """Return a row for every task that has arrived."""
+    slots = {int(slot["task"]): slot for slot in simulator.state.table[0] if slot["task"] != NONE}
+    tasks = simulator.describe_tasks(0)[: int(simulator.state.machine[0]["next_task"])]
+    return [_row(simulator.config.npu, index, task, slots.get(index), now, several) for index, task in enumerate(tasks)]
+
+
+def scene_of(simulator: Simulator, past: Past) -> Scene:
+    """Return what there is to see in row 0 of ``simulator``, whose past is ``past``."""
     machine, status = simulator.state.machine[0], simulator.state.status[0]
     now, npu, asking = int(status["clock_cycles"]), simulator.config.npu, bool(machine["outcome"] == ASKING)
-    slots = {int(slot["task"]): slot for slot in simulator.state.table[0] if slot["task"] != NONE}
-    tasks = simulator.describe_tasks(0)[: int(machine["next_task"])]
-    npus = _npu_rows(simulator, asking)
-    rows = [_row(npu, index, task, slots.get(index), now, len(npus) > 1) for index, task in enumerate(tasks)]
+    npus, stream = _npu_rows(simulator, asking), simulator.config.stream
+    rows = (_stream_rows if stream else _closed_rows)(simulator, now, len(npus) > 1)
     return Scene(
         npu=npu,
         npus=npus,
@@ -209,8 +241,12 @@ def scene_of(simulator: Simulator, timeline: Timeline) -> Scene:
         cause=cause_name(int(status["cause"])) if asking else "end",
         decisions=int(machine["decisions"]),
         rows=_shown(rows),
-        priorities=tuple(task["priority"] for task in tasks),
+        priorities={**past.priorities, **{row.task: row.priority for row in rows}},
         waiting=sum(row.state in (WAITS, SAVED, SAVES, NEXT) for row in rows),
         finished=int(status["finished"]),
-        timeline=timeline,
+        arrived=int(machine["next_task"]),
+        listed=len(rows),
+        timeline=past.timeline,
+        since_cycles=past.since_cycles,
+        backlog=int(status["backlog"]) if stream else None,
     )

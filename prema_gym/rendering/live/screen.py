@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from prema_gym.rendering.live.past import follower_of
 from prema_gym.rendering.live.scene import Scene, scene_of
-from prema_gym.rendering.timeline import TimelineBuilder
 from prema_gym.sim.simulator import Simulator
-from prema_gym.types import ASKING, EVENT_NAMES
+from prema_gym.types import ASKING
 
 Output = str | np.ndarray | None
 
@@ -43,22 +43,21 @@ class Screen:
 
     def restart(self) -> None:
         """Forget the past: an episode begins."""
-        config = self._simulator.config
-        self._builder = TimelineBuilder(config.num_slots, config.scheduler_latency_cycles, npus=len(config.all_npus))
+        self._follower = follower_of(self._simulator)
         self._parts_read = 0
 
     def render(self, history: Sequence[np.ndarray]) -> Output:
         """Return what the mode returns for the present moment. ``history`` is the episode's log in parts; new ones are read."""
         for part in history[self._parts_read :]:
             for entry in part:
-                self._builder.feed(int(entry["cycle"]), EVENT_NAMES[entry["event"]], int(entry["task"]), int(entry["npu"]))
+                self._follower.feed(entry)
         self._parts_read = len(history)
         return self._show(self.scene())
 
     def scene(self) -> Scene:
         """Return the present moment, as far as events have been read."""
         now = int(self._simulator.state.status[0]["clock_cycles"])
-        return scene_of(self._simulator, self._builder.timeline(now))
+        return scene_of(self._simulator, self._follower.past(now))
 
     def close(self) -> None:
         """End the live view, if that is the mode."""

@@ -25,7 +25,7 @@ def _strip(scene: Scene, slices: tuple[Slice, ...]) -> Any:
     from rich.text import Text
 
     strip = Text(no_wrap=True)
-    for part in shares(slices, 0, max(scene.now_cycles, 1), STRIP_CELLS):
+    for part in shares(slices, scene.since_cycles, max(scene.now_cycles, scene.since_cycles + 1), STRIP_CELLS):
         if part is None:
             strip.append(" ")
         elif part.kind in _OVERHEAD:
@@ -62,14 +62,14 @@ def live_table(scene: Scene) -> Any:
     table = Table(title=headline(scene), title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
     for name in ("task", "model", "prio", "state", "progress", "token", "NTT", "SLA slack", "saved"):
         table.add_column(name, justify="left" if name in ("task", "model", "state", "progress") else "right", no_wrap=True)
-    table.add_column(f"0 to {scene.now_ms:.2f} ms", width=STRIP_CELLS, no_wrap=True)
+    table.add_column(f"{scene.since_ms:.4g} to {scene.now_ms:.2f} ms", width=STRIP_CELLS, no_wrap=True)
     for npu, lane in zip(scene.npus, scene.timeline.npus, strict=True):
         table.add_row(*_npu_cells(npu, len(scene.npus) > 1), _strip(scene, lane), style=_ASKED_STYLE if npu.is_asked else "")
     for row in scene.rows:
         style = "bold" if row.state == RUNS else "dim" if row.state == DONE else ""
         first, *rest = _cells(row)
         task = Text(first, color_of(Kind.EXECUTE, row.priority))
-        table.add_row(task, *map(Text, rest), _strip(scene, scene.timeline.tasks[row.task]), style=style)
+        table.add_row(task, *map(Text, rest), _strip(scene, scene.lane(row.task)), style=style)
     return table
 
 
@@ -78,7 +78,9 @@ def summary_line(scene: Scene) -> str:
     waiting = ", ".join(f"#{row.task}" for row in scene.rows if row.state not in (RUNS, DONE))
     running = ", ".join(f"#{npu.task}" for npu in scene.npus if npu.task != NONE)
     runs = f"{running} runs" if running else "idle"
-    return f"{scene.now_ms:10.3f} ms  {runs:9s}  waiting: {waiting or 'none'}  done: {scene.finished} of {scene.arrived} arrived"
+    backlog = "" if scene.backlog is None else f"  backlog: {scene.backlog}"
+    done = f"done: {scene.finished} of {scene.arrived} arrived"
+    return f"{scene.now_ms:10.3f} ms  {runs:9s}  waiting: {waiting or 'none'}{backlog}  {done}"
 
 
 class LiveView:

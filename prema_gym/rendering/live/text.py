@@ -24,9 +24,9 @@ def mark_of(part: Slice | None) -> str:
 
 
 def npu_line(scene: Scene, npu: int = 0, cells: int = STRIP_CELLS) -> str:
-    """Return what an NPU did since cycle 0, a character per equal stretch of time: what filled most of it."""
-    past = scene.timeline
-    filled = shares(past.npus[npu], 0, past.end_cycles, cells) if past.end_cycles else []
+    """Return what an NPU did since the timeline begins, a character per equal stretch of time: what filled most of it."""
+    past, since = scene.timeline, scene.since_cycles
+    filled = shares(past.npus[npu], since, past.end_cycles, cells) if past.end_cycles > since else []
     return "".join(mark_of(part) for part in filled).ljust(cells)
 
 
@@ -51,9 +51,10 @@ def machine(scene: Scene) -> str:
 
 def headline(scene: Scene) -> str:
     """Return clock, cause and counts in one line."""
+    backlog = "" if scene.backlog is None else f" and {scene.backlog} in the backlog"
     return (
-        f"{scene.now_ms:.3f} ms ({scene.cause or 'start'})   {machine(scene)}   waiting {scene.waiting}   done {scene.finished} of "
-        f"{scene.arrived} arrived   decision {scene.decisions}"
+        f"{scene.now_ms:.3f} ms ({scene.cause or 'start'})   {machine(scene)}   waiting {scene.waiting}{backlog}   done "
+        f"{scene.finished} of {scene.arrived} arrived   decision {scene.decisions}"
     )
 
 
@@ -71,8 +72,8 @@ def size(nbytes: int) -> str:
 
 
 def slack(row: TaskRow) -> str:
-    """Return the SLA target a task is heading for, and the time left to it."""
-    return f"{row.sla_target}x {row.slack_ms:+.2f} ms"
+    """Return the SLA target a task is heading for, or that it has a deadline of its own, and the time left to it."""
+    return f"{f'{row.sla_target}x' if row.sla_target else 'due'} {row.slack_ms:+.2f} ms"
 
 
 def _heads(state_cells: int) -> str:
@@ -93,6 +94,7 @@ def _line(row: TaskRow, state_cells: int) -> str:
 def render_text(scene: Scene) -> str:
     """Return the scene as text."""
     state_cells = STATE_CELLS if len(scene.npus) == 1 else STATE_CELLS + 3
-    lines = [headline(scene), *_npu_lines(scene), _heads(state_cells), *(_line(row, state_cells) for row in scene.rows)]
-    hidden = scene.arrived - len(scene.rows)
+    since = [f"since {scene.since_ms:.3f} ms"] if scene.since_cycles else []
+    lines = [headline(scene), *since, *_npu_lines(scene), _heads(state_cells), *(_line(row, state_cells) for row in scene.rows)]
+    hidden = scene.listed - len(scene.rows)
     return "\n".join([*lines, f"      and {hidden} tasks more"] if hidden else lines)

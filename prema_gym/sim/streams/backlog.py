@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from prema_gym._jit import jit_apart, jit_borrowing
 from prema_gym.sim.levels import highest_level
-from prema_gym.sim.streams.cohort import clear_sums, draw_head, settle_completed
+from prema_gym.sim.streams.cohort import clear_sums, draw_head, read_numbered, settle_completed
 from prema_gym.sim.table import enter
 from prema_gym.types import NEVER, NONE
 from prema_gym.workloads.arrivals import next_arrival
-from prema_gym.workloads.drawing import arrive_at, draw_request, read_listed
+from prema_gym.workloads.drawing import arrive_at, draw_request
 from prema_gym.workloads.seeding import exponential, substream
 
 THINK_STREAM = 7
@@ -25,11 +25,24 @@ _GAP_SHARE = 0.125
 
 
 @jit_borrowing
+def _first_arrival(row):
+    """Return when the first request arrives: at 0 unless it is listed."""
+    memory = row.stream.memory
+    return row.stream.draws.listed[memory.first_listed].arrival_cycles if memory.listed > 0 else 0
+
+
+@jit_borrowing
 def _expect(row, cycle):
     """Note when the next request arrives. With the last one the horizon is known; it lies behind the first decision."""
     row.stream.memory.next_arrival_cycles = cycle
     if row.machine.next_task == row.machine.tasks - 1:
-        row.machine.horizon_cycles = max(cycle, 1)
+        row.machine.horizon_cycles = max(cycle, _first_arrival(row) + 1)
+
+
+@jit_borrowing
+def _sent_by_clients(row, rules):
+    """Whether closed clients send the requests: not where the row plays a list."""
+    return rules.clients > 0 and row.stream.memory.listed == 0
 
 
 @jit_borrowing
@@ -79,8 +92,8 @@ def _draw_next(row, tables):
     if number == row.machine.tasks:
         stream.memory.next_arrival_cycles = NEVER
         return
-    if stream.draws.listed.shape[0] > 0:
-        read_listed(row.tasks[at], row.times[at], stream.draws, tables.programs, number)
+    if stream.memory.listed > 0:
+        read_numbered(row, tables, at, number)
         _expect(row, row.tasks[at].arrival_cycles)
         return
     seed = row.machine.episode_seed
@@ -178,7 +191,7 @@ def arrive_in_stream(row, tables):
     """Let the next request arrive; return whether it has found a free slot."""
     at, number = row.table.shape[0], row.machine.next_task
     cycle = row.stream.memory.next_arrival_cycles
-    if tables.rules[0].clients > 0:
+    if _sent_by_clients(row, tables.rules[0]):
         row.stream.places[_first_to_send(row, tables.rules[0].clients)].send_cycles = NEVER
     arrive_at(row.tasks[at], cycle)
     _note_arrival(row, cycle)
@@ -198,7 +211,7 @@ def leave_stream(row, tables, slot, cycle):
     settle_completed(row, slot, cycle)
     row.stream.memory.present -= 1
     row.stream.memory.freed_cycles = cycle
-    if tables.rules[0].clients > 0:
+    if _sent_by_clients(row, tables.rules[0]):
         _think_after(row, tables.rules[0], cycle)
 
 
@@ -215,11 +228,13 @@ def begin_arrivals(row, tables):
     memory.backlog_share, memory.backlog_weight = 0.0, 0.0
     memory.late_share, memory.late_weight = 0.0, 0.0
     memory.waited_cycles = 0.0
+    memory.completions = 0
+    memory.window_fairness, memory.window_jain = 0.0, 0.0
     for k in range(row.stream.sums.shape[0]):
         clear_sums(row.stream.sums[k])
     row.stream.histogram[:, :] = 0
-    row.machine.tasks = rules.horizon_requests
-    row.machine.priority_sum = rules.mean_priority
+    row.machine.tasks = memory.listed if memory.listed > 0 else rules.horizon_requests
+    row.machine.priority_sum = memory.listed_priority if memory.listed > 0 else rules.mean_priority
     row.machine.high_priority = highest_level(row.status.levels)
     row.machine.deadlines = 1
     row.machine.horizon_cycles = NEVER

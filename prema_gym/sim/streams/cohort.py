@@ -11,7 +11,7 @@ import numpy as np
 
 from prema_gym._jit import jit_apart, jit_borrowing
 from prema_gym.sim.levels import count_levels, level_bit
-from prema_gym.sim.streams.records import ALL_SUMS, COHORT_SUMS, STEP_SUMS
+from prema_gym.sim.streams.records import ALL_SUMS, COHORT_SUMS, STEP_SUMS, WINDOW
 from prema_gym.sim.worth import allowance, excess_ntt, impossible, in_time, lost_progress, tardiness_cycles, targets_passed
 from prema_gym.types import EMPTY, NONE
 from prema_gym.workloads.arrivals import next_arrival
@@ -96,6 +96,34 @@ def _add_to_step(row, task, entered, now):
     _add(row.stream.sums[STEP_SUMS], task, row.machine.high_priority, before, paid, now - task.arrival_cycles)
 
 
+@jit_borrowing
+def _add_window(memory):
+    """Add how fair the latest WINDOW completions were to one another."""
+    least, most, total, squares = np.inf, 0.0, 0.0, 0.0
+    for k in range(WINDOW):
+        progress = memory.recent_progress[k]
+        least = min(least, progress / memory.recent_priority[k])
+        most = max(most, progress / memory.recent_priority[k])
+        total += progress
+        squares += progress * progress
+    memory.window_fairness += least / most
+    memory.window_jain += total * total / (WINDOW * squares)
+
+
+@jit_borrowing
+def _note_completion(row, task, number, now):
+    """Let the completion of request ``number``, if it is of the cohort, join the windows of completions."""
+    if not in_cohort(number, row.machine.tasks):
+        return
+    memory = row.stream.memory
+    at = memory.completions % WINDOW
+    memory.recent_progress[at] = task.isolated_cycles / (now - task.arrival_cycles)
+    memory.recent_priority[at] = task.priority
+    memory.completions += 1
+    if memory.completions >= WINDOW:
+        _add_window(memory)
+
+
 @jit_apart
 def _add_to_whole(row, task, number, now, unfinished):
     """Add request ``number`` to the sums of all and, where it is of the cohort, to its sums and its histogram."""
@@ -117,6 +145,7 @@ def settle_completed(row, slot, now):
     task = row.tasks[slot]
     _add_to_step(row, task, row.stream.places[slot].entered_cycles, now)
     _add_to_whole(row, task, row.table[slot].task, now, 0)
+    _note_completion(row, task, row.table[slot].task, now)
     row.stream.memory.waited_cycles += row.table[slot].waited_cycles
 
 
@@ -145,12 +174,20 @@ def settle_open(row, tables):
         memory.waited_cycles += now - row.tasks[head].arrival_cycles
 
 
+@jit_borrowing
+def read_numbered(row, tables, record, number):
+    """Fill ``record`` of the tasks with request ``number`` of the row's list."""
+    memory, draws = row.stream.memory, row.stream.draws
+    listed, kind = memory.first_listed + number, memory.first_kind
+    read_listed(row.tasks[record], row.times[record], draws, tables.programs, listed, kind)
+
+
 @jit_apart
 def draw_head(row, tables, number):
     """Draw request ``number``, the next after the last head, again: it is the head of the backlog."""
     stream, seed, head = row.stream, row.machine.episode_seed, row.table.shape[0] + 1
-    if stream.draws.listed.shape[0] > 0:
-        read_listed(row.tasks[head], row.times[head], stream.draws, tables.programs, number)
+    if stream.memory.listed > 0:
+        read_numbered(row, tables, head, number)
         return
     draw_request(row.tasks[head], row.times[head], stream.draws, tables.programs, seed, number)
     next_arrival(stream.head, stream.draws.draw[0], seed, number)

@@ -11,7 +11,7 @@ import numpy as np
 
 from prema_gym._jit import jit_apart, jit_borrowing
 from prema_gym.sim.streams.cohort import BINS_PER_OCTAVE, HISTOGRAM_BINS
-from prema_gym.sim.streams.records import ALL_SUMS, COHORT_SUMS
+from prema_gym.sim.streams.records import ALL_SUMS, COHORT_SUMS, WINDOW
 from prema_gym.sim.worth import HIGHEST_TARGET, LOWEST_TARGET
 
 STREAM_METRICS = (
@@ -29,6 +29,8 @@ STREAM_METRICS = (
     "ntt_p95",
     "ntt_p99",
     "unfinished_share",
+    "fairness_8",
+    "jain_8",
     "utilisation",
     "queue_length",
     "preemptions",
@@ -54,7 +56,7 @@ LEAST_REQUESTS = 20
 
 (
     _ANTT, _WEIGHTED_ANTT, _WAIT_MS, _SLA_VIOLATION, _HP_EXCESS, _DEADLINE_MISSES, _TARDINESS, _IMPOSSIBLE_DEADLINES, _GOODPUT,
-    _RATE, _P50, _P95, _P99, _UNFINISHED, _UTILISATION, _QUEUE, _PREEMPTIONS, _USEFUL, _WASTED, _OVERHEAD,
+    _RATE, _P50, _P95, _P99, _UNFINISHED, _FAIRNESS_8, _JAIN_8, _UTILISATION, _QUEUE, _PREEMPTIONS, _USEFUL, _WASTED, _OVERHEAD,
     _ANTT_ALL, _WEIGHTED_ANTT_ALL, _SLA_VIOLATION_ALL, _STP_ALL, _HP_EXCESS_ALL, _DEADLINE_MISSES_ALL, _TARDINESS_ALL, _GOODPUT_ALL,
 ) = range(len(STREAM_METRICS))  # fmt: skip
 _FIRST_NPU = len(STREAM_METRICS)
@@ -93,6 +95,10 @@ def _fill_cohort(row, clock_hz, out):
     out[_P95] = _quantile(row.stream.histogram, n, _P95_SHARE)
     out[_P99] = _quantile(row.stream.histogram, n, _P99_SHARE)
     out[_UNFINISHED] = cohort.unfinished / n
+    windows = row.stream.memory.completions - (WINDOW - 1)
+    if windows > 0:
+        out[_FAIRNESS_8] = row.stream.memory.window_fairness / windows
+        out[_JAIN_8] = row.stream.memory.window_jain / windows
 
 
 @jit_borrowing

@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+WINDOW = 8
+"""Completions that the fairness of a stream looks at together: as many as the paper's episode has tasks."""
+
 STREAM = np.dtype(
     [
+        ("first_listed", np.int64),  # where the row's requests begin in LISTED
+        ("listed", np.int64),  # how many of them are played; 0 where requests are drawn
+        ("first_kind", np.int64),  # where their KINDs begin
+        ("listed_levels", np.uint64),  # bit p - 1: one of them has priority p
+        ("listed_priority", np.float64),  # their mean priority
         ("next_arrival_cycles", np.int64),  # when the next request arrives; NEVER after the last, or while every client waits
         ("freed_cycles", np.int64),  # when a slot was last freed
         ("start_cycles", np.int64),  # when the present step began: the sums of the step run from here
@@ -18,6 +26,11 @@ STREAM = np.dtype(
         ("late_share", np.float64),  # over the backlog: cycles of the step before a request came, over isolated cycles
         ("late_weight", np.float64),  # the same times priority
         ("waited_cycles", np.float64),  # waits of the requests that have left
+        ("completions", np.int64),  # of the cohort
+        ("window_fairness", np.float64),  # sums over windows of WINDOW completions of the cohort: smallest over largest progress
+        ("window_jain", np.float64),  # per priority, and Jain's index of progress
+        ("recent_progress", np.float64, (WINDOW,)),  # isolated time over turnaround of the cohort's latest completions, in turn
+        ("recent_priority", np.float64, (WINDOW,)),  # their priorities
     ],
     align=True,
 )

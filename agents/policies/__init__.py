@@ -1,0 +1,1 @@
+"""Agents of other libraries as policies: models of stable-baselines3, torch modules, ONNX files."""
