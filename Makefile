@@ -64,7 +64,7 @@ $(ALL): pyproject.toml constraints.txt | $(BIN)/pip
 
 EPISODES ?= 2000
 CASES ?= 10000
-.PHONY: differential golden mutation programs fuzz kills
+.PHONY: differential golden mutation notebooks programs fuzz kills
 
 fuzz: $(ALL) ## call every public entry with CASES=10000 hostile inputs each; exit 1 if any ends in anything but success or a typed error
 	@cd tests && ../$(BIN)/python -m hostile $(CASES) $(ARGS)
@@ -80,6 +80,9 @@ differential: $(ALL) ## play EPISODES=2000 random episodes on the kernel and on 
 
 golden: $(ALL) ## write the golden episodes anew, where the machine is meant to have changed
 	@cd tests && ../$(BIN)/python -m tools.golden_episodes
+
+notebooks: $(ALL) ## run the notebooks and write them with their outputs; ARGS="03" runs one
+	@cd tests && ../$(BIN)/python -m tools.notebooks $(ARGS)
 
 programs: $(ALL) ## compile anew the programs that come with the package, after a change of the hardware model or of a network
 	@cd tests && ../$(BIN)/python -m tools.shipped_programs

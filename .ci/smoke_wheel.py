@@ -10,7 +10,7 @@ import agents
 import baselines
 import prema_gym
 
-EXTRAS = ("torch", "stable_baselines3", "pandas", "onnx")
+EXTRAS = ("torch", "stable_baselines3", "pandas", "onnx", "bokeh", "optuna")
 
 
 def main(clone: Path) -> None:

@@ -53,6 +53,7 @@ class MissingPackage(PremaError, ImportError):  # noqa: N818  # it is an ImportE
 EXTRAS = {
     **dict.fromkeys(("cmaes", "sb3_contrib", "safetensors", "stable_baselines3", "tensorboard", "torch", "tqdm"), "rl"),
     **dict.fromkeys(("onnx", "onnxruntime"), "onnx"),
+    "bokeh": "html",
     "pandas": "notebooks",
 }
 """By optional package: the extra that brings it."""

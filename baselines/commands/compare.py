@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -34,10 +34,12 @@ from prema_gym.config import EnvConfig
 from prema_gym.envs.core import checked_trace
 from prema_gym.exits import Parser, guarded
 from prema_gym.files import write_text
-from prema_gym.rendering import Recording
 from prema_gym.rendering.export.page import check_bokeh
 from prema_gym.sim.simulator import Simulator
 from prema_gym.workloads.seeding import SPLITS
+
+if TYPE_CHECKING:
+    from prema_gym.rendering import Recording
 
 DEFAULT_POLICIES = (
     "NP-FCFS", "NP-HPF", "NP-SJF", "NP-TOKEN", "NP-PREMA",
@@ -217,7 +219,7 @@ def write_page(results: Results, options: argparse.Namespace) -> None:
     """Write the page to look at and send."""
     from baselines.report.page import save_comparison_page
 
-    save_comparison_page(results, options.html, [] if results.config.stream else record_one(results, options))
+    save_comparison_page(results, options.html, record_one(results, options))
 
 
 def show(results: Results, options: argparse.Namespace, console: Console) -> None:

@@ -182,7 +182,9 @@ def notes(results: Comparison, *, reference: str | None) -> list[str]:
 
 def text_of(results: Comparison, *, reference: str | None) -> str:
     """Return the table and its notes as plain text, TABLE_WIDTH wide."""
-    console = Console(file=io.StringIO(), width=TABLE_WIDTH, highlight=False, color_system=None, force_terminal=False)
+    console = Console(
+        file=io.StringIO(), width=TABLE_WIDTH, highlight=False, color_system=None, force_terminal=False, force_jupyter=False
+    )
     with console.capture() as captured:
         console.print(fitting_table(results, console, reference=reference))
         for line in notes(results, reference=reference):

@@ -75,7 +75,7 @@ def _from_arrivals(events: Sequence[Mapping[str, Any]], tasks: Sequence[Mapping[
             yield {"cycle": task["arrival_cycles"], "event": "arrival", "npu": NONE, "slot": NONE, "task": number}
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class RecordedEpisode:
     """One episode as plain data, finished or so far. It holds no reference to the environment and pickles."""
 
@@ -185,6 +185,9 @@ class RecordedEpisode:
         if self.metrics is None:
             return f"{name} ({where}): {self.ms(self.end_cycles):.1f} ms played"
         return f"{name} ({where}): {', '.join(f'{key} {value}' for key, value in self.headline().items())}"
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} of {len(self.tasks)} tasks: {self.title()}>"
 
     def headline(self) -> dict[str, str]:
         """Return the metrics that titles show, as text; none while the episode is being played."""

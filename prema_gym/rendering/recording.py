@@ -26,7 +26,7 @@ TASK_ACCOUNTS = {"wait": (Kind.WAIT,), "execute": (Kind.EXECUTE,), "killed": (Ki
 """What a task's time went into; together it is the turnaround."""
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, repr=False)
 class Recording(RecordedEpisode):
     """One episode, finished or so far, as plain data that draws itself, writes itself to a file and makes tables of itself."""
 

@@ -21,7 +21,7 @@ from prema_gym.config import EnvConfig
 from prema_gym.errors import ConfigError
 from prema_gym.rendering import Kind, Recording, save_page
 from prema_gym.rendering.export import page as pages
-from prema_gym.rendering.export.episode_page import queue_stretches, slice_columns
+from prema_gym.rendering.export.episode_page import due_marks, lanes_of, packed, queue_stretches, slice_columns
 from prema_gym.rendering.style import LEARNED_COLORS
 
 SMALL = {"workload": {"num_tasks": 4, "models": ["CNN-AN", "CNN-MN"], "batches": [1, 4]}}
@@ -146,6 +146,22 @@ def test_a_page_of_a_comparison_holds_tables_pictures_and_the_configuration(resu
     held = json.dumps(documents(page))
     assert f"{results.mean('NP-FCFS', 'antt'):.6g}" in held
     assert LEARNED_COLORS[0] in held
+
+
+def test_requests_of_a_stream_share_lanes_without_an_overlap(tmp_path):
+    assert packed([(0, 5), (2, 3), (3, 9), (5, 6), (6, 6)]) == [0, 1, 1, 0, 0]
+    recording = record("WSRPT", seed=2, scenario="PremaStream-v0", horizon_requests=40)
+    lanes = lanes_of(recording)
+    assert len(lanes.labels) < 40
+    for lane in set(lanes.tasks):
+        own = [slices for place, slices in zip(lanes.tasks, recording.timeline.tasks, strict=True) if place == lane and slices]
+        assert all(before[-1].end_cycles <= after[0].start_cycles for before, after in itertools.pairwise(own))
+    due = [what for task in range(len(recording.tasks)) for _, _, what in due_marks(recording, task)]
+    assert set(due) == {"deadline"}
+    save_page(tmp_path / "page.html", [recording])
+    page = parsed(tmp_path / "page.html")
+    assert f"{recording.metrics['deadline_misses']:.1%}" in page.text["td"]
+    assert "deadline missed" in json.dumps(documents(page)) or recording.metrics["deadline_misses"] == 0
 
 
 def test_what_a_name_holds_is_text(recordings, tmp_path):

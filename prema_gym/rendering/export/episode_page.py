@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from prema_gym.errors import ConfigError
 from prema_gym.files import write_text
@@ -110,12 +110,10 @@ def mark_columns(recording: RecordedEpisode, lanes: Sequence[float]) -> dict[str
         entry = recording.tasks[task]
         arrival, done = entry["arrival_cycles"], entry["completion_cycles"]
         marks = [(arrival, "triangle", -math.pi / 2, 9, "white", "black", "arrives")]
-        for target in TARGETS:
-            late = arrival + target * entry["isolated_cycles"]
-            missed = recording.age_cycles(task) > target * entry["isolated_cycles"]
-            if late <= recording.end_cycles:
-                color = TARGET_COLORS[missed]
-                marks.append((late, "dash", math.pi / 2, 18, color, color, f"SLA target {target}x {'missed' if missed else 'met'}"))
+        for cycle, missed, what in due_marks(recording, task):
+            color = TARGET_COLORS[missed]
+            if cycle <= recording.end_cycles:
+                marks.append((cycle, "dash", math.pi / 2, 18, color, color, f"{what} {'missed' if missed else 'met'}"))
         if done != NONE:
             marks.append((done, "diamond", 0.0, 9, "black", "black", f"completes, NTT {recording.ntt(task):.3f}"))
         for cycle, *look, what in marks:
@@ -123,6 +121,16 @@ def mark_columns(recording: RecordedEpisode, lanes: Sequence[float]) -> dict[str
             for column, value in zip(columns.values(), values, strict=True):
                 column.append(value)
     return columns
+
+
+def due_marks(recording: RecordedEpisode, task: int) -> Iterator[tuple[int, bool, str]]:
+    """Yield (cycle, whether it was missed, what) of a task's deadline, and of its SLA targets where an episode has an end."""
+    entry = recording.tasks[task]
+    if entry["deadline_cycles"] != NONE:
+        yield entry["deadline_cycles"], recording.misses(task), "deadline"
+    for target in () if recording.config.stream else TARGETS:
+        late = target * entry["isolated_cycles"]
+        yield entry["arrival_cycles"] + late, recording.age_cycles(task) > late, f"SLA target {target}x"
 
 
 def queue_stretches(recording: RecordedEpisode) -> list[tuple[int, int, tuple[int, ...]]]:
@@ -165,21 +173,46 @@ def queue_columns(recording: RecordedEpisode) -> dict[str, list[Any]]:
 # --- Plots ----------------------------------------------------------------------------------------------------------------------
 
 
-def _lanes(recording: RecordedEpisode) -> tuple[list[tuple[float, Sequence[Slice]]], list[str], int]:
-    """Return (lanes with their slices, their labels, the place of task 0): where there are several NPUs they come first."""
+class Lanes(NamedTuple):
+    """Where what is drawn: NPUs first, where there are several, then a lane for each task; requests of a stream share lanes."""
+
+    labels: list[str]
+    """By lane."""
+    npus: Sequence[tuple[float, Sequence[Slice]]]
+    tasks: list[int]
+    """By task: its lane."""
+
+
+def packed(spans: Sequence[tuple[int, int]]) -> list[int]:
+    """Return a lane for each of ``spans`` (first, last), which begin in order: the first that is free, so that none overlap."""
+    ends: list[int] = []
+    lanes = []
+    for first, last in spans:
+        lane = next((lane for lane, end in enumerate(ends) if end <= first), len(ends))
+        ends[lane : lane + 1] = [last]
+        lanes.append(lane)
+    return lanes
+
+
+def lanes_of(recording: RecordedEpisode) -> Lanes:
+    """Return the lanes of a recording."""
     npus, tasks = recording.timeline.npus, recording.timeline.tasks
-    lanes: list[tuple[float, Sequence[Slice]]] = []
     labels: list[str] = []
     if len(npus) > 1:
-        lanes += list(enumerate(npus))
         labels += [f"{label}  {recording.utilisation(npu):.0%} busy" for npu, label in enumerate(npu_labels(recording.config))]
         labels.append("")
     first = len(labels)
-    for task, slices in enumerate(tasks):
-        lanes.append((first + task, slices))
+    own = list(enumerate(npus)) if first else []
+    if recording.config.stream:
+        arrivals = [int(entry["arrival_cycles"]) for entry in recording.tasks]
+        spans = [(begin, slices[-1].end_cycles if slices else begin) for begin, slices in zip(arrivals, tasks, strict=True)]
+        lanes = [len(labels) + lane for lane in packed(spans)]
+        unnamed = max(lanes, default=len(labels)) - len(labels)
+        return Lanes([*labels, "requests", *[""] * unnamed], own, lanes)
+    for task in range(len(tasks)):
         so_far = "" if recording.tasks[task]["completion_cycles"] != NONE else "+"
         labels.append(f"{_who(recording, task)}  NTT {recording.ntt(task):.2f}{so_far}")
-    return lanes, labels, first
+    return Lanes(labels, own, [first + task for task in range(len(tasks))])
 
 
 def new_plot(title: str, height: int, **options: Any) -> Plot:
@@ -212,7 +245,8 @@ def lanes_plot(recording: RecordedEpisode, span: Any, border: int) -> Plot:
     """Return the lanes of the NPUs, where there are several, and of the tasks."""
     from bokeh.models import ColumnDataSource, Range1d
 
-    lanes, labels, first = _lanes(recording)
+    labels, npus, places = lanes_of(recording)
+    lanes = [*npus, *zip(places, recording.timeline.tasks, strict=True)]
     plot = new_plot(
         recording.title(), min(LANE_PIXELS * len(labels) + FRAME_PIXELS, MOST_PIXELS),
         x_range=span, y_range=Range1d(start=len(labels) - 0.4, end=-0.6), min_border_left=border,
@@ -227,7 +261,7 @@ def lanes_plot(recording: RecordedEpisode, span: Any, border: int) -> Plot:
         fill_color="fill", line_color="fill", hatch_pattern="hatch", hatch_color="white", hatch_scale=7, hatch_weight=1.5,
     )  # fmt: skip
     marks = plot.scatter(
-        "x", "y", source=ColumnDataSource(mark_columns(recording, [first + task for task in range(len(recording.tasks))])),
+        "x", "y", source=ColumnDataSource(mark_columns(recording, places)),
         marker="marker", angle="angle", size="size", fill_color="fill", line_color="line", line_width=1.5,
     )  # fmt: skip
     add_hover(plot, [bars], _SLICE_TIP)
@@ -257,7 +291,7 @@ def episode_plots(recordings: Sequence[RecordedEpisode]) -> list[Plot]:
 
     end = max(max(recording.ms(recording.end_cycles) for recording in recordings), 1e-6)
     span = Range1d(start=0, end=end, bounds=(0, end))
-    border = round(16 + CHARACTER_PIXELS * max(len(label) for recording in recordings for label in _lanes(recording)[1]))
+    border = round(16 + CHARACTER_PIXELS * max(len(label) for recording in recordings for label in lanes_of(recording).labels))
     most = max(len(tasks) for recording in recordings for *_, tasks in queue_stretches(recording))
     plots = []
     for recording in recordings:
@@ -290,7 +324,7 @@ def legend(recordings: Sequence[RecordedEpisode]) -> str:
     if Kind.STALL in kinds:
         entries.append((f"background:{STALL_COLOR}", "scheduler latency"))
     swatches = "".join(f'<span><i style="{style}"></i>{escape(text)}</span>' for style, text in entries)
-    return f'<p class="legend">{swatches}<span>▷ arrives</span><span>◆ completes</span><span>| SLA target 2, 5, 10x</span></p>'
+    return f'<p class="legend">{swatches}<span>▷ arrives</span><span>◆ completes</span><span>| deadline, SLA target</span></p>'
 
 
 def _swatch(color: str, hatched: bool) -> str:

@@ -12,7 +12,7 @@ from html import escape
 from importlib.metadata import version
 from typing import Any, NamedTuple, TypeAlias
 
-from prema_gym.errors import PremaError
+from prema_gym.errors import missing_package
 
 Plot: TypeAlias = Any
 """A figure of Bokeh's, whose properties no annotation describes."""
@@ -41,10 +41,6 @@ pre {{ font-size: 12px; background: #f5f5f5; padding: 10px; overflow-x: auto; }}
 """
 
 
-class MissingBokeh(PremaError, ImportError):  # noqa: N818  # it is an ImportError
-    """A page is asked for, and Bokeh is not installed."""
-
-
 class Cell(NamedTuple):
     """What stands in a table."""
 
@@ -60,9 +56,9 @@ class Grid(NamedTuple):
 
 
 def check_bokeh(asked: str) -> None:
-    """Raise :class:`MissingBokeh` where Bokeh is not installed; ``asked`` is what needs it."""
+    """Raise :class:`prema_gym.errors.MissingPackage` where Bokeh is not installed; ``asked`` is what needs it."""
     if importlib.util.find_spec("bokeh") is None:
-        raise MissingBokeh(f"{asked} needs bokeh, which is not installed: pip install 'prema-gym[html]', or make install.")
+        raise missing_package(asked, "bokeh")
 
 
 def table(heads: Sequence[str], rows: Sequence[Sequence[Cell | str]]) -> str:
