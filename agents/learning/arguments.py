@@ -70,6 +70,7 @@ class Arguments:
         1,
         "Ways to evict that may be used: CHECKPOINT, CHECKPOINT KILL, or all three; a number says how many.",
         words=mechanism_count,
+        said=lambda count: MECHANISMS[:count],
     )
 
     # The objective

@@ -27,6 +27,7 @@ def option(
     changes_weights: bool = True,
     aliases: Sequence[str] = (),
     words: Callable[[Sequence[str]], Any] | None = None,
+    said: Callable[[Any], Sequence[str]] = lambda value: (str(value),),
 ) -> Any:
     """Return a dataclass field with ``default`` that :func:`add_options` makes an option of.
 
@@ -38,9 +39,17 @@ def option(
     changes_weights: whether another value can give other weights. Such options are recorded in a policy's card.
     aliases: further spellings, as ``("--former-name",)``.
     words: returns the field's value from the words that follow the option, where there may be several.
+    said: returns the words for a value.
 
     """
-    about = {"help": text, "choices": choices, "changes_weights": changes_weights, "aliases": tuple(aliases), "words": words}
+    about = {
+        "help": text,
+        "choices": choices,
+        "changes_weights": changes_weights,
+        "aliases": tuple(aliases),
+        "words": words,
+        "said": said,
+    }
     return dataclasses.field(default=default, metadata=about)
 
 
@@ -95,10 +104,10 @@ def recorded(options: Any) -> dict[str, Any]:
 
 def changed_words(options: Any) -> Iterator[str]:
     """Yield the words of a command line that sets the options which can change weights and differ from their defaults."""
-    defaults = {entry.name: entry.default for entry in option_fields(options)}
+    fields = {entry.name: entry for entry in option_fields(options)}
     for name, value in recorded(options).items():
-        if value == defaults[name]:
+        if value == fields[name].default:
             continue
         yield flag(name)
         if value is not True:
-            yield str(value)
+            yield from fields[name].metadata["said"](value)

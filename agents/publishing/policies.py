@@ -131,7 +131,7 @@ def _is_weights(thing: object) -> bool:
 
 def _is_folder(thing: object) -> bool:
     try:
-        return isinstance(thing, str) and Path(thing).is_dir()
+        return isinstance(thing, str) and thing != "" and Path(thing).is_dir()
     except (OSError, ValueError):  # a name that no folder can have
         return False
 

@@ -23,6 +23,7 @@ from prema_gym.envs.core import Core, checked_trace
 from prema_gym.errors import ConfigError, shown
 from prema_gym.workloads.jsonl import MOST_TASKS, holds_more_than
 from prema_gym.workloads.listing import trace_path, with_listing
+from prema_gym.workloads.seeding import split_index
 from prema_gym.workloads.trace import TraceTask
 
 
@@ -130,6 +131,7 @@ def evaluate(
     if number is None:
         raise ConfigError(f"seed = {shown(seed)}: must be a whole number.")
     seed = number
+    split_index(split)  # raises for an unknown one
     workers = whole("threads", threads, 1) if threads is not None else os.cpu_count() or 1
     config = with_listing(EnvConfig.coerce(arguments))
     tasks = None

@@ -23,24 +23,23 @@ def checked_limit(value: object) -> int | None:
     return None if value is None else whole("max_episode_steps", value, 1, note=", or None")
 
 
-_BETWEEN = 2
-"""Frames without a wrapper that may lie between the calls of two: a checker's functions."""
+_MOST_FRAMES = 32
+"""Calls that are looked through for those of a TimeLimit: a wrapper takes one or two."""
+_RESET_OF_LIMIT = TimeLimit.reset.__code__
 
 
 def limit_around(env: gym.Env) -> int | None:
     """Return the fewest steps that a TimeLimit around ``env`` allows, seen from within its ``reset``; None where there is none.
 
-    ``gym.make(..., max_episode_steps=...)`` and TimeLimit tell the environment nothing, but they call its ``reset``.
+    ``gym.make(..., max_episode_steps=...)`` and TimeLimit tell the environment nothing, but its ``reset`` is called through theirs.
     """
     found: list[int] = []
-    frame, missed = inspect.currentframe(), -2  # this function and reset are no wrappers'
-    while frame is not None and missed <= _BETWEEN:
-        owner = frame.f_locals.get("self")
-        missed += 1
-        if isinstance(owner, gym.Wrapper) and owner.unwrapped is env:
-            missed = 0
-            if isinstance(owner, TimeLimit):
-                found.append(owner._max_episode_steps)
+    frame = inspect.currentframe()
+    for _ in range(_MOST_FRAMES):
+        if frame is None:
+            break
+        if frame.f_code is _RESET_OF_LIMIT and frame.f_locals["self"].unwrapped is env:
+            found.append(frame.f_locals["self"]._max_episode_steps)
         frame = frame.f_back
     return min(found, default=None)
 

@@ -144,11 +144,11 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         core = self._core
         self._renew()
         final = np.empty_like(core.observations) if self._mode == SAME_STEP else core.observations[:0]
-        over = core.simulator.state.machine["outcome"] != ASKING
+        over = core.simulator.state.machine["outcome"] != ASKING if self._turns or self._limit is not None else None
         ended = self._step_rows(actions, final)
-        if self._limit is not None:
+        if over is not None and self._limit is not None:
             ended += self._cut(self._limit, over, final)
-        if self._turns:
+        if over is not None and self._turns:
             self._play_traces(over)
         info = self._info()
         if ended:

@@ -19,7 +19,7 @@ from prema_gym._jit import jit_borrowing
 from prema_gym.envs.actions import dispatch, encode
 from prema_gym.envs.prema_env import PremaEnv
 from prema_gym.envs.view import View
-from prema_gym.errors import PolicyError
+from prema_gym.errors import ActionError, PolicyError
 from prema_gym.types import CHECKPOINT, KILL, READY
 
 SMALL = {"workload": {"num_tasks": 3, "models": ("CNN-AN", "CNN-MN", "RNN-SA"), "window": 0.2}}
@@ -43,6 +43,13 @@ def longest_first(seen, params):
 @jit_borrowing
 def always_the_same(seen, params):
     return params.answer
+
+
+@jit_borrowing
+def never_legal(seen, params):
+    if seen.npu.running_slot < 0:
+        return 0  # an idle NPU can't keep
+    return dispatch(seen.npu.running_slot, seen.rules.mechanisms)  # what runs waits for nobody
 
 
 @jit_borrowing
@@ -108,15 +115,20 @@ def test_a_compiled_policy_plays_what_it_answers():
 
 
 @pytest.mark.filterwarnings("ignore:illegal actions were replaced")
-@pytest.mark.parametrize("answer", [10_000, -5])
-def test_illegal_answers_of_a_compiled_policy_are_replaced_and_counted(answer):
-    played = both_ways(Own("OUT-OF-RANGE", always_the_same, answer))
+def test_illegal_answers_of_a_compiled_policy_are_replaced_and_counted():
+    played = both_ways(Own("NEVER-LEGAL", never_legal))
     np.testing.assert_array_equal(played.episodes["illegal_actions"], played.episodes["decisions"])
+
+
+@pytest.mark.parametrize("answer", [10_000, -5])
+def test_an_answer_out_of_range_ends_the_evaluation(answer):
+    with pytest.raises(ActionError, match=f"'OUT-OF-RANGE' answered with action {answer}: must be a whole number from 0 to 9"):
+        evaluate([Own("OUT-OF-RANGE", always_the_same, answer)], 3, **SMALL, **ASKED)
 
 
 @pytest.mark.filterwarnings("ignore:illegal actions were replaced")
 def test_a_policy_that_never_evicts_is_asked_on_an_idle_npu_only():
-    always, idle = (both_ways(Own("OUT-OF-RANGE", always_the_same, -5, evicts=evicts)) for evicts in (True, False))
+    always, idle = (both_ways(Own("NEVER-LEGAL", never_legal, evicts=evicts)) for evicts in (True, False))
     np.testing.assert_array_equal(always.metrics, idle.metrics)  # while a task runs, an illegal answer is replaced by keeping
     # It is asked for the first task, and for the second where the third waits as well by then; the last is alone.
     assert set(idle.episodes["illegal_actions"].tolist()) <= {1, 2}

@@ -201,7 +201,12 @@ def test_train_takes_a_world_of_closed_episodes(capsys) -> None:
 def test_train_takes_mechanisms_by_name(words: list[str], count: int) -> None:
     from agents.commands.train import parse
 
-    assert parse(["--algo", "cma", "--mechanisms", *words]).mechanisms == count
+    arguments = parse(["--algo", "cma", "--mechanisms", *words])
+    assert arguments.mechanisms == count
+    assert arguments.command.endswith(
+        " ".join(["--mechanisms", "CHECKPOINT", "KILL", "DRAIN"][: 1 + count]) if count > 1 else "cma"
+    )
+    assert parse(shlex.split(arguments.command)[3:]) == arguments
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,7 @@ def test_the_number_of_actions_tells_the_mechanisms(slots: int | None, expected:
         (3, r"policies: 3: must be one of: a registered name; "),
         (None, "policies: None: must be one of"),
         (Counting, r"Counting is a class: give an instance of it, such as Counting\(\)"),
+        ("", "unknown policy ''"),
         ("PREMMA", "unknown policy 'PREMMA'. Did you mean 'PREMA'"),
         ("runs/mine", "unknown dispatcher 'runs'.* Nor does an agent lie at the path 'runs/mine'"),
         ("mine.onxx", r"unknown policy 'mine\.onxx'.* Nor does an agent lie at the path"),
