@@ -1,7 +1,7 @@
 """What an observation costs: ``python benchmarks/observation.py``. Nanoseconds a row of 8 slots, by the groups that it holds.
 
-Rows are those of the vector environment after some decisions at random; the observation is computed for all of them again and again,
-and the least time counts.
+Rows are those of the vector environment after some decisions at random; the observation is computed for all of them again and
+again, and the least time counts.
 """
 
 from __future__ import annotations
