@@ -18,7 +18,7 @@ from prema_gym.envs.observation.features import (
     REFERENCE_CYCLES,
     REMAINING_FLOOR,
 )
-from prema_gym.envs.observation.lanes import LOG_SCALE, to_logs
+from prema_gym.envs.observation.lanes import LOG_SCALE, fill, to_logs
 from prema_gym.sim.levels import count_levels, level_bit
 from prema_gym.sim.programs import context_cycles
 from prema_gym.types import CAUSE_ARRIVAL, CAUSE_COMPLETION, CAUSE_QUANTUM, EMPTY, READY, RUNNING
@@ -37,14 +37,6 @@ _PER_CONTEXT = 1.0 / CONTEXT_SCALE_CYCLES
 def predicted_remaining(slot):
     """Return max(predicted total - executed, 1 % of predicted total) of a slot, in cycles."""
     return max(float(slot.predicted_cycles - slot.executed_cycles), REMAINING_FLOOR * slot.predicted_cycles)
-
-
-@jit_borrowing
-def _clear_slot(out, i, slots):
-    for k in range(FLAGS):
-        out[k * slots + i] = 0.0
-    for k in range(FLAGS, F):
-        out[k * slots + i] = 1.0  # its logarithm is 0
 
 
 @jit_borrowing
@@ -92,11 +84,11 @@ def observe_base(status, table, rules, out):
     """Fill the group "base" of ``out`` (float32) from a row's visible arrays; return its length, T * F + G."""
     slots, now, levels = table.shape[0], status.clock_cycles, status.levels
     last_rank = count_levels(levels) - 1
+    fill(out, 0, FLAGS * slots, 0.0)
+    fill(out, FLAGS * slots, F * slots, 1.0)  # its logarithm is 0
     work = 0.0
     for i in range(slots):
-        if table[i].state == EMPTY:
-            _clear_slot(out, i, slots)
-        else:
+        if table[i].state != EMPTY:
             work += _gather_slot(table[i], now, levels, last_rank, rules, out, i, slots)
     row_logs = F * slots
     out[row_logs + _ROW_LOG.log_work] = 1.0 + work * _PER_REFERENCE

@@ -5,7 +5,7 @@ from __future__ import annotations
 from prema_gym._jit import jit_borrowing
 from prema_gym.envs.observation.base import predicted_remaining
 from prema_gym.envs.observation.features import DEADLINE_FLAGS, SLACKS
-from prema_gym.envs.observation.lanes import to_asinhs
+from prema_gym.envs.observation.lanes import fill, to_asinhs
 from prema_gym.envs.observation.npus import remaining_on_fastest
 from prema_gym.types import EMPTY, NONE
 
@@ -30,11 +30,9 @@ def observe_deadlines(status, table, out, at):
     slots = table.shape[0]
     flags = at + SLACK * slots
     end = flags + FLAGS * slots
+    fill(out, at, end, 0.0)
     for i in range(slots):
         if table[i].state != EMPTY and table[i].deadline_cycles != NONE:
             _fill_slot(table[i], status.clock_cycles, out, at + i, flags + i, slots)
-        else:
-            for k in range(at + i, end, slots):
-                out[k] = 0.0
     to_asinhs(out, at, flags)
     return end

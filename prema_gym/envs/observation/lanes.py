@@ -89,6 +89,14 @@ def _clip(value):
 
 
 @jit_borrowing
+def fill(out, first, end, value):
+    """Set ``out[first:end]`` to ``value``: what empty slots show, before the occupied ones are written."""
+    lanes = out[first:end]
+    for k in range(lanes.shape[0]):
+        lanes[k] = _f(value)
+
+
+@jit_borrowing
 def to_logs(out, first, end):
     """Replace positive numbers x in ``out[first:end]`` (float32) by ln(x) / 4, clipped to [-4, 4]."""
     lanes = out[first:end]  # counted from 0, or the compiler allows for negative numbers and gives up on vectors

@@ -7,7 +7,7 @@ import numpy as np
 from prema_gym._jit import jit_borrowing
 from prema_gym.envs.observation.base import predicted_remaining
 from prema_gym.envs.observation.features import NPU_FLAGS, NPU_LOGS, NPUS_FLAGS, NPUS_LOGS, NPUS_ROW, REFERENCE_CYCLES
-from prema_gym.envs.observation.lanes import to_logs
+from prema_gym.envs.observation.lanes import fill, to_logs
 from prema_gym.types import BOUND, CAUSE_READY, ELSEWHERE, EMPTY, NONE, SAVING
 
 _LOG, _FLAG, _NPU_LOG, _NPU_FLAG, _ROW = NPUS_LOGS.at, NPUS_FLAGS.at, NPU_LOGS.at, NPU_FLAGS.at, NPUS_ROW.at
@@ -52,16 +52,19 @@ def _fill_slots(seen, out, logs, flags):
     """Fill what slots show; return (work on the fastest NPUs, the part of it for which the asked NPU is one of these)."""
     slots, work, here = seen.table.shape[0], 0.0, 0.0
     asked = seen.status.configuration
+    fill(out, logs, logs + SLOT_LOGS * slots, 1.0)
+    fill(out, flags, flags + SLOT_FLAGS * slots, 0.0)
     for i in range(slots):
         slot = seen.table[i]
-        occupied, state = slot.state != EMPTY, slot.state
-        fastest = remaining_on_fastest(slot) if occupied else 0.0
-        slowdown = float(slot.predicted_cycles) / slot.fastest_predicted_cycles if occupied else 1.0
-        if occupied:
-            work += fastest
-            if seen.predictions[i, asked] <= slot.fastest_predicted_cycles:
-                here += fastest
-        out[logs + _LOG.log_fastest * slots + i] = fastest * _PER_REFERENCE if occupied else 1.0
+        state = slot.state
+        if state == EMPTY:
+            continue
+        fastest = remaining_on_fastest(slot)
+        work += fastest
+        if seen.predictions[i, asked] <= slot.fastest_predicted_cycles:
+            here += fastest
+        slowdown = float(slot.predicted_cycles) / slot.fastest_predicted_cycles
+        out[logs + _LOG.log_fastest * slots + i] = fastest * _PER_REFERENCE
         out[logs + _LOG.log_slowdown * slots + i] = max(slowdown, 1.0)
         out[flags + _FLAG.elsewhere * slots + i] = state == ELSEWHERE
         out[flags + _FLAG.bound * slots + i] = state == BOUND
