@@ -14,7 +14,7 @@ from baselines import Results, evaluate
 
 PAGE = Path(__file__).with_name("scenarios.md")
 SCENARIO, EPISODES = "PremaCluster-v0", 200
-POLICIES = ("PREMA", "EDF", "EDF-FEASIBLE", "JSQ/WSRPT", "WSRPT", "GATE", "GATE-DEADLINE")
+POLICIES = ("PREMA", "EDF", "EDF-FEASIBLE", "JSQ/WSRPT", "WSRPT", "GATE", "GATE-DEADLINE", "GATE-EDF-FEASIBLE")
 MEASURES = {
     "deadline_misses": ("deadlines missed (%)", 100, 2),
     "tardiness": ("tardiness", 1, 3),
@@ -24,7 +24,10 @@ MEASURES = {
     "fairness_8": ("fairness of 8", 1, 4),
 }
 """Of each measure its label, what it is multiplied by, and its decimals."""
-PAIRS = (("GATE-DEADLINE", "GATE"), ("GATE-DEADLINE", "WSRPT"), ("GATE", "WSRPT"), ("GATE-DEADLINE", "EDF-FEASIBLE"))
+PAIRS = (
+    ("GATE", "WSRPT"), ("GATE-DEADLINE", "GATE"), ("GATE-DEADLINE", "EDF-FEASIBLE"), ("GATE-EDF-FEASIBLE", "EDF-FEASIBLE"),
+    ("GATE-EDF-FEASIBLE", "GATE"),
+)  # fmt: skip
 """Whose difference is told: of the first from the second, in the same streams."""
 COMPARED = ("deadline_misses", "tardiness", "weighted_antt", "ntt_p99")
 

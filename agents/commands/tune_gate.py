@@ -4,6 +4,9 @@ CMA-ES searches the gate's parameters, over WSRPT, for the smallest mean of one 
 the same episodes of the split "train". The outcome is frozen in ``baselines/policies/tuned.json``, which the registry reads; what
 else is there stays.
 
+Over another base than WSRPT (``--base EDF-FEASIBLE``, whose keys are neither densities nor lengths, so that only the gate has a
+meaning) the gate is the best of a grid, frozen as GATE-BASE.
+
 In a scenario whose requests have deadlines the two terms about these are searched too: how much worse a task is that misses its
 deadline anyway, and how much better one whose slack is short. They are frozen as a policy of their own, since a slack weight has to
 be asked at every quantum, and GATE has no use for that where there are no deadlines. A term that brings nothing is left at 0.
@@ -33,6 +36,7 @@ from baselines.policies.heuristic import Heuristic
 from baselines.policies.needs import config_for
 from baselines.policies.policy import Policy
 from baselines.policies.registry import TUNED_FILE, make_policy
+from baselines.policies.rules.registry import SELECTION_RULES
 from prema_gym.config import EnvConfig
 from prema_gym.config.scenarios import SCENARIOS, with_scenario
 from prema_gym.errors import unknown_name
@@ -63,6 +67,8 @@ GATE_DEADLINE = Space.of(
 """The same with the terms about deadlines, which start at 1."""
 DEADLINE_TERMS = ("doomed_penalty", "slack_weight")
 UNGATED = "WSRPT"
+WIDEST_GATE = 30.0
+"""Of the grid; the narrowest is 1."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +126,17 @@ def search(judge: Judge, space: Space, evaluations: int, name: str = "GATE") -> 
     return best, least, played
 
 
+def best_of_grid(judge: Judge, base: str, name: str, gates: int) -> tuple[Heuristic, float]:
+    """Return the gate over ``base`` of the smallest mean, and the mean: of as many gates as stated, evenly spaced in logarithms."""
+    rules = [
+        Heuristic(name, f"GATE/{base}", "CHECKPOINT", gate=float(gate), advantage_power=0.0)
+        for gate in np.geomspace(1.0, WIDEST_GATE, gates)
+    ]
+    means = judge.means(rules)
+    best = int(np.argmin(means))
+    return rules[best], means[best]
+
+
 def without_idle_terms(judge: Judge, rule: Heuristic, mean: float) -> tuple[Heuristic, float]:
     """Return ``rule``, whose mean is ``mean``, with each term about deadlines at 0 that makes it no better."""
     for term in DEADLINE_TERMS:
@@ -131,12 +148,15 @@ def without_idle_terms(judge: Judge, rule: Heuristic, mean: float) -> tuple[Heur
     return rule, mean
 
 
-def tune(judge: Judge, evaluations: int, name: str = "GATE") -> dict[str, Any]:
+def tune(judge: Judge, evaluations: int, name: str = "GATE", base: str = UNGATED) -> dict[str, Any]:
     """Return what is frozen: the rule, its results, and those of its opponents: without a gate, without terms about deadlines."""
-    opponents = {UNGATED: make_policy(UNGATED)} | ({} if name == "GATE" else {"GATE": make_policy("GATE")})
+    opponents = {base: make_policy(base)} | ({} if name == "GATE" else {"GATE": make_policy("GATE")})
     results = {opponent: judge.mean(policy) for opponent, policy in opponents.items()}
-    best, mean, played = search(judge, GATE if name == "GATE" else GATE_DEADLINE, evaluations, name)
-    if name != "GATE":
+    if base != UNGATED:
+        (best, mean), played = best_of_grid(judge, base, name, evaluations), evaluations
+    else:
+        best, mean, played = search(judge, GATE if name == "GATE" else GATE_DEADLINE, evaluations, name)
+    if name == "GATE-DEADLINE":
         best, mean = without_idle_terms(judge, best, mean)
     return {
         "evaluations": played,
@@ -158,6 +178,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     add("--scenario", choices=[name for name, scenario in SCENARIOS.items() if scenario.arguments], metavar="NAME",
         help="A scenario of streams in place of NPUs, tasks and window: tunes GATE-DEADLINE.")  # fmt: skip
+    add("--base", default=UNGATED, metavar="RULE", help="The rule that the gate stands over (default %(default)s).")
     add("--npus", default="prema,prema,edge,edge", help="The NPUs (default %(default)s).")
     add("--tasks", type=int, default=32, help="Tasks of an episode (default %(default)s).")
     add("--window", type=float, default=0.2, help="Window of the workload's arrivals (default %(default)s).")
@@ -172,6 +193,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if options.measure is None:
         options.measure = "weighted_antt" if options.scenario is None else SCENARIOS[options.scenario].measure
     allowed = [name for name, measure in measures.items() if measure.higher_is_better is False]
+    if options.base not in SELECTION_RULES:
+        parser.error(f"argument --base: {unknown_name('rule', options.base, SELECTION_RULES)}")
     if options.measure not in allowed:
         parser.error(f"argument --measure: {unknown_name('measure', options.measure, allowed)}")
     return options
@@ -194,6 +217,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Tune, write the file, say what was found."""
     options, started = parse(arguments), time.monotonic()
     name = "GATE" if options.scenario is None else "GATE-DEADLINE"
+    if options.base != UNGATED:
+        name = f"GATE-{options.base}"
     judge = Judge(_config(options), options.measure, options.episodes, options.seed, options.threads)
     given = sys.argv[1:] if arguments is None else arguments
     origin = {
@@ -203,7 +228,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "episodes": judge.episodes,
         **_world(options),
     }
-    found = tune(judge, options.evaluations, name)
+    found = tune(judge, options.evaluations, name, options.base)
     known = json.loads(options.output.read_text(encoding="utf-8")) if options.output.exists() else {}
     write_text(options.output, json.dumps({**known, name: {**origin, **found}}, indent=1) + "\n")
     print(json.dumps(found))

@@ -196,4 +196,5 @@ def begin_stream(row, tables):
     begin_arrivals(row, tables)
     outcome = _advance(row, tables, row.several)
     row.stream.memory.start_cycles = row.status.clock_cycles
+    row.stream.memory.late_share, row.stream.memory.late_weight = 0.0, 0.0  # whoever is in the backlog now came before that
     return outcome

@@ -7,9 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from agents.commands import tune_index
+from agents.commands import tune_gate, tune_index
 from agents.learning.objective import SCALES, dominance, headline_values, improvements
 from baselines.evaluation.episodes import play_policy
+from baselines.policies.heuristic import Heuristic
 from baselines.policies.registry import POLICIES, TUNED_FILE, make_policy
 from prema_gym.config import EnvConfig
 
@@ -35,7 +36,7 @@ def test_points_are_spaced_along_the_whole_front() -> None:
 
 
 def test_the_file_names_its_command_and_its_split() -> None:
-    assert list(TUNED) == [*tune_index.PARTS, "GATE"]
+    assert list(TUNED) == [*tune_index.PARTS, "GATE", "GATE-DEADLINE", "GATE-EDF-FEASIBLE"]
     for part in (TUNED[name] for name in tune_index.PARTS):
         assert part["split"] == "valid"
         assert part["command"].startswith("python -m agents.tune_index")
@@ -50,6 +51,41 @@ def test_the_gate_is_tuned_on_train_for_the_npus_that_the_file_names() -> None:
     neutral = {"doomed_penalty": 0.0, "slack_weight": 0.0}
     assert make_policy("GATE").parameters == {**neutral, **part["rules"]["GATE"]["parameters"]}  # type: ignore[attr-defined]
     assert part["rules"]["GATE"]["results"]["weighted_antt"] < part["opponents"]["WSRPT"]["weighted_antt"]
+
+
+@pytest.mark.parametrize(("name", "opponent"), [("GATE-DEADLINE", "GATE"), ("GATE-EDF-FEASIBLE", "EDF-FEASIBLE")])
+def test_gates_for_deadlines_are_tuned_on_train_in_the_scenario_that_the_file_names(name: str, opponent: str) -> None:
+    part = TUNED[name]
+    assert part["command"].startswith("python -m agents.tune_gate --scenario PremaCluster-v0")
+    assert (part["split"], part["scenario"]) == ("train", "PremaCluster-v0")
+    assert make_policy(name).parameters == part["rules"][name]["parameters"]  # type: ignore[attr-defined]
+    assert part["rules"][name]["results"]["deadline_misses"] < part["opponents"][opponent]["deadline_misses"]
+
+
+def test_without_deadlines_the_gate_for_them_plays_as_one_without_its_terms() -> None:
+    parameters = TUNED["GATE-DEADLINE"]["rules"]["GATE-DEADLINE"]["parameters"]
+    assert parameters["slack_weight"] > 0
+    plain = Heuristic("PLAIN", "GATE", "CHECKPOINT", gate=parameters["gate"], advantage_power=parameters["advantage_power"])
+    config = EnvConfig.coerce({"npus": "prema,edge", "decision_every": 1, "allow_idle": True})
+    one, other = (play_policy(policy, config, 10, 3, split="valid") for policy in (make_policy("GATE-DEADLINE"), plain))
+    np.testing.assert_array_equal(one.tasks, other.tasks)
+
+
+def test_a_scenario_tunes_the_terms_about_deadlines_and_leaves_the_rest_of_the_file(tmp_path) -> None:
+    file = tmp_path / "tuned.json"
+    file.write_text(json.dumps(TUNED), encoding="utf-8")
+    few = ["--scenario", "PremaCluster-v0", "--episodes", "1", "--threads", "1", "--output", str(file)]
+    assert tune_gate.main([*few, "--evaluations", "10"]) == 0
+    assert tune_gate.main([*few, "--evaluations", "3", "--base", "EDF-FEASIBLE"]) == 0
+    after = json.loads(file.read_text(encoding="utf-8"))
+    changed = {name for name, part in after.items() if part != TUNED[name]}
+    assert changed == {"GATE-DEADLINE", "GATE-EDF-FEASIBLE"}
+    assert set(after["GATE-DEADLINE"]["rules"]["GATE-DEADLINE"]["parameters"]) == {
+        "advantage_power", "gate", "doomed_penalty", "slack_weight",
+    }  # fmt: skip
+    for wrong in (["--base", "NONE"], ["--measure", "goodput"]):
+        with pytest.raises(SystemExit):
+            tune_gate.main([*few, *wrong])
 
 
 def test_index_and_its_front_of_sixteen_are_registered() -> None:
@@ -99,6 +135,8 @@ def test_what_is_not_tuned_stays_as_it_is_in_the_file(tmp_path) -> None:
         "INDEX-FRONT": True,
         "CAP-INDEX": False,
         "GATE": True,
+        "GATE-DEADLINE": True,
+        "GATE-EDF-FEASIBLE": True,
     }
 
 

@@ -78,6 +78,14 @@ def test_requests_that_all_come_at_once_are_asked_about_once() -> None:
     assert env.view().npu["clock_cycles"][0] == 51
 
 
+def test_the_first_step_pays_for_its_own_time_where_requests_come_late_and_find_the_table_full() -> None:
+    env = make(slots=2)
+    env.reset(options={"trace": [*({"arrival_cycles": 7, "model": "short"} for _ in range(3)), *every(500, 2)[1:]]})
+    *_, info = env.step(1)
+    assert env.view().npu["clock_cycles"][0] == 107
+    assert info["reward_terms"]["antt"] == pytest.approx(-3.0)  # two in the table and one in the backlog, 100 cycles each
+
+
 PLACES = {"one NPU": {}, "unlike NPUs": {"npus": ["prema", "edge"], "allow_idle": True}}
 STREAMS: dict[str, dict[str, Any]] = {
     "poisson": {},
