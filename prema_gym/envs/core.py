@@ -59,6 +59,17 @@ class Core:
         self.masks = np.zeros((rows, self.num_actions), np.int8)
         self._show_read_only()
 
+    def twin(self) -> Core:
+        """Return rows as many of the same configuration, whose memory is their own and holds anything; the rest is shared."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.simulator = self.simulator.twin()
+        other.weights = self.weights.copy()
+        other.outcomes, other.observations = np.empty_like(self.outcomes), np.empty_like(self.observations)
+        other.masks = np.empty_like(self.masks)
+        other._show_read_only()
+        return other
+
     def _check_size(self, rows: int) -> None:
         """Refuse more rows than memory is likely to hold, before any of it is taken."""
         slots, npus = self.config.num_slots, len(self.config.all_npus)

@@ -141,6 +141,18 @@ def write_book(tables: Tables, draws: Draws, state: State) -> np.ndarray:
     return words.reshape((1,) * axes + (-1,))
 
 
+def moved_book(words: np.ndarray, tables: Tables, draws: Draws, state: State) -> np.ndarray:
+    """Return the book of rows that are others than those behind ``words`` but are shaped alike, and share tables and draws."""
+    if config.DISABLE_JIT:
+        return write_book(tables, draws, state)
+    moved = words.copy()
+    flat = moved.reshape(-1)
+    for name, array in state._asdict().items():
+        if isinstance(array, np.ndarray):
+            flat[_WORDS * _ENTRIES[name]] = array.ctypes.data
+    return moved
+
+
 def _key(words: np.ndarray) -> int:
     """Return the address of the machine's records, which no two simulators share."""
     return int(words.reshape(-1)[_WORDS * _ENTRIES["machine"]])

@@ -9,7 +9,7 @@ import numpy as np
 
 from prema_gym.config import EnvConfig, level_bits, mechanism_bits
 from prema_gym.errors import TraceError
-from prema_gym.sim.book import write_book
+from prema_gym.sim.book import moved_book, write_book
 from prema_gym.sim.streams.again import draw_again
 from prema_gym.sim.streams.cohort import HISTOGRAM_BINS
 from prema_gym.sim.streams.lists import Lists
@@ -136,6 +136,21 @@ class Simulator:
         self._lists.write(self.state.streams, range(len(self.state.streams)))
         self.words = write_book(self.tables, self.draws, self.state)
 
+    def twin(self) -> Simulator:
+        """Return a simulator of as many rows, whose memory is its own and holds anything; the rest is shared."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._lists = self._lists.twin()
+        arrays = {name: np.empty_like(part) for name, part in self.state._asdict().items() if isinstance(part, np.ndarray)}
+        other.state = self.state._replace(**arrays)
+        other.words = moved_book(self.words, self.tables, self.draws, other.state)
+        return other
+
+    def take_grown_programs(self) -> None:
+        """Look programs up in the table as it is now, which may have grown by another simulator's traces."""
+        if len(self.tables.programs) != len(self.programs.arrays.programs):
+            self._bind()
+
     def seed(self, row: int, seed: int) -> None:
         """Make the next drawn episode of ``row`` the first of ``seed``."""
         self.state.machine[row]["seed"] = seed % (1 << 64)
@@ -148,8 +163,7 @@ class Simulator:
                 f"trace has {len(trace)} tasks, the table {self.slots} slots: make the environment with slots={len(trace)}."
             )
         chosen = [self.programs.choose(index, task) for index, task in enumerate(trace)]
-        if self.tables.programs is not self.programs.arrays.programs:
-            self._bind()
+        self.take_grown_programs()
         times = [self._times(index, *pair, trace[index].prediction_factor) for index, pair in enumerate(chosen)]
         check_trace(self.config, sum(max(int(on[name].max()) for name in ("isolated_cycles", "predicted_cycles")) for on in times))
         tasks = self.state.tasks[row]
@@ -170,6 +184,10 @@ class Simulator:
             if self.state.several is not None:
                 self.state.times[row, index] = on
 
+    def holds(self, listings: Sequence[Listing]) -> bool:
+        """Return whether all of ``listings`` are at hand."""
+        return self._lists.holds(listings)
+
     def hold_lists(self, listings: Sequence[Listing]) -> None:
         """Have ``listings`` at hand for rows of streams; rows that play others go on with nothing."""
         if not self._lists.hold(listings):
@@ -181,6 +199,15 @@ class Simulator:
             resized[:, :kept] = histograms[:, :kept]
             self.state = self.state._replace(histograms=resized)
         self._bind()
+
+    def listing_in(self, row: int) -> Listing | None:
+        """Return the listing that ``row`` plays; None where it plays what the configuration says."""
+        return self._lists.given(row)
+
+    def listings(self, rows: np.ndarray) -> list[Listing]:
+        """Return the listings that the ``rows`` (N,) bool play in place of what the configuration says."""
+        given = map(self.listing_in, np.flatnonzero(rows).tolist() if self.config.stream else ())
+        return [listing for listing in given if listing is not None]
 
     def play_list(self, row: int, listing: Listing | None) -> None:
         """Let the next stream of ``row`` be ``listing``, one of those at hand; with None what the configuration says."""
