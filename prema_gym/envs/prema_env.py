@@ -14,7 +14,7 @@ from prema_gym.envs.limit import checked_limit, cut_rows, least, limit_around
 from prema_gym.envs.observation import Layout
 from prema_gym.envs.requests import completed_requests
 from prema_gym.envs.reward import REWARD_TERMS
-from prema_gym.envs.state import EnvState, Shelf, check_state, over, put, take, twin_of
+from prema_gym.envs.state import EnvState, check_state, over, put, take, twin_of
 from prema_gym.envs.step import step_one
 from prema_gym.envs.view import View
 from prema_gym.errors import ActionError, ConfigError, UsageError, shown
@@ -115,7 +115,6 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
 
     def _bind(self) -> None:
         core = self._core
-        self._shelf = Shelf(core)
         self.config = core.config
         self.observation_space = core.observation_space
         self.action_space = core.action_space
@@ -318,12 +317,12 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
 
     def _state(self) -> EnvState:
         return take(
-            self._shelf, self._core, slice(0, 1), mode=None, limit=self._limit, playing=self._playing,
+            self._core, slice(0, 1), mode=None, limit=self._limit, playing=self._playing,
             steps=np.array([self._steps]), turns=((),), history=self._log_so_far(), log_dropped=self._dropped,
         )  # fmt: skip
 
     def _go_on_from(self, state: EnvState) -> None:
-        put(self._shelf, self._core, state, _ROW, {})
+        put(self._core, state, _ROW, {})
         self._history, self._dropped = list(state.history), state.log_dropped
         self._steps, self._limit = int(state.steps[0]), state.limit
         self._playing = state.playing and not over(state)[0]

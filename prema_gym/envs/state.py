@@ -14,7 +14,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-from gymnasium import spaces
 
 from prema_gym.checks import whole
 from prema_gym.config import EnvConfig
@@ -28,11 +27,8 @@ from prema_gym.workloads.listing import Listing
 from prema_gym.workloads.programs import Key, ProgramTable, known_models
 
 AnyEnv = TypeVar("AnyEnv", bound=Any)
-AnySpace = TypeVar("AnySpace", bound="spaces.Space[Any]")
 _AT_ONCE = "SameStep"
 """The autoreset mode in which a row's episode is never over between two steps."""
-_APART = ("log", "histograms")
-"""Arrays that are kept by themselves: only the filled part of a log, and histograms of as many priorities as a list has."""
 _NAMING_PROGRAMS = {"tasks": TASK, "times": TIMES, "table": SLOT}
 """Arrays whose records name rows of the program table."""
 
@@ -116,39 +112,6 @@ def _format() -> str:
 # --- Rows as bytes --------------------------------------------------------------------------------------------------------------
 
 
-class Shelf:
-    """The memory of an environment's rows as bytes: a (N, b) uint8 view of each array that belongs to rows."""
-
-    def __init__(self, core: Core) -> None:
-        self._core = core
-        self._of: State | None = None
-        self._views: list[np.ndarray] = []
-        shown = (("outcomes", core.outcomes), ("observations", core.observations), ("masks", core.masks))
-        self.sizes = tuple((name, array.nbytes // len(array)) for name, array in (*_fields(core.simulator.state), *shown))
-        """Name and bytes a row of every view."""
-
-    def views(self) -> list[np.ndarray]:
-        """Return the views: of the simulator's arrays, and of the buffers that a step fills, which a vector step replaces."""
-        core, state = self._core, self._core.simulator.state
-        if state is not self._of:
-            self._of, self._views = state, [_as_bytes(array) for _, array in _fields(state)]
-        return [*self._views, _as_bytes(core.outcomes), _as_bytes(core.observations), _as_bytes(core.masks)]
-
-    def __reduce__(self) -> tuple[type[Shelf], tuple[Core]]:
-        return Shelf, (self._core,)
-
-
-def _fields(state: State) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield names and arrays of what a row's bytes are made of, in order; the first is MACHINE."""
-    for name, array in state._asdict().items():
-        if isinstance(array, np.ndarray) and name not in _APART and array.size:
-            yield name, array
-
-
-def _as_bytes(array: np.ndarray) -> np.ndarray:
-    return array.view(np.uint8).reshape(len(array), -1)
-
-
 def over(state: EnvState) -> np.ndarray:
     """Return (k,) bool: whose episode has ended."""
     machine = np.ascontiguousarray(state.memory[:, : MACHINE.itemsize]).view(MACHINE)[:, 0]
@@ -156,16 +119,16 @@ def over(state: EnvState) -> np.ndarray:
     return ended
 
 
-def take(shelf: Shelf, core: Core, rows: slice, **others: Any) -> EnvState:
+def take(core: Core, rows: slice, **others: Any) -> EnvState:
     """Return the state of ``rows``; ``others`` are the fields that only the environment knows."""
-    memory = np.concatenate([view[rows] for view in shelf.views()], axis=1)
+    memory = np.concatenate([view[rows] for view in core.views()], axis=1)
     simulator = core.simulator
     histograms = simulator.state.histograms[rows].copy()
     numbers = range(*rows.indices(simulator.rows))
     listings = tuple(simulator.listing_in(row) for row in numbers) if core.config.stream else (None,) * len(numbers)
     memory.flags.writeable = histograms.flags.writeable = False
     return EnvState(
-        core.config, core.split, sizes=shelf.sizes, memory=memory, histograms=histograms, listings=listings,
+        core.config, core.split, sizes=core.sizes, memory=memory, histograms=histograms, listings=listings,
         programs=simulator.programs, **others,
     )  # fmt: skip
 
@@ -218,7 +181,7 @@ def _difference(state: EnvState, own: EnvConfig) -> str:
     return "a field of it differs"
 
 
-def put(shelf: Shelf, core: Core, state: EnvState, rows: np.ndarray, turns: Mapping[int, deque[Checked]]) -> None:
+def put(core: Core, state: EnvState, rows: np.ndarray, turns: Mapping[int, deque[Checked]]) -> None:
     """Let the (n,) ``rows`` of ``core`` go on from ``state``, which has been checked; ``turns`` are the other rows' traces."""
     memory = state.memory if state.programs is core.simulator.programs else _renamed(state, core.simulator.programs)
     simulator = core.simulator
@@ -227,7 +190,7 @@ def put(shelf: Shelf, core: Core, state: EnvState, rows: np.ndarray, turns: Mapp
     simulator.take_grown_programs()
     chosen: Any = slice(None) if len(rows) == simulator.rows else rows
     first = 0
-    for view in shelf.views():
+    for view in core.views():
         view[chosen] = memory[:, first : first + view.shape[1]]
         first += view.shape[1]
     simulator.state.machine["events"][chosen] = 0  # what the log held is in the state's history
@@ -351,16 +314,7 @@ def twin_of(env: AnyEnv) -> AnyEnv:
     """
     other = object.__new__(type(env))
     other.__dict__.update(env.__dict__)
-    core = other._core = env._core.twin()
-    core.action_space = other.action_space = _unshared(core.action_space)
-    other._shelf = Shelf(core)
+    other._core = env._core.twin()
     if env._np_random is not None:
         other._np_random = None if env._seeded else copy.deepcopy(env._np_random)
-    return other
-
-
-def _unshared(space: AnySpace) -> AnySpace:
-    """Return the same space with a generator of its own."""
-    other = copy.copy(space)
-    other._np_random = None  # type: ignore[assignment]  # as in a new space
     return other

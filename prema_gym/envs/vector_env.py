@@ -13,11 +13,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from prema_gym.checks import checked_seed, whole
-from prema_gym.envs.core import Checked, Core, check_options, traces_of
+from prema_gym.envs.core import Checked, Core, check_options, own_random, traces_of
 from prema_gym.envs.limit import StepLimit, checked_limit, cut_rows
 from prema_gym.envs.observation import Layout
 from prema_gym.envs.reward import REWARD_TERMS
-from prema_gym.envs.state import EnvState, Shelf, check_mode, check_state, each, put, rows_of, take, twin_of
+from prema_gym.envs.state import EnvState, check_mode, check_state, each, put, rows_of, take, twin_of
 from prema_gym.envs.step import DISABLED, NEXT_STEP, SAME_STEP, find_bad_action, step_rows
 from prema_gym.envs.view import View
 from prema_gym.errors import ActionError, ConfigError, UsageError, shown
@@ -112,7 +112,6 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._seeded = False
         self._playing = False
         self._turns: dict[int, deque[Checked]] = {}
-        self._shelf = Shelf(self._core)
         self._handed_out = False
 
     # --- Gymnasium -----------------------------------------------------------------------------------------------------------
@@ -192,7 +191,7 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def clone(self) -> PremaVectorEnv:
         """Return an environment whose rows play on exactly as these, and are independent of them. Programs and draws are shared."""
         other = twin_of(self)
-        other.single_action_space, other.action_space = other.action_space, batch_space(other.action_space, self.num_envs)
+        other.single_action_space, other.action_space = other._core.action_space, own_random(self.action_space)
         other._pool = None if self._pool is None else ThreadPoolExecutor(len(self._parts))
         other._turns = {}
         other._limit = None if self._limit is None else StepLimit(self.num_envs, self._limit.most)
@@ -258,7 +257,7 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         numbers = range(*rows.indices(self.num_envs))
         counted = np.zeros(self.num_envs, np.int64) if self._limit is None else self._limit.steps
         return take(
-            self._shelf, self._core, rows, mode=self.autoreset_mode.value, limit=None if self._limit is None else self._limit.most,
+            self._core, rows, mode=self.autoreset_mode.value, limit=None if self._limit is None else self._limit.most,
             playing=True, steps=counted[rows].copy(), turns=tuple(tuple(self._turns.get(row, ())) for row in numbers),
         )  # fmt: skip
 
@@ -267,7 +266,7 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             core = self._core
             core.observations, core.masks, core.outcomes = core.observations.copy(), core.masks.copy(), core.outcomes.copy()
             self._handed_out = False
-        put(self._shelf, self._core, state, rows, self._turns)
+        put(self._core, state, rows, self._turns)
         if self._limit is not None:
             self._limit.steps[rows] = state.steps
         for row, turns in zip(rows.tolist(), each(state.turns, len(rows)), strict=True):

@@ -8,6 +8,7 @@ the driver that it needs.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -141,15 +142,19 @@ def write_book(tables: Tables, draws: Draws, state: State) -> np.ndarray:
     return words.reshape((1,) * axes + (-1,))
 
 
-def moved_book(words: np.ndarray, tables: Tables, draws: Draws, state: State) -> np.ndarray:
-    """Return the book of rows that are others than those behind ``words`` but are shaped alike, and share tables and draws."""
+def address_words(names: Iterable[str]) -> list[int]:
+    """Return which words of a book are the addresses of the arrays called ``names``."""
+    return [_WORDS * _ENTRIES[name] for name in names]
+
+
+def moved_book(
+    words: np.ndarray, tables: Tables, draws: Draws, state: State, places: list[int], addresses: np.ndarray
+) -> np.ndarray:
+    """Return the book of rows like those behind ``words`` that lie elsewhere: the words at ``places`` become ``addresses``."""
     if config.DISABLE_JIT:
         return write_book(tables, draws, state)
     moved = words.copy()
-    flat = moved.reshape(-1)
-    for name, array in state._asdict().items():
-        if isinstance(array, np.ndarray):
-            flat[_WORDS * _ENTRIES[name]] = array.ctypes.data
+    moved.reshape(-1)[places] = addresses
     return moved
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from prema_gym.config import EnvConfig, level_bits, mechanism_bits
 from prema_gym.errors import TraceError
-from prema_gym.sim.book import moved_book, write_book
+from prema_gym.sim.book import address_words, moved_book, write_book
 from prema_gym.sim.streams.again import draw_again
 from prema_gym.sim.streams.cohort import HISTOGRAM_BINS
 from prema_gym.sim.streams.lists import Lists
@@ -104,6 +105,47 @@ def _state(config: EnvConfig, rows: int, log_entries: int) -> State:
     return state
 
 
+_APART = ("log", "histograms")
+"""Arrays that a state keeps by themselves: the filled part of a log, and histograms, which lists with more priorities make larger."""
+_ALIGNMENT = 64
+
+
+class Layout(NamedTuple):
+    """How the arrays of a :class:`State` lie behind each other where they are given memory together."""
+
+    names: list[str]
+    parts: list[tuple[tuple[int, ...], np.dtype]]
+    """Shape and type of every array."""
+    offsets: list[int]
+    offsets_array: np.ndarray
+    nbytes: int
+    places: list[int]
+    """The words of the book that are their addresses."""
+    sizes: tuple[tuple[str, int], ...]
+    """Name and bytes a row of the arrays that the state of a row is made of; the first is MACHINE."""
+    bytes_parts: list[tuple[tuple[int, int], int]]
+    """Shape as bytes, (N, b), and offset of these."""
+
+    @classmethod
+    def of(cls, state: State) -> Layout:
+        """Return the layout for arrays like those of ``state``."""
+        named = {name: array for name, array in state._asdict().items() if isinstance(array, np.ndarray)}
+        ends = list(accumulate(-(-array.nbytes // _ALIGNMENT) * _ALIGNMENT for array in named.values()))
+        offsets, rows = [0, *ends[:-1]], len(state.machine)
+        first = dict(zip(named, offsets, strict=True))
+        sizes = tuple((name, array.nbytes // rows) for name, array in named.items() if name not in _APART and array.size)
+        return cls(
+            names=list(named),
+            parts=[(array.shape, array.dtype) for array in named.values()],
+            offsets=offsets,
+            offsets_array=np.array(offsets, np.int64),
+            nbytes=ends[-1],
+            places=address_words(named),
+            sizes=sizes,
+            bytes_parts=[((rows, size), first[name]) for name, size in sizes],
+        )
+
+
 def _deadline_of(task: TraceTask, predicted_cycles: int) -> int:
     """Return the deadline of a task of a trace in cycles; NONE where it has none."""
     if task.deadline_cycles is not None:
@@ -129,6 +171,8 @@ class Simulator:
 
     def _bind(self) -> None:
         """Point the book at the arrays; called again whenever the program table has grown."""
+        self._layout: Layout | None = None
+        self._views: list[np.ndarray] | None = None
         self.draws = draws_of(self.config, self.programs, self._lists.join(self.programs))
         arrays = self.programs.arrays
         self.tables = Tables(arrays.runs, arrays.blocks, arrays.segments, arrays.programs, self._rules)
@@ -136,14 +180,36 @@ class Simulator:
         self._lists.write(self.state.streams, range(len(self.state.streams)))
         self.words = write_book(self.tables, self.draws, self.state)
 
+    @property
+    def layout(self) -> Layout:
+        """How the memory of the rows is laid out."""
+        if self._layout is None:
+            self._layout = Layout.of(self.state)
+        return self._layout
+
+    @property
+    def views(self) -> list[np.ndarray]:
+        """The memory of the rows as bytes: (N, b) uint8 of each array of the layout, in order."""
+        if self._views is None:
+            arrays = self.state._asdict()
+            self._views = [arrays[name].view(np.uint8).reshape(self.rows, -1) for name, _ in self.layout.sizes]
+        return self._views
+
     def twin(self) -> Simulator:
         """Return a simulator of as many rows, whose memory is its own and holds anything; the rest is shared."""
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._lists = self._lists.twin()
-        arrays = {name: np.empty_like(part) for name, part in self.state._asdict().items() if isinstance(part, np.ndarray)}
-        other.state = self.state._replace(**arrays)
-        other.words = moved_book(self.words, self.tables, self.draws, other.state)
+        layout = self.layout
+        memory = np.empty(layout.nbytes, np.uint8)
+        arrays = [
+            np.ndarray(shape, dtype, memory, first) for (shape, dtype), first in zip(layout.parts, layout.offsets, strict=True)
+        ]
+        own: dict[str, Any] = dict(zip(layout.names, arrays, strict=True))
+        other.state = self.state._replace(**own)
+        other._views = [np.ndarray(shape, np.uint8, memory, first) for shape, first in layout.bytes_parts]
+        addresses = memory.ctypes.data + layout.offsets_array
+        other.words = moved_book(self.words, self.tables, self.draws, other.state, layout.places, addresses)
         return other
 
     def take_grown_programs(self) -> None:
@@ -273,7 +339,7 @@ class Simulator:
         return tasks[slots[np.argsort(table["task"][slots])]]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in ("words", "tables", "draws")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("words", "tables", "draws", "_layout", "_views")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
