@@ -76,7 +76,7 @@ class Core:
     def sizes(self) -> tuple[tuple[str, int], ...]:
         """Name and bytes a row of what :meth:`views` returns."""
         shown = (("outcomes", self.outcomes), ("observations", self.observations), ("masks", self.masks))
-        return (*self.simulator.layout.sizes, *((name, array.strides[0]) for name, array in shown))
+        return (*self.simulator.memory_layout.sizes, *((name, array.strides[0]) for name, array in shown))
 
     def views(self) -> list[np.ndarray]:
         """Return the memory of all rows as bytes, (N, b) uint8 each: the simulator's, and the buffers that a step fills."""

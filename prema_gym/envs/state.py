@@ -147,7 +147,8 @@ def check_state(state: object, core: Core, count: int) -> EnvState:
     if state.split != core.split:
         raise ConfigError("set_state(): the state is of an environment with another split of seeds.")
     if state.rows not in (1, count):
-        raise ConfigError(f"set_state(): the state is of {state.rows} rows: must be of 1, or of {count} here.")
+        allowed = "1" if count == 1 else f"1, or of {count} here"
+        raise ConfigError(f"set_state(): the state is of {state.rows} rows: must be of {allowed}.")
     return state
 
 
@@ -195,11 +196,17 @@ def put(core: Core, state: EnvState, rows: np.ndarray, turns: Mapping[int, deque
         first += view.shape[1]
     simulator.state.machine["events"][chosen] = 0  # what the log held is in the state's history
     if core.config.stream:
-        levels = min(state.histograms.shape[1], simulator.state.histograms.shape[1])
-        simulator.state.histograms[chosen] = 0
-        simulator.state.histograms[chosen, :levels] = state.histograms[:, :levels]
-        for row, listing in zip(rows.tolist(), each(state.listings, len(rows)), strict=True):
-            simulator.play_list(row, listing)
+        _put_stream(core, state, rows, chosen)
+
+
+def _put_stream(core: Core, state: EnvState, rows: np.ndarray, chosen: Any) -> None:
+    """Let ``rows``, which ``chosen`` selects, go on with the histograms and listings of ``state``."""
+    own, given = core.simulator.state.histograms, state.histograms
+    levels = min(given.shape[1], own.shape[1])
+    own[chosen, :levels] = given[:, :levels]
+    own[chosen, levels:] = 0
+    for row, listing in zip(rows.tolist(), each(state.listings, len(rows)), strict=True):
+        core.simulator.go_on_with(row, listing)
 
 
 def each(values: tuple[Any, ...], count: int) -> tuple[Any, ...]:
@@ -257,7 +264,7 @@ def _naming(state: EnvState) -> Iterator[tuple[slice, np.ndarray]]:
     for name, size in state.sizes:
         place = slice(first, first + size)
         if name in _NAMING_PROGRAMS:
-            yield place, np.ascontiguousarray(state.memory[:, place]).reshape(-1).view(_NAMING_PROGRAMS[name])
+            yield place, state.memory[:, place].copy().reshape(-1).view(_NAMING_PROGRAMS[name])
         first += size
 
 

@@ -106,11 +106,11 @@ def _state(config: EnvConfig, rows: int, log_entries: int) -> State:
 
 
 _APART = ("log", "histograms")
-"""Arrays that a state keeps by themselves: the filled part of a log, and histograms, which lists with more priorities make larger."""
+"""Arrays that a state keeps by themselves: of a log the filled part, and histograms, whose number of priorities lists can raise."""
 _ALIGNMENT = 64
 
 
-class Layout(NamedTuple):
+class MemoryLayout(NamedTuple):
     """How the arrays of a :class:`State` lie behind each other where they are given memory together."""
 
     names: list[str]
@@ -127,7 +127,7 @@ class Layout(NamedTuple):
     """Shape as bytes, (N, b), and offset of these."""
 
     @classmethod
-    def of(cls, state: State) -> Layout:
+    def of(cls, state: State) -> MemoryLayout:
         """Return the layout for arrays like those of ``state``."""
         named = {name: array for name, array in state._asdict().items() if isinstance(array, np.ndarray)}
         ends = list(accumulate(-(-array.nbytes // _ALIGNMENT) * _ALIGNMENT for array in named.values()))
@@ -171,7 +171,7 @@ class Simulator:
 
     def _bind(self) -> None:
         """Point the book at the arrays; called again whenever the program table has grown."""
-        self._layout: Layout | None = None
+        self._layout: MemoryLayout | None = None
         self._views: list[np.ndarray] | None = None
         self.draws = draws_of(self.config, self.programs, self._lists.join(self.programs))
         arrays = self.programs.arrays
@@ -181,10 +181,10 @@ class Simulator:
         self.words = write_book(self.tables, self.draws, self.state)
 
     @property
-    def layout(self) -> Layout:
+    def memory_layout(self) -> MemoryLayout:
         """How the memory of the rows is laid out."""
         if self._layout is None:
-            self._layout = Layout.of(self.state)
+            self._layout = MemoryLayout.of(self.state)
         return self._layout
 
     @property
@@ -192,7 +192,7 @@ class Simulator:
         """The memory of the rows as bytes: (N, b) uint8 of each array of the layout, in order."""
         if self._views is None:
             arrays = self.state._asdict()
-            self._views = [arrays[name].view(np.uint8).reshape(self.rows, -1) for name, _ in self.layout.sizes]
+            self._views = [arrays[name].view(np.uint8).reshape(self.rows, -1) for name, _ in self.memory_layout.sizes]
         return self._views
 
     def twin(self) -> Simulator:
@@ -200,7 +200,7 @@ class Simulator:
         other = object.__new__(type(self))
         other.__dict__.update(self.__dict__)
         other._lists = self._lists.twin()
-        layout = self.layout
+        layout = self.memory_layout
         memory = np.empty(layout.nbytes, np.uint8)
         arrays = [
             np.ndarray(shape, dtype, memory, first) for (shape, dtype), first in zip(layout.parts, layout.offsets, strict=True)
@@ -279,6 +279,13 @@ class Simulator:
         """Let the next stream of ``row`` be ``listing``, one of those at hand; with None what the configuration says."""
         self._lists.give(row, listing)
         self._lists.write(self.state.streams, [row])
+
+    def go_on_with(self, row: int, listing: Listing | None) -> None:
+        """Let ``row``, whose memory says that it plays ``listing``, find it where it lies here."""
+        if listing is None:  # what the configuration says lies at the same place everywhere
+            self._lists.give(row, None)
+        else:
+            self.play_list(row, listing)
 
     def _times(self, index: int, program: int, output_length: int, factor: float) -> np.ndarray:
         """Return the (C,) TIMES of entry ``index`` of a trace; ``program`` is its row on the first configuration."""
