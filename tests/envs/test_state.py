@@ -26,7 +26,10 @@ STREAM: dict[str, Any] = {
     "horizon_requests": 40,
     "workload": {"models": ["long", "short"], "batches": [1], "sla": 3.0, "arrivals": {"process": "poisson", "utilisation": 0.9}},
 }
-CLOSED: dict[str, Any] = {"workload": {"models": ["long", "short"], "batches": [1], "num_tasks": 8, "window": 0.25}, "decision_every": 1}
+CLOSED: dict[str, Any] = {
+    "workload": {"models": ["long", "short"], "batches": [1], "num_tasks": 8, "window": 0.25},
+    "decision_every": 1,
+}
 KINDS: dict[str, dict[str, Any]] = {
     "closed": CLOSED,
     "limited": {**CLOSED, "max_episode_steps": 6},
