@@ -101,7 +101,9 @@ def test_a_clone_and_a_state_play_on_as_their_original(kind: str, moment: str) -
     def arrived() -> PremaEnv:
         env = PremaEnv(**KINDS[kind])
         env.reset(seed=7)
-        play(env, {"amid": 4, "second episode": 90}.get(moment, 0))
+        play(env, {"amid": 3, "second episode": 90}.get(moment, 0))
+        while moment == "amid" and env._logged[0] == 0:  # until events lie in the log
+            env.step(int(env.action_masks().argmax()))
         while moment == "over" and env._playing:
             env.step(int(env.action_masks().argmax()))
         return env
@@ -210,7 +212,7 @@ def test_a_limit_around_the_environment_holds_for_its_clones() -> None:
     assert [clone.step(int(clone.action_masks().argmax()))[3] for _ in range(3)] == [False, False, True]
 
 
-def test_generators_are_not_shared() -> None:
+def test_generators_and_weights_are_not_shared() -> None:
     env = PremaEnv(**CLOSED)
     env.reset(seed=1)
     env.action_space.seed(1)
@@ -220,6 +222,7 @@ def test_generators_are_not_shared() -> None:
     clone.action_space.sample()
     assert [int(env.action_space.sample()) for _ in range(5)] == expected
     assert clone.np_random is not env.np_random
+    assert not np.shares_memory(clone._core.weights, env._core.weights)  # training may change them
 
 
 # --- Traces ---------------------------------------------------------------------------------------------------------------------
@@ -233,15 +236,30 @@ def listed(model: str, count: int, gap_cycles: int = 150_000, priority: int = 3)
 
 @pytest.mark.parametrize("kind", ["closed", "stream", "cluster", "closed cluster"])
 def test_a_state_of_a_trace_brings_the_trace(kind: str) -> None:
+    new = f"new on {kind}"  # a program that the table hasn't got yet when the environments are made
+    register_program(new, Program.from_points(500_000, range(1000, 500_001, 1000), 512))
     env, fresh = PremaEnv(**KINDS[kind]), PremaEnv(**KINDS[kind])
-    env.reset(seed=2, options={"trace": listed("other", 5, priority=64)})
+    env.reset(seed=2, options={"trace": listed(new, 5, priority=64)})
     play(env, 2)
     state = env.get_state()
     expected = play(env.clone(), 60)
     for given in (state, pickle.loads(pickle.dumps(state))):
         fresh.set_state(given)
+        simulator = fresh._core.simulator
+        assert len(simulator.tables.programs) == len(simulator.programs.keys)  # none lies outside of what is looked up in
         assert same(play(fresh, 60), expected)
     assert same(play(env, 60), expected)
+
+
+def test_quantiles_count_nothing_of_the_list_that_was_played_before() -> None:
+    env, fresh = PremaEnv(**STREAM), PremaEnv(**STREAM)
+    fresh.reset(seed=3)
+    state = fresh.get_state()
+    env.reset(options={"trace": listed("long", 30, priority=64)})  # one more priority than what is drawn has
+    while env._playing:
+        env.step(int(env.action_masks().argmax()))
+    env.set_state(state)
+    assert same(play(env, 100), play(fresh, 100))
 
 
 def test_a_stream_from_a_file_goes_on(tmp_path: Path) -> None:
