@@ -8,6 +8,7 @@ A clone knows the tasks to come and their true times, so the planner is clairvoy
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -43,7 +44,7 @@ def weighted_antt(name: str, seed: int, base: str) -> float:
     inner = env.unwrapped
     assert isinstance(inner, PremaEnv)
     env.reset(seed=seed)
-    over, info = False, {}
+    over, info = False, dict[str, Any]()
     while not over:
         action = planned(inner, base) if name == "PLAN" else int(policy.act(inner.view())[0])
         _, _, terminated, truncated, info = env.step(action)
