@@ -9,6 +9,7 @@ import copy
 import dataclasses
 import functools
 import hashlib
+import itertools
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -234,7 +235,21 @@ def arrays_of(state: EnvState) -> dict[str, np.ndarray]:
     if any(state.turns) or any(listing is not None for listing in state.listings):
         raise UsageError("a state of rows that play traces can't be kept as arrays; pickle it.")
     layout = np.frombuffer(bytes.fromhex(_format()), np.uint8)
-    return {"memory": state.memory, "histograms": state.histograms, "steps": state.steps, "format": layout}
+    return {"memory": _without_gaps(state), "histograms": state.histograms, "steps": state.steps, "format": layout}
+
+
+def _without_gaps(state: EnvState) -> np.ndarray:
+    """Return a state's memory with zeros between the fields of outcomes: there lies what memory held before."""
+    sizes = dict(state.sizes)
+    first = sum(sizes[name] for name in itertools.takewhile(lambda name: name != "outcomes", sizes))
+    place = slice(first, first + sizes["outcomes"])
+    kept = state.memory[:, place].copy().view(STREAM_OUTCOME if state.config.stream else OUTCOME)
+    outcomes = np.zeros(kept.shape, kept.dtype)
+    for name in kept.dtype.names or ():
+        outcomes[name] = kept[name]
+    memory = state.memory.copy()
+    memory[:, place] = outcomes.view(np.uint8)
+    return memory
 
 
 def state_of(arrays: Mapping[str, np.ndarray], like: EnvState) -> EnvState:

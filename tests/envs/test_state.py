@@ -196,3 +196,16 @@ def test_states_share_the_log_and_stay_small() -> None:
     assert sum(map(len, states[-1].history)) == len(env.events()) > 6000
     assert states[-1].history[0] is states[-2].history[0]
     assert len(states[-1].history) < len(env.events()) / 100
+
+
+def test_equal_states_are_equal_arrays() -> None:
+    # Between the fields of an outcome lies whatever lay in the memory that a step was given.
+    envs = PremaVectorEnv(3, **CLOSED)
+    envs.reset(seed=4)
+    kept = arrays_of(envs.get_state())
+    outcomes = envs._core.outcomes.copy()
+    envs._core.outcomes.view(np.uint8)[:] = 7
+    for name in outcomes.dtype.names:
+        envs._core.outcomes[name] = outcomes[name]
+    assert not same(envs.get_state().memory, kept["memory"])
+    assert same(arrays_of(envs.get_state()), kept)
