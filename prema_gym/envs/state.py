@@ -167,10 +167,12 @@ def rows_of(rows: Any, count: int) -> np.ndarray:
     """Return which of ``count`` rows are meant: one, several, or with None all of them; raises :class:`ConfigError`."""
     if rows is None:
         return np.arange(count)
-    several = list(rows) if isinstance(rows, (Sequence, np.ndarray)) and np.ndim(rows) == 1 else [rows]
-    chosen = [whole("rows", row, 0, count - 1) for row in several]
-    if not chosen or len(set(chosen)) < len(chosen):
-        raise ConfigError(f"rows = {shown(rows)}: must be distinct rows, and one at least.")
+    several = isinstance(rows, (Sequence, np.ndarray)) and not isinstance(rows, (str, bytes)) and getattr(rows, "ndim", 1) == 1
+    if several and not 1 <= len(rows) <= count:
+        raise ConfigError(f"rows = {shown(rows)}: must be from 1 to {count} rows.")
+    chosen = [whole("rows", row, 0, count - 1) for row in (rows if several else [rows])]
+    if len(set(chosen)) < len(chosen):
+        raise ConfigError(f"rows = {shown(rows)}: must be distinct rows.")
     return np.array(chosen, np.intp)
 
 
@@ -302,6 +304,8 @@ def _cycles_of(programs: ProgramTable, row: int) -> tuple[int, int]:
 
 def _renamed(state: EnvState, programs: ProgramTable) -> np.ndarray:
     """Return the memory of ``state`` with the rows of ``programs``; compiles those that aren't in it yet."""
+    if state.programs is None:
+        _check_models(state)
     named = state.named if state.programs is None else _named(state, state.programs)
     rows = {entry.row: _row_in(programs, entry) for entry in named}
     if all(old == new for old, new in rows.items()):
@@ -313,12 +317,21 @@ def _renamed(state: EnvState, programs: ProgramTable) -> np.ndarray:
     return memory
 
 
+def _check_models(state: EnvState) -> None:
+    """Raise :class:`ConfigError` where a pickled state plays, or will play, what isn't known here."""
+    models = {named.key.model for named in state.named}
+    for trace in (*state.listings, *(trace for traces in state.turns for trace in traces)):
+        if trace is not None:
+            models |= {task.model for task in ([task for _, task in trace.kinds] if isinstance(trace, Listing) else trace)}
+    for model in sorted(models):
+        if model not in known_models():
+            raise ConfigError(f"set_state(): the state plays {model!r}, which is no known model here; register it first.")
+
+
 def _row_in(programs: ProgramTable, named: Named) -> int:
     """Return the row of a program in the table; raises :class:`ConfigError` where it isn't the same there."""
     row, model = named.row, named.key.model
     if named.copy != NONE:
-        if model not in known_models():
-            raise ConfigError(f"set_state(): the state plays {model!r}, which is no known model here; register it first.")
         row = programs.row_on(programs.row(named.key), named.copy)
     if programs.keys[row] != named.key or _cycles_of(programs, row) != named.cycles:
         raise ConfigError(f"set_state(): the state plays {model!r}, which is another program here.")

@@ -52,7 +52,9 @@ def test_a_clone_and_a_state_play_on_as_their_original(kind: str, moment: str) -
     before = original.view().table.copy(), original.events()
     assert same(go_on(clone), untouched)
     assert same((original.view().table, original.events()), before)  # the clone has played, the original hasn't
+    copied = pickle.loads(pickle.dumps(original.clone()))
     assert same(go_on(original), untouched)
+    assert same(go_on(copied), untouched)
     for env, given in ((fresh, state), (original, pickle.loads(pickle.dumps(state))), (clone, state)):
         env.set_state(given)
         assert same(go_on(env), untouched)

@@ -16,7 +16,7 @@ from prema_gym.envs.prema_env import PremaEnv
 from prema_gym.envs.state import arrays_of
 from prema_gym.envs.vector_env import PremaVectorEnv
 from prema_gym.errors import ConfigError, UsageError
-from prema_gym.workloads.programs import ProgramTable
+from prema_gym.workloads.programs import REGISTERED, ProgramTable
 
 
 @pytest.fixture(autouse=True)
@@ -125,6 +125,18 @@ def test_a_program_that_is_another_one_here_is_refused(monkeypatch: pytest.Monke
         PremaEnv(**CLOSED).set_state(pickle.loads(pickled))
 
 
+@pytest.mark.parametrize("kind", ["closed", "stream"])
+def test_a_model_that_is_not_known_here_is_named(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    register_program("gone", Program.from_points(200_000, range(1000, 200_001, 1000), 512))
+    envs = PremaVectorEnv(1, **KINDS[kind])
+    envs.reset(options={"trace": [[listed("short", 4), listed("gone", 4)]]})  # not in play yet: its turn comes
+    pickled = pickle.dumps(envs.get_state())
+    monkeypatch.setattr(ProgramTable, "_tables", {})
+    monkeypatch.delitem(REGISTERED, "gone")
+    with pytest.raises(ConfigError, match=r"the state plays 'gone', which is no known model here; register it first\."):
+        PremaVectorEnv(1, **KINDS[kind]).set_state(pickle.loads(pickled))
+
+
 # --- Refused --------------------------------------------------------------------------------------------------------------------
 
 
@@ -169,12 +181,11 @@ def test_rows_refuse_what_they_could_not_go_on_from() -> None:
         envs.set_state(ended.get_state(), 1)
     with pytest.raises(ConfigError, match="max_episode_steps = 9; here it is None"):
         envs.set_state(limited.get_state(), 1)
-    for rows in (3, -1, [0, 0], [], 1.5, True, "one", [[0]]):
+    for rows in (3, -1, [0, 0], [], 1.5, True, "one", [[0]], [[0], [1, 2]], range(10**12), np.zeros((1, 1), int)):
         with pytest.raises(ConfigError, match="rows"):
             envs.set_state(envs.get_state(0), rows)
-        if rows != [0, 0]:
-            with pytest.raises(ConfigError, match="row"):
-                envs.get_state(rows)  # type: ignore[arg-type]
+        with pytest.raises(ConfigError, match="row = "):
+            envs.get_state(rows)  # type: ignore[arg-type]
     with pytest.raises(ConfigError, match=r"is of 2 rows: must be of 1, or of 3 here"):
         envs.set_state(PremaVectorEnv.get_state(two_rows()))
 
