@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 from gymnasium import spaces
@@ -26,6 +26,7 @@ from prema_gym.workloads.programs import known_models
 from prema_gym.workloads.seeding import split_index
 from prema_gym.workloads.trace import TraceTask, parse_trace
 
+AnySpace = TypeVar("AnySpace", bound="spaces.Space[Any]")
 OPTIONS = ("trace", "reset_mask")
 Checked: TypeAlias = "list[TraceTask] | Listing"
 """A trace that has been checked: of a closed episode, or of a stream."""
@@ -59,6 +60,29 @@ class Core:
         self.masks = np.zeros((rows, self.num_actions), np.int8)
         self._show_read_only()
 
+    def twin(self) -> Core:
+        """Return rows as many of the same configuration, whose memory is their own and holds anything; the rest is shared."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other.simulator = self.simulator.twin()
+        other.weights = self.weights.copy()
+        other.outcomes, other.observations = np.empty_like(self.outcomes), np.empty_like(self.observations)
+        other.masks = np.empty_like(self.masks)
+        other._shown = None
+        other.action_space = own_random(self.action_space)
+        return other
+
+    @property
+    def sizes(self) -> tuple[tuple[str, int], ...]:
+        """Name and bytes a row of what :meth:`views` returns."""
+        shown = (("outcomes", self.outcomes), ("observations", self.observations), ("masks", self.masks))
+        return (*self.simulator.memory_layout.sizes, *((name, array.strides[0]) for name, array in shown))
+
+    def views(self) -> list[np.ndarray]:
+        """Return the memory of all rows as bytes, (N, b) uint8 each: the simulator's, and the buffers that a step fills."""
+        shown = (self.outcomes, self.observations, self.masks)
+        return [*self.simulator.views, *(array.view(np.uint8).reshape(len(array), -1) for array in shown)]
+
     def _check_size(self, rows: int) -> None:
         """Refuse more rows than memory is likely to hold, before any of it is taken."""
         slots, npus = self.config.num_slots, len(self.config.all_npus)
@@ -90,7 +114,7 @@ class Core:
         state = self.simulator.state
         self._npu, self._table, self._npus = read_only(state.status), read_only(state.table), read_only(state.npus)
         self._predictions = read_only(state.predictions)
-        self._shown = self._show()
+        self._shown: tuple[np.ndarray, np.ndarray, View] | None = self._show()
 
     def _show(self) -> tuple[np.ndarray, np.ndarray, View]:
         view = View(
@@ -110,10 +134,11 @@ class Core:
 
     def view(self) -> View:
         """Return what policies may know of all rows, read-only: the same view until ``masks`` or ``observations`` is replaced."""
-        masks, observations, view = self._shown
-        if masks is self.masks and observations is self.observations:
-            return view
-        self._shown = self._show()
+        if self._shown is None:
+            self._show_read_only()
+        elif self._shown[0] is not self.masks or self._shown[1] is not self.observations:
+            self._shown = self._show()
+        assert self._shown is not None
         return self._shown[2]
 
     def check_traces(self, traces: Sequence[object]) -> list[Checked]:
@@ -155,6 +180,13 @@ class Core:
             self.simulator.play_list(row, None)
         cleared = self.outcomes if outcomes is None else outcomes
         reset_rows(self.simulator.words, chosen, self.split, cleared, self.observations, self.masks)
+
+
+def own_random(space: AnySpace) -> AnySpace:
+    """Return the same space with a generator of its own."""
+    other = object.__new__(type(space))
+    other.__dict__.update(space.__dict__, _np_random=None)
+    return other
 
 
 def checked_trace(trace: object, config: EnvConfig) -> list[TraceTask]:

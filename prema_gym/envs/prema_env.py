@@ -14,6 +14,7 @@ from prema_gym.envs.limit import checked_limit, cut_rows, least, limit_around
 from prema_gym.envs.observation import Layout
 from prema_gym.envs.requests import completed_requests
 from prema_gym.envs.reward import REWARD_TERMS
+from prema_gym.envs.state import EnvState, check_state, over, put, take, twin_of
 from prema_gym.envs.step import step_one
 from prema_gym.envs.view import View
 from prema_gym.errors import ActionError, ConfigError, UsageError, shown
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 
 LOG_ENTRIES = 4096
 """Events that the compiled log holds before they are moved to Python."""
+_SMALL_PART = 256
+"""Events that a state copies: parts of the log that are larger are shared."""
 _FIRST_ROW = np.ones(1, np.bool_)
+_ROW = np.zeros(1, np.intp)
 
 
 class PremaEnv(gym.Env[np.ndarray, np.int64]):
@@ -205,6 +209,33 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         """Return the (A,) bool mask of legal actions (sb3-contrib's convention)."""
         return self._mask.astype(np.bool_)
 
+    def get_state(self) -> EnvState:
+        """Return what decides how the episode goes on, and the episodes after it: what :meth:`set_state` takes."""
+        if not self._seeded:
+            raise UsageError("get_state() needs an episode: call reset() first.")
+        return self._state()
+
+    def set_state(self, state: EnvState) -> None:
+        """Go on from ``state``, of this environment, another one or a row of a vector environment of the same configuration.
+
+        Observation and mask of the moment are in :meth:`view`. The event log goes on from that of the state, which of a row of a
+        vector environment is empty. Raises :class:`ConfigError` for anything else.
+        """
+        self._go_on_from(check_state(state, self._core, 1))
+        self._seeded = True
+
+    def clone(self) -> PremaEnv:
+        """Return an environment that plays on exactly as this one, and is independent of it: to look ahead with.
+
+        Programs and draws are shared. It shows no live view, and keeps to the limit of steps that a wrapper around this one sets.
+        """
+        other = twin_of(self)
+        other._bind()
+        other._go_on_from(self._state())
+        other._most_steps, other._seeded = least(self._most_steps, self._limit), self._seeded
+        other.render_mode = None if self.render_mode == "human" else self.render_mode
+        return other
+
     def events(self) -> list[dict[str, Any]]:
         """Return the event log of the episode: dicts with ``cycle``, ``event``, ``npu``, ``slot`` and ``task``, in order.
 
@@ -283,6 +314,32 @@ class PremaEnv(gym.Env[np.ndarray, np.int64]):
         if self._logged[0] > 0:
             self._history.append(state.log[0, : self._logged[0]].copy())
             self._logged[0] = 0
+
+    def _state(self) -> EnvState:
+        return take(
+            self._core, slice(0, 1), mode=None, limit=self._limit, playing=self._playing,
+            steps=np.array([self._steps]), turns=((),), history=self._log_so_far(), log_dropped=self._dropped,
+        )  # fmt: skip
+
+    def _go_on_from(self, state: EnvState) -> None:
+        put(self._core, state, _ROW, {})
+        self._history, self._dropped = list(state.history), state.log_dropped
+        self._steps, self._limit = int(state.steps[0]), state.limit
+        self._playing = state.playing and not over(state)[0]
+        if self._screen is not None:
+            self._screen.restart()
+
+    def _log_so_far(self) -> tuple[np.ndarray, ...]:
+        """Return the event log in parts, of which no step changes one."""
+        if self._logged[0] > _SMALL_PART:
+            self._drain_log()
+        history, count = self._history, int(self._logged[0])
+        if count == 0:
+            return tuple(history)
+        latest = self._core.simulator.state.log[0, :count].copy()
+        if history and len(history[-1]) + count <= _SMALL_PART:
+            return (*history[:-1], np.concatenate((history[-1], latest)))
+        return (*history, latest)
 
     def __getstate__(self) -> dict[str, Any]:
         return {key: value for key, value in self.__dict__.items() if not isinstance(value, np.ndarray) and key != "_screen"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
@@ -13,10 +13,11 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from prema_gym.checks import checked_seed, whole
-from prema_gym.envs.core import Checked, Core, check_options, traces_of
+from prema_gym.envs.core import Checked, Core, check_options, own_random, traces_of
 from prema_gym.envs.limit import StepLimit, checked_limit, cut_rows
 from prema_gym.envs.observation import Layout
 from prema_gym.envs.reward import REWARD_TERMS
+from prema_gym.envs.state import EnvState, check_mode, check_state, each, put, rows_of, take, twin_of
 from prema_gym.envs.step import DISABLED, NEXT_STEP, SAME_STEP, find_bad_action, step_rows
 from prema_gym.envs.view import View
 from prema_gym.errors import ActionError, ConfigError, UsageError, shown
@@ -111,6 +112,7 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._seeded = False
         self._playing = False
         self._turns: dict[int, deque[Checked]] = {}
+        self._handed_out = False
 
     # --- Gymnasium -----------------------------------------------------------------------------------------------------------
 
@@ -129,7 +131,7 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         for row in np.flatnonzero(chosen).tolist():
             self._turns.pop(row, None)
         self._turns |= traces
-        core.hold_traces([trace for turns in self._turns.values() for trace in turns])
+        core.hold_traces([*(trace for turns in self._turns.values() for trace in turns), *core.simulator.listings(~chosen)])
         core.begin_drawn(np.zeros_like(chosen) if traces else chosen)
         if traces:
             core.begin_traces({row: self._next_trace(row) for row in traces})
@@ -166,29 +168,35 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         """Return the (n, A) bool mask of legal actions."""
         return self._core.masks.astype(np.bool_)
 
-    def standing(self) -> dict[str, np.ndarray]:
-        """Return copies of all arrays that decide how the rows go on, by name: what :meth:`restore` takes. Rows play no traces."""
-        if self._turns:
-            raise UsageError("standing() of rows that play traces: only drawn episodes can be kept and restored.")
-        return {name: array.copy() for name, array in self._arrays()}
+    def get_state(self, row: int | None = None) -> EnvState:
+        """Return what decides how all rows go on, or the given ``row``: what :meth:`set_state` takes."""
+        if not self._playing:
+            raise UsageError("get_state() needs episodes: call reset() first.")
+        return self._state(slice(None) if row is None else slice(row := whole("row", row, 0, self.num_envs - 1), row + 1))
 
-    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Let the rows go on from where :meth:`standing` found those of an environment of the same configuration.
+    def set_state(self, state: EnvState, rows: int | Sequence[int] | np.ndarray | None = None) -> None:
+        """Let ``rows``, or without them all, go on from ``state``: of as many rows, or of one, which all of them then go on from.
 
-        Raises :class:`ConfigError` where the arrays are of another one.
+        It may be of another environment of the same configuration, and of a single one. Observations and masks of the moment are in
+        :meth:`view`. Raises :class:`ConfigError` for anything else.
         """
-        self._renew()
-        if self._turns:
-            self._turns.clear()
-            self._core.hold_traces([])
-        own = dict(self._arrays())
-        for name, array in own.items():
-            given = arrays.get(name)
-            if given is None or given.dtype != array.dtype or given.shape != array.shape:
-                raise ConfigError(f"restore(): array {name!r} is missing, or of an environment of another configuration.")
-        for name, array in own.items():
-            array[...] = arrays[name]
+        chosen = rows_of(rows, self.num_envs)
+        if not self._playing and len(chosen) < self.num_envs:
+            raise UsageError("set_state() of some rows needs the others in play: call reset() first.")
+        state = check_state(state, self._core, len(chosen))
+        check_mode(state, self.autoreset_mode.value, None if self._limit is None else self._limit.most)
+        self._go_on_from(state, chosen)
         self._playing = self._seeded = True
+
+    def clone(self) -> PremaVectorEnv:
+        """Return an environment whose rows play on exactly as these, and are independent of them. Programs and draws are shared."""
+        other = twin_of(self)
+        other.single_action_space, other.action_space = other._core.action_space, own_random(self.action_space)
+        other._pool = None if self._pool is None else ThreadPoolExecutor(len(self._parts))
+        other._turns = {}
+        other._limit = None if self._limit is None else StepLimit(self.num_envs, self._limit.most)
+        other._go_on_from(self._state(slice(None)), np.arange(self.num_envs))
+        return other
 
     # --- Inside --------------------------------------------------------------------------------------------------------------
 
@@ -245,13 +253,26 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         if self._pool is not None:
             self._pool.shutdown()
 
-    def _arrays(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Yield the arrays that a step reads or fills, by name."""
-        core = self._core
-        yield from ((name, array) for name, array in core.simulator.state._asdict().items() if isinstance(array, np.ndarray))
-        yield from (("outcomes", core.outcomes), ("observations", core.observations), ("masks", core.masks))
+    def _state(self, rows: slice) -> EnvState:
+        numbers = range(*rows.indices(self.num_envs))
+        counted = np.zeros(self.num_envs, np.int64) if self._limit is None else self._limit.steps
+        return take(
+            self._core, rows, mode=self.autoreset_mode.value, limit=None if self._limit is None else self._limit.most,
+            playing=True, steps=counted[rows].copy(), turns=tuple(tuple(self._turns.get(row, ())) for row in numbers),
+        )  # fmt: skip
+
+    def _go_on_from(self, state: EnvState, rows: np.ndarray) -> None:
+        if self._handed_out:  # what earlier steps returned stays as it was
+            core = self._core
+            core.observations, core.masks, core.outcomes = core.observations.copy(), core.masks.copy(), core.outcomes.copy()
+            self._handed_out = False
+        put(self._core, state, rows, self._turns)
         if self._limit is not None:
-            yield "steps", self._limit.steps
+            self._limit.steps[rows] = state.steps
+        for row, turns in zip(rows.tolist(), each(state.turns, len(rows)), strict=True):
+            self._turns.pop(row, None)
+            if turns:
+                self._turns[row] = deque(turns)
 
     def _renew(self) -> None:
         """Give this step buffers of its own, so that what earlier steps returned stays as it was."""
@@ -259,6 +280,7 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         core.observations = np.empty_like(core.observations)
         core.masks = np.empty_like(core.masks)
         core.outcomes = np.empty(self.num_envs, core.outcomes.dtype)
+        self._handed_out = True
 
     def _chosen(self, options: Any) -> np.ndarray:
         mask = options.get("reset_mask")

@@ -8,6 +8,7 @@ the driver that it needs.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -139,6 +140,22 @@ def write_book(tables: Tables, draws: Draws, state: State) -> np.ndarray:
         _OPEN[_key(words)] = (with_attributes(tables), with_attributes(draws), with_attributes(opened))
     axes = (state.several is not None) + 2 * (state.source is not None)
     return words.reshape((1,) * axes + (-1,))
+
+
+def address_words(names: Iterable[str]) -> list[int]:
+    """Return which words of a book are the addresses of the arrays called ``names``."""
+    return [_WORDS * _ENTRIES[name] for name in names]
+
+
+def moved_book(
+    words: np.ndarray, tables: Tables, draws: Draws, state: State, places: list[int], addresses: np.ndarray
+) -> np.ndarray:
+    """Return the book of rows like those behind ``words`` that lie elsewhere: the words at ``places`` become ``addresses``."""
+    if config.DISABLE_JIT:
+        return write_book(tables, draws, state)
+    moved = words.copy()
+    moved.reshape(-1)[places] = addresses
+    return moved
 
 
 def _key(words: np.ndarray) -> int:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from itertools import accumulate
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from prema_gym.config import EnvConfig, level_bits, mechanism_bits
 from prema_gym.errors import TraceError
-from prema_gym.sim.book import write_book
+from prema_gym.sim.book import address_words, moved_book, write_book
 from prema_gym.sim.streams.again import draw_again
 from prema_gym.sim.streams.cohort import HISTOGRAM_BINS
 from prema_gym.sim.streams.lists import Lists
@@ -104,6 +105,47 @@ def _state(config: EnvConfig, rows: int, log_entries: int) -> State:
     return state
 
 
+_APART = ("log", "histograms")
+"""Arrays that a state keeps by themselves: of a log the filled part, and histograms, whose number of priorities lists can raise."""
+_ALIGNMENT = 64
+
+
+class MemoryLayout(NamedTuple):
+    """How the arrays of a :class:`State` lie behind each other where they are given memory together."""
+
+    names: list[str]
+    parts: list[tuple[tuple[int, ...], np.dtype]]
+    """Shape and type of every array."""
+    offsets: list[int]
+    offsets_array: np.ndarray
+    nbytes: int
+    places: list[int]
+    """The words of the book that are their addresses."""
+    sizes: tuple[tuple[str, int], ...]
+    """Name and bytes a row of the arrays that the state of a row is made of; the first is MACHINE."""
+    bytes_parts: list[tuple[tuple[int, int], int]]
+    """Shape as bytes, (N, b), and offset of these."""
+
+    @classmethod
+    def of(cls, state: State) -> MemoryLayout:
+        """Return the layout for arrays like those of ``state``."""
+        named = {name: array for name, array in state._asdict().items() if isinstance(array, np.ndarray)}
+        ends = list(accumulate(-(-array.nbytes // _ALIGNMENT) * _ALIGNMENT for array in named.values()))
+        offsets, rows = [0, *ends[:-1]], len(state.machine)
+        first = dict(zip(named, offsets, strict=True))
+        sizes = tuple((name, array.nbytes // rows) for name, array in named.items() if name not in _APART and array.size)
+        return cls(
+            names=list(named),
+            parts=[(array.shape, array.dtype) for array in named.values()],
+            offsets=offsets,
+            offsets_array=np.array(offsets, np.int64),
+            nbytes=ends[-1],
+            places=address_words(named),
+            sizes=sizes,
+            bytes_parts=[((rows, size), first[name]) for name, size in sizes],
+        )
+
+
 def _deadline_of(task: TraceTask, predicted_cycles: int) -> int:
     """Return the deadline of a task of a trace in cycles; NONE where it has none."""
     if task.deadline_cycles is not None:
@@ -129,12 +171,51 @@ class Simulator:
 
     def _bind(self) -> None:
         """Point the book at the arrays; called again whenever the program table has grown."""
+        self._layout: MemoryLayout | None = None
+        self._views: list[np.ndarray] | None = None
         self.draws = draws_of(self.config, self.programs, self._lists.join(self.programs))
         arrays = self.programs.arrays
         self.tables = Tables(arrays.runs, arrays.blocks, arrays.segments, arrays.programs, self._rules)
         check_drawn(self.config, self.programs, self.draws)
         self._lists.write(self.state.streams, range(len(self.state.streams)))
         self.words = write_book(self.tables, self.draws, self.state)
+
+    @property
+    def memory_layout(self) -> MemoryLayout:
+        """How the memory of the rows is laid out."""
+        if self._layout is None:
+            self._layout = MemoryLayout.of(self.state)
+        return self._layout
+
+    @property
+    def views(self) -> list[np.ndarray]:
+        """The memory of the rows as bytes: (N, b) uint8 of each array of the layout, in order."""
+        if self._views is None:
+            arrays = self.state._asdict()
+            self._views = [arrays[name].view(np.uint8).reshape(self.rows, -1) for name, _ in self.memory_layout.sizes]
+        return self._views
+
+    def twin(self) -> Simulator:
+        """Return a simulator of as many rows, whose memory is its own and holds anything; the rest is shared."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__)
+        other._lists = self._lists.twin()
+        layout = self.memory_layout
+        memory = np.empty(layout.nbytes, np.uint8)
+        arrays = [
+            np.ndarray(shape, dtype, memory, first) for (shape, dtype), first in zip(layout.parts, layout.offsets, strict=True)
+        ]
+        own: dict[str, Any] = dict(zip(layout.names, arrays, strict=True))
+        other.state = self.state._replace(**own)
+        other._views = [np.ndarray(shape, np.uint8, memory, first) for shape, first in layout.bytes_parts]
+        addresses = memory.ctypes.data + layout.offsets_array
+        other.words = moved_book(self.words, self.tables, self.draws, other.state, layout.places, addresses)
+        return other
+
+    def take_grown_programs(self) -> None:
+        """Look programs up in the table as it is now, which may have grown by another simulator's traces."""
+        if len(self.tables.programs) != len(self.programs.arrays.programs):
+            self._bind()
 
     def seed(self, row: int, seed: int) -> None:
         """Make the next drawn episode of ``row`` the first of ``seed``."""
@@ -148,8 +229,7 @@ class Simulator:
                 f"trace has {len(trace)} tasks, the table {self.slots} slots: make the environment with slots={len(trace)}."
             )
         chosen = [self.programs.choose(index, task) for index, task in enumerate(trace)]
-        if self.tables.programs is not self.programs.arrays.programs:
-            self._bind()
+        self.take_grown_programs()
         times = [self._times(index, *pair, trace[index].prediction_factor) for index, pair in enumerate(chosen)]
         check_trace(self.config, sum(max(int(on[name].max()) for name in ("isolated_cycles", "predicted_cycles")) for on in times))
         tasks = self.state.tasks[row]
@@ -170,6 +250,10 @@ class Simulator:
             if self.state.several is not None:
                 self.state.times[row, index] = on
 
+    def holds(self, listings: Sequence[Listing]) -> bool:
+        """Return whether all of ``listings`` are at hand."""
+        return self._lists.holds(listings)
+
     def hold_lists(self, listings: Sequence[Listing]) -> None:
         """Have ``listings`` at hand for rows of streams; rows that play others go on with nothing."""
         if not self._lists.hold(listings):
@@ -182,10 +266,26 @@ class Simulator:
             self.state = self.state._replace(histograms=resized)
         self._bind()
 
+    def listing_in(self, row: int) -> Listing | None:
+        """Return the listing that ``row`` plays; None where it plays what the configuration says."""
+        return self._lists.given(row)
+
+    def listings(self, rows: np.ndarray) -> list[Listing]:
+        """Return the listings that the ``rows`` (N,) bool play in place of what the configuration says."""
+        given = map(self.listing_in, np.flatnonzero(rows).tolist() if self.config.stream else ())
+        return [listing for listing in given if listing is not None]
+
     def play_list(self, row: int, listing: Listing | None) -> None:
         """Let the next stream of ``row`` be ``listing``, one of those at hand; with None what the configuration says."""
         self._lists.give(row, listing)
         self._lists.write(self.state.streams, [row])
+
+    def go_on_with(self, row: int, listing: Listing | None) -> None:
+        """Let ``row``, whose memory says that it plays ``listing``, find it where it lies here."""
+        if listing is None:  # what the configuration says lies at the same place everywhere
+            self._lists.give(row, None)
+        else:
+            self.play_list(row, listing)
 
     def _times(self, index: int, program: int, output_length: int, factor: float) -> np.ndarray:
         """Return the (C,) TIMES of entry ``index`` of a trace; ``program`` is its row on the first configuration."""
@@ -246,7 +346,7 @@ class Simulator:
         return tasks[slots[np.argsort(table["task"][slots])]]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {key: value for key, value in self.__dict__.items() if key not in ("words", "tables", "draws")}
+        return {key: value for key, value in self.__dict__.items() if key not in ("words", "tables", "draws", "_layout", "_views")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

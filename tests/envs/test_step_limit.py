@@ -162,14 +162,14 @@ def test_rows_that_play_traces_go_on_with_the_next_one() -> None:
     assert seen[0] == seen[2] != seen[1] == seen[3]
 
 
-def test_where_rows_stand_includes_their_steps() -> None:
+def test_the_state_of_rows_includes_their_steps() -> None:
     envs = PremaVectorEnv(2, max_episode_steps=3, **SMALL)
     envs.reset(seed=1)
     envs.step(envs.action_masks().argmax(axis=1))
-    kept = envs.standing()
+    kept = envs.get_state()
     ends = [envs.step(envs.action_masks().argmax(axis=1))[3].tolist() for _ in range(2)]
     assert ends == [[False, False], [True, True]]
-    envs.restore(kept)
+    envs.set_state(kept)
     assert [envs.step(envs.action_masks().argmax(axis=1))[3].tolist() for _ in range(2)] == ends
 
 

@@ -174,6 +174,16 @@ def step_rows(rng: random.Random) -> None:
     _check_finite(observations, rewards)
 
 
+def state(rng: random.Random) -> None:
+    """Take states out of hostile rows, put hostile states into rows, and good ones into hostile rows."""
+    single, env, *_ = prepared()
+    single.reset(seed=rng.randrange(100))
+    env.reset(seed=rng.randrange(100))
+    given = rng.choice((lambda: env.get_state(anything(rng)), lambda: anything(rng), single.get_state))()
+    rng.choice((single.set_state, env.set_state, lambda kept: env.set_state(kept, anything(rng))))(given)
+    _check_finite(env.view().observation)
+
+
 def rows(rng: random.Random) -> None:
     """Make rows of hostile numbers and modes."""
     fields = {"num_envs": 2, "autoreset_mode": "SameStep", "split": "env", "threads": 1, "render_mode": None}
@@ -339,7 +349,7 @@ def command_line(rng: random.Random) -> None:
 ENTRIES: dict[str, Callable[[random.Random], None]] = {
     entry.__name__: entry
     for entry in (
-        configuration, environment, step, reset, step_rows, rows, trace, stream_trace, trace_file, policy_name, registration,
+        configuration, environment, step, reset, step_rows, state, rows, trace, stream_trace, trace_file, policy_name, registration,
         program, network, rewards, importing, profile, weights, checkpoint, evaluation, command_line,
     )
 }  # fmt: skip

@@ -21,6 +21,7 @@ from agents.commands.train import main
 from agents.learning.checkpoint import load, load_arrays, locked
 from agents.learning.run import Run
 from agents.learning.training import make_arguments, train
+from prema_gym.envs.state import arrays_of, state_of
 from prema_gym.envs.vector_env import PremaVectorEnv
 from prema_gym.errors import ConfigError, FileError, PolicyError, PremaError
 
@@ -80,13 +81,16 @@ def test_rows_go_on_from_where_they_stood() -> None:
     one.reset(seed=3)
     for _ in range(5):
         one.step(np.zeros(2, np.int64))
-    other.restore(one.standing())
+    other.reset()
+    other.set_state(state_of(arrays_of(one.get_state()), like=other.get_state()))
     for _ in range(20):
         ours, theirs = one.step(np.zeros(2, np.int64)), other.step(np.zeros(2, np.int64))
         for mine, yours in zip(ours[:4], theirs[:4], strict=True):
             np.testing.assert_array_equal(mine, yours)
+    larger = make(slots=5)
+    larger.reset()
     with pytest.raises(ConfigError, match="another configuration"):
-        make(slots=5).restore(one.standing())
+        state_of(arrays_of(one.get_state()), like=larger.get_state())
 
 
 # --- Refused ------------------------------------------------------------------------------------------------------------------

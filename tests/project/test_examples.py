@@ -17,7 +17,7 @@ from baselines import evaluate
 from baselines.evaluation import episodes
 
 FOLDER = Path(__file__).parents[2] / "examples"
-NAMES = ["dict_observation", "optuna_sweep", "ppo_cleanrl", "recurrent", "sb3_callbacks"]
+NAMES = ["dict_observation", "optuna_sweep", "plan_one_step", "ppo_cleanrl", "recurrent", "sb3_callbacks"]
 MOST_LINES = 150
 
 
@@ -100,3 +100,10 @@ def test_the_dict_observation_is_a_valid_one_that_holds_the_mask(example):
         assert np.array_equal(observed["mask"], env.unwrapped.action_masks())
         observed, _, terminated, truncated, _ = env.step(env.action_space.sample(observed["mask"]))
         over = terminated or truncated
+
+
+def test_planning_with_clones_is_better_than_the_rule_that_it_rolls_out(example):
+    _, printed = example("plan_one_step", "--episodes", "12")
+    means = {name: float(value) for name, value in re.findall(r"^ ([A-Z]+) +(\d\.\d+)$", printed, re.MULTILINE)}
+    assert list(means) == ["PREMA", "WSRPT", "PLAN"]
+    assert means["PLAN"] < means["WSRPT"] < means["PREMA"]

@@ -32,6 +32,7 @@ from agents.publishing.policies import LearnedPolicy
 from baselines.commands.options import reward_of
 from baselines.evaluation.measures import HEADLINES
 from baselines.policies.policy import Policy
+from prema_gym.envs.state import arrays_of, state_of
 from prema_gym.errors import PolicyError
 from prema_gym.metrics import HP_EXCESS
 
@@ -215,8 +216,9 @@ def _rows_of(model: BaseAlgorithm) -> PremaVecEnv:
 
 def _standing(model: BaseAlgorithm) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
     """Return (arrays, JSON) of what decides how training goes on beside the parameters: the rows, and what draws at random."""
-    arrays = {f"env.{name}": array for name, array in _rows_of(model).native.standing().items()}
-    if model._last_obs is not None:
+    arrays: dict[str, np.ndarray] = {}
+    if model._last_obs is not None:  # rows are in play
+        arrays |= {f"env.{name}": array for name, array in arrays_of(_rows_of(model).native.get_state()).items()}
         arrays |= {"last_obs": np.asarray(model._last_obs), "last_starts": np.asarray(model._last_episode_starts)}
     _, keys, *rest = np.random.get_state(legacy=True)  # noqa: NPY002  # what stable-baselines3 draws from
     arrays |= {"numpy": np.asarray(keys), "torch": torch.get_rng_state().numpy()}
@@ -231,9 +233,9 @@ def _resume(model: BaseAlgorithm, run: Run, checkpoint: Path) -> None:
         model.num_timesteps, model._n_updates = run.done, int(numbers["updates"])
         if "last_obs" in arrays:
             _rows_of(model).reset()
-            _rows_of(model).native.restore(
-                {name.removeprefix("env."): array for name, array in arrays.items() if name.startswith("env.")}
-            )
+            kept = {name.removeprefix("env."): array for name, array in arrays.items() if name.startswith("env.")}
+            native = _rows_of(model).native
+            native.set_state(state_of(kept, like=native.get_state()))
             model._last_obs, model._last_episode_starts = arrays["last_obs"], arrays["last_starts"]
         set_random_seed(_seed(run.arguments, run.done))
         np.random.set_state(("MT19937", arrays["numpy"], *numbers["numpy"]))  # noqa: NPY002

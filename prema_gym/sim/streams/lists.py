@@ -30,6 +30,10 @@ class Lists:
         own = level_bits(self._config.workload.levels)
         return max(int(own | level_bits(levels)).bit_count() for levels in ((), *(listing.levels for listing in self._held)))
 
+    def holds(self, listings: Sequence[Listing]) -> bool:
+        """Return whether all of ``listings`` are at hand."""
+        return {id(listing) for listing in listings} <= {id(listing) for listing in self._held}
+
     def hold(self, listings: Sequence[Listing]) -> bool:
         """Have ``listings`` at hand, and no others but the configuration's own; return whether that is new."""
         distinct = {id(listing): listing for listing in listings}
@@ -38,6 +42,10 @@ class Lists:
         self._held = tuple(distinct.values())
         self._playing = {row: listing for row, listing in self._playing.items() if id(listing) in distinct}
         return True
+
+    def given(self, row: int) -> Listing | None:
+        """Return the listing that ``row`` was given; None where it plays what the configuration says."""
+        return self._playing.get(row)
 
     def give(self, row: int, listing: Listing | None) -> None:
         """Let ``row`` play ``listing``, one of those at hand; with None what the configuration says."""
@@ -82,6 +90,12 @@ class Lists:
         if key not in self._priorities:
             self._priorities[key] = float(listing.requests["priority"][:count].mean())
         return self._priorities[key]
+
+    def twin(self) -> Lists:
+        """Return the same lists for another simulator whose tables and draws are these."""
+        other = object.__new__(Lists)
+        other.__dict__.update(self.__dict__, _playing=dict(self._playing), _priorities=dict(self._priorities))
+        return other
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_own": None, "_checked": (), "_joined": None, "_priorities": {}}
