@@ -181,7 +181,7 @@ def play(cells: Sequence[Cell], folder: Path, workers: int) -> Iterator[tuple[Ce
     # Fresh interpreters: a forked one would inherit the threads and locks of compiled code.
     context = multiprocessing.get_context("spawn")
     size = min(workers, len(cells))
-    with concurrent.futures.ProcessPoolExecutor(size, mp_context=context, initializer=_end_with_parent) as pool:
+    with concurrent.futures.ProcessPoolExecutor(size, mp_context=context, initializer=end_with_parent) as pool:
         # The first cell alone: what it compiles, the others read from disk.
         concurrent.futures.wait([first := pool.submit(_outcome, cells[0], folder)])
         waiting = {first: cells[0], **{pool.submit(_outcome, cell, folder): cell for cell in cells[1:]}}
@@ -194,7 +194,7 @@ def play(cells: Sequence[Cell], folder: Path, workers: int) -> Iterator[tuple[Ce
                 future.cancel()
 
 
-def _end_with_parent() -> None:
+def end_with_parent() -> None:
     """End this process as soon as the one that started it is gone: a pool's processes would wait for its work for ever."""
     parent = multiprocessing.parent_process()
     assert parent is not None

@@ -32,7 +32,7 @@ from prema_gym.sim.streams.metrics import STREAM_METRICS
 
 BOUND_MB = 16.0
 """Most that memory may grow after the warm-up, however long the run."""
-WARM_UP = 3
+WARM_UP = 2
 """Rounds before memory is compared: compiled code is loaded, caches and allocators have filled."""
 SHARE_COMPILED, SHARE_PYTHON, SHARE_ENVIRONMENT = 20_000, 400, 200
 """Decisions that each policy plays of each scenario in a round, and each environment."""
@@ -142,17 +142,16 @@ def single_part(scenario: str) -> Part:
     return part
 
 
-def parts() -> Iterator[tuple[str, Part | str]]:
-    """Yield everything that a round has, by name; in place of a policy that a scenario is not for, the reason."""
-    for scenario in SCENARIOS:
-        yield f"environment, {scenario}", single_part(scenario)
-        yield f"vector environment, {scenario}", vector_part(scenario)
-        for name in POLICIES:
-            try:
-                part: Part | str = policy_part(name, scenario)
-            except PremaError as error:
-                part = str(error)
-            yield f"{name}, {scenario}", part
+def parts(scenario: str) -> Iterator[tuple[str, Part | str]]:
+    """Yield what a round has of ``scenario``, by name; in place of a policy that it is not for, the reason."""
+    yield f"environment, {scenario}", single_part(scenario)
+    yield f"vector environment, {scenario}", vector_part(scenario)
+    for name in POLICIES:
+        try:
+            part: Part | str = policy_part(name, scenario)
+        except PremaError as error:
+            part = str(error)
+        yield f"{name}, {scenario}", part
 
 
 # --- The run ------------------------------------------------------------------------------------------------------------------
@@ -161,7 +160,10 @@ def parts() -> Iterator[tuple[str, Part | str]]:
 def soak(decisions: int, seconds: float, tell: Callable[[str], None]) -> Watch:
     """Play ``decisions``, for ``seconds`` at most."""
     began, watch = time.monotonic(), Watch()
-    given = dict(parts())
+    given: dict[str, Part | str] = {}
+    for scenario in SCENARIOS:
+        given |= parts(scenario)
+        tell(f"{scenario}: {time.monotonic() - began:.0f} s to make ready")
     played = {name: part for name, part in given.items() if not isinstance(part, str)}
     tell(f"{len(played)} parts; not for its scenario: {len(given) - len(played)}")
     number = 0
@@ -171,10 +173,8 @@ def soak(decisions: int, seconds: float, tell: Callable[[str], None]) -> Watch:
         watch.sample()
         number += 1
         last = watch.samples[-1]
-        spent = time.monotonic() - began
-        tell(
-            f"round {number}: {watch.decisions:,} decisions, {spent:.0f} s, VmRSS {last['VmRSS']:.1f} MB, RssAnon {last['RssAnon']:.1f} MB"
-        )
+        memory = ", ".join(f"{name} {value:.1f} MB" for name, value in last.items())
+        tell(f"round {number}: {watch.decisions:,} decisions, {time.monotonic() - began:.0f} s, {memory}")
     return watch
 
 
