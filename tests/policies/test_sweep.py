@@ -109,8 +109,8 @@ time.sleep(600)
 
 @pytest.mark.slow
 def test_the_processes_of_a_sweep_that_is_killed_end_with_it() -> None:
-    sweep = subprocess.Popen([sys.executable, "-c", POOL], stdout=subprocess.PIPE)
-    assert sweep.stdout is not None
-    assert sweep.stdout.readline() == b"ready\n"
-    sweep.kill()
-    sweep.communicate(timeout=60)  # they hold its output open for as long as they run
+    killed = subprocess.Popen([sys.executable, "-c", POOL], stdout=subprocess.PIPE)
+    assert killed.stdout is not None
+    assert killed.stdout.readline() == b"ready\n"
+    killed.kill()
+    killed.communicate(timeout=60)  # they hold its output open for as long as they run

@@ -96,6 +96,7 @@ def test_episode_seeds_are_those_of_plain_python(split):
     for seed, first in ((0, 0), (5, 3), (2**64 - 1, 10**6), (-1, 0)):
         expected = [drawing.episode_seed(split, seed % 2**64, 2, first + k) for k in range(20)]
         assert episode_seeds(split, seed, 20, row=2, first=first).tolist() == expected
+    assert episode_seeds(split, 5, 3).tolist() == [drawing.episode_seed(split, 5, 0, k) for k in range(3)]
 
 
 @pytest.mark.parametrize(
