@@ -33,6 +33,8 @@ DRAWING = Plan(
         *(f"{DRAWN}::test_{what}_are_those_of_plain_python" for what in ("episode_seeds", "arrivals_over_a_window", "requests")),
         f"{DRAWN}::test_arrivals_at_a_rate_are_those_of_plain_python",
         f"{DRAWN}::test_arrivals_in_bursts_are_those_of_plain_python",
+        f"{DRAWN}::test_predictions_are_those_of_plain_python",
+        "streams/test_traces_at_reset.py::test_a_listed_deadline_counts_from_the_arrival_by_the_prediction_or_is_as_given",
         f"{DRAWN}::test_deadlines_count_from_the_arrival_by_the_class",
         f"{DRAWN}::test_no_two_of_split_seed_row_and_episode_share_a_seed",
     ),
