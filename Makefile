@@ -64,16 +64,22 @@ $(ALL): pyproject.toml constraints.txt | $(BIN)/pip
 
 EPISODES ?= 2000
 CASES ?= 10000
-.PHONY: differential golden mutation notebooks programs fuzz kills
+.PHONY: differential golden mutation notebooks programs fuzz kills soak
 
 fuzz: $(ALL) ## call every public entry with CASES=10000 hostile inputs each; exit 1 if any ends in anything but success or a typed error
 	@cd tests && ../$(BIN)/python -m hostile $(CASES) $(ARGS)
 
 KILLS ?= 200
-kills: $(ALL) ## kill training runs KILLS=200 times at random moments, and hold their ends against the undisturbed run's
-	@cd tests && ../$(BIN)/python -m tools.kills --algo cma --kills $(KILLS)
-	@cd tests && ../$(BIN)/python -m tools.kills --algo maskable_ppo --kills $(KILLS)
+COMMAND_KILLS ?= 50
+kills: $(ALL) ## kill training runs KILLS=200 times, comparisons and sweeps COMMAND_KILLS=50 times, at random moments, and see that nothing is lost
+	@cd tests && ../$(BIN)/python -m tools.kills cma --kills $(KILLS)
+	@cd tests && ../$(BIN)/python -m tools.kills maskable_ppo --kills $(KILLS)
+	@cd tests && ../$(BIN)/python -m tools.kills compare --kills $(COMMAND_KILLS)
+	@cd tests && ../$(BIN)/python -m tools.kills sweep --kills $(COMMAND_KILLS)
 
+DECISIONS ?= 100000000
+soak: $(ALL) ## play DECISIONS=100000000 over all policies and scenarios in one process; exit 1 if memory grows
+	@cd tests && ../$(BIN)/python -m tools.soak $(DECISIONS) $(ARGS)
 
 differential: $(ALL) ## play EPISODES=2000 random episodes on the kernel and on the reference; exit 1 if any differ
 	@cd tests && ../$(BIN)/python -m tools.differential $(EPISODES)
@@ -87,7 +93,7 @@ notebooks: $(ALL) ## run the notebooks and write them with their outputs; ARGS="
 programs: $(ALL) ## compile anew the programs that come with the package, after a change of the hardware model or of a network
 	@cd tests && ../$(BIN)/python -m tools.shipped_programs
 
-mutation: $(ALL) ## change the simulator line by line and see that the tests notice; takes long
+mutation: $(ALL) ## change the code line by line and see that the tests notice; takes long
 	@cd tests && ../$(BIN)/python -m tools.mutation $(ARGS)
 
 # --- The paper's study ----------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ import math
 import multiprocessing
 import os
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -179,7 +180,8 @@ def play(cells: Sequence[Cell], folder: Path, workers: int) -> Iterator[tuple[Ce
         return
     # Fresh interpreters: a forked one would inherit the threads and locks of compiled code.
     context = multiprocessing.get_context("spawn")
-    with concurrent.futures.ProcessPoolExecutor(min(workers, len(cells)), mp_context=context) as pool:
+    size = min(workers, len(cells))
+    with concurrent.futures.ProcessPoolExecutor(size, mp_context=context, initializer=end_with_parent) as pool:
         # The first cell alone: what it compiles, the others read from disk.
         concurrent.futures.wait([first := pool.submit(_outcome, cells[0], folder)])
         waiting = {first: cells[0], **{pool.submit(_outcome, cell, folder): cell for cell in cells[1:]}}
@@ -190,6 +192,18 @@ def play(cells: Sequence[Cell], folder: Path, workers: int) -> Iterator[tuple[Ce
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def end_with_parent() -> None:
+    """End this process as soon as the one that started it is gone: a pool's processes would wait for its work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(FAILED)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _outcome(cell: Cell, folder: Path) -> str:

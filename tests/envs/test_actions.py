@@ -12,7 +12,7 @@ import pytest
 import prema_gym  # noqa: F401  # registers Prema-v0
 from prema_gym import ConfigError
 from prema_gym.config import MECHANISMS, mechanism_bits
-from prema_gym.envs.actions import NO_ACTION, count_actions, decode, dispatch, encode
+from prema_gym.envs.actions import NO_ACTION, count_actions, decode, dispatch, encode, is_action
 from prema_gym.types import CHECKPOINT, DRAIN, KILL, NONE
 
 SUBSETS = [subset for count in (1, 2, 3) for subset in itertools.combinations(MECHANISMS, count)]
@@ -58,6 +58,12 @@ def test_the_action_space_has_a_column_for_every_mechanism_allowed(subset):
     assert env.action_space.n == 1 + 2 * len(subset)
     # slot 0 runs, slot 1 waits: keep, or give the NPU to slot 1 by any of the mechanisms
     assert env.action_masks().tolist() == [True] + [False] * len(subset) + [True] * len(subset)
+
+
+@pytest.mark.parametrize("subset", SUBSETS)
+def test_actions_are_the_numbers_from_keep_to_the_last_column(subset):
+    bits = mechanism_bits(subset)
+    assert [action for action in range(-2, 20) if is_action(action, 5, bits)] == list(range(1 + 5 * len(subset)))
 
 
 @pytest.mark.parametrize("subset", SUBSETS)

@@ -310,3 +310,26 @@ def test_ppo_and_maskable_ppo_run() -> None:
 def test_a_configuration_is_plain_json_all_the_way_down() -> None:
     config = EnvConfig.coerce({"workload": CNNS, "reward": {"antt": 1.0}})
     assert EnvConfig.coerce(json.loads(json.dumps(config.to_dict()))) == config
+
+
+# --- The event log ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_event_log_that_dropped_something_says_so_once_an_episode(monkeypatch):
+    monkeypatch.setattr("prema_gym.envs.prema_env.LOG_ENTRIES", 4)
+    env = make(workload={"num_tasks": 6}, slots=6).unwrapped
+    trace = {"trace": [task(0, "CNN-AN") for _ in range(6)]}
+    for _ in range(2):
+        env.reset(options=trace)
+        with pytest.warns(UserWarning, match="event log is full: a step made more than 4 events, and the rest is missing"):
+            events = env.events()
+        assert [event["event"] for event in events] == ["arrival"] * 4
+        assert env.events() == events  # without a second warning
+
+
+def test_an_event_log_that_dropped_something_says_so_at_the_next_step_unasked(monkeypatch):
+    monkeypatch.setattr("prema_gym.envs.prema_env.LOG_ENTRIES", 4)
+    env = make(workload={"num_tasks": 6}, slots=6).unwrapped
+    env.reset(options={"trace": [task(0, "CNN-AN") for _ in range(6)]})
+    with pytest.warns(UserWarning, match="event log is full"):
+        env.step(1)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tools.kills import commands
 
 from prema_gym import Program
 from prema_gym.errors import FileError
@@ -116,3 +117,23 @@ def test_two_processes_on_one_cache_both_get_whole_libraries(tmp_path: Path, mon
     assert [status_of(process) for process in both] == [0, 0]
     for k in range(10):
         assert len(ProgramLibrary.load(tmp_path / "programs" / f"key{k}.npz")) == 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("command", commands.SMALL)
+def test_commands_that_are_killed_lose_nothing_and_end_as_undisturbed_ones(command: str, tmp_path: Path) -> None:
+    tally = commands.check(command, 2, tmp_path, each=1)
+    assert tally.kills == 2
+    assert tally.wrong == []
+
+
+def test_a_killed_command_that_damages_a_file_loses_one_or_undoes_one_is_found_out() -> None:
+    old, new = {"a": b"1", "cells/c": b"0"}, {"a": b"2", "b": b"3"}
+    tally = commands.Tally(old, new)
+    assert list(tally.after_a_kill(old, {"a": b"2", "cells/c": b"0", ".b.x.tmp": b""})) == []
+    assert (tally.kills, tally.amid, tally.temporary) == (1, 1, 1)
+    assert list(tally.after_a_kill(old, {"a": b"", "cells/c": b"0"})) == ["a damaged"]
+    assert list(tally.after_a_kill(old, {"a": b"1"})) == ["cells/c lost"]
+    assert list(tally.after_a_kill({"a": b"2"}, {"a": b"1"})) == ["a undone"]
+    assert list(tally.at_the_end({**old, **new})) == []
+    assert list(tally.at_the_end({**old, "a": b"2"})) == ["b differs from the undisturbed run's"]

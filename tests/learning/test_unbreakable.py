@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tools.kills import SHARED, SMALL, check, run
+from tools.kills.training import SHARED, SMALL, check, run
 
 from agents.commands.train import main
 from agents.learning.checkpoint import load, load_arrays, locked

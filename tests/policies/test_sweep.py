@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 
 import pytest
 
@@ -92,3 +94,23 @@ def test_mistakes_are_answered_in_one_line(arguments, reason, capsys):
     assert code == 2
     assert reason in error
     assert error.count("\n") == 1
+
+
+POOL = """
+import concurrent.futures, multiprocessing, os, time
+from baselines.commands.sweep import end_with_parent
+context = multiprocessing.get_context("spawn")
+pool = concurrent.futures.ProcessPoolExecutor(2, mp_context=context, initializer=end_with_parent)
+pool.submit(os.getpid).result()
+print("ready", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.slow
+def test_the_processes_of_a_sweep_that_is_killed_end_with_it() -> None:
+    killed = subprocess.Popen([sys.executable, "-c", POOL], stdout=subprocess.PIPE)
+    assert killed.stdout is not None
+    assert killed.stdout.readline() == b"ready\n"
+    killed.kill()
+    killed.communicate(timeout=60)  # they hold its output open for as long as they run

@@ -68,6 +68,14 @@ def test_a_list_plays_to_its_last_arrival_whatever_the_horizon() -> None:
     assert [request["deadline_cycles"] for request in requests] == [50 * k + 180 for k in range(10)]
 
 
+def test_a_listed_deadline_counts_from_the_arrival_by_the_prediction_or_is_as_given() -> None:
+    env = make()
+    kinds = [{"sla": 1.8}, {"sla": 0.001}, {"deadline_cycles": 777}, {}]
+    env.reset(options={"trace": [{"arrival_cycles": 50 * k, "model": "short", **kind} for k, kind in enumerate(kinds)]})
+    requests, _, _ = played(env)
+    assert [request["deadline_cycles"] for request in requests] == [180, 51, 777, -1]
+
+
 def test_requests_that_all_come_at_once_are_asked_about_once() -> None:
     env = make(slots=2)
     _, info = env.reset(options={"trace": [{"arrival_cycles": 50, "model": "short"}] * 5})

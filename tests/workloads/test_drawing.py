@@ -28,6 +28,8 @@ GOLDEN = Path(__file__).parents[1] / "golden" / "traces.json"
 LEAST_P = 1e-6
 """A test of a distribution fails below this; its seeds are fixed, so it either always passes or never does."""
 SPEC = LengthSpec(min=3, max=12, median=6, sigma=0.4, ratio=1.3, output_sigma=0.3, max_output=20)
+SINGLE = LengthSpec(min=1, max=1, median=1, sigma=0.5, ratio=2.0, output_sigma=0.6, max_output=3)
+"""Of a network whose input has one length."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,8 +43,10 @@ def models():
         return Network("drawn", 8, (Loop("encoder", input_length, encoder), Loop("decoder", None, decoder)))
 
     register_model(Model("drawn", network, lengths=SPEC))
+    register_model(Model("single", network, lengths=SINGLE))
     yield
-    MODELS.pop("drawn")
+    for name in ("drawn", "single"):
+        MODELS.pop(name)
 
 
 MIX = [
@@ -72,7 +76,12 @@ def twin_classes(classes: Any) -> list[dict[str, Any]]:
     return [{"model": c.model, "batch": c.batches, "weight": c.weight, "priority": c.levels} for c in classes]
 
 
-LENGTHS = drawing.Lengths(SPEC.min, SPEC.max, SPEC.median, SPEC.sigma, SPEC.ratio, SPEC.output_sigma, SPEC.max_output)
+def twin_lengths(spec: LengthSpec) -> drawing.Lengths:
+    """Return the lengths of a network as the reference takes them."""
+    return drawing.Lengths(spec.min, spec.max, spec.median, spec.sigma, spec.ratio, spec.output_sigma, spec.max_output)
+
+
+LENGTHS = {"drawn": twin_lengths(SPEC), "single": twin_lengths(SINGLE)}
 
 
 def check_against_the_twin(machine: Simulator, seed: int, error: float = 0.0) -> list[dict[str, Any]]:
@@ -81,7 +90,7 @@ def check_against_the_twin(machine: Simulator, seed: int, error: float = 0.0) ->
     tasks = machine.describe_tasks(0)
     classes = twin_classes(machine.config.workload.classes)
     for index, (task, record) in enumerate(zip(tasks, records, strict=True)):
-        expected = vars(drawing.draw(classes, {"drawn": LENGTHS}, seed, index, error))
+        expected = vars(drawing.draw(classes, LENGTHS, seed, index, error))
         got = {**task, "request_class": record["request_class"]}
         for name, value in expected.items():
             assert got[name] == (pytest.approx(value, rel=1e-12) if name == "prediction_factor" else value), (index, name)
@@ -96,16 +105,32 @@ def test_episode_seeds_are_those_of_plain_python(split):
     for seed, first in ((0, 0), (5, 3), (2**64 - 1, 10**6), (-1, 0)):
         expected = [drawing.episode_seed(split, seed % 2**64, 2, first + k) for k in range(20)]
         assert episode_seeds(split, seed, 20, row=2, first=first).tolist() == expected
+    assert episode_seeds(split, 5, 3).tolist() == [drawing.episode_seed(split, 5, 0, k) for k in range(3)]
 
 
 @pytest.mark.parametrize(
-    "workload", [{"mix": MIX}, {"models": ["one", "two", "drawn"], "priorities": [9, 1, 9]}], ids=["mix", "short"]
+    "workload", [{"mix": MIX}, {"models": ["one", "single", "drawn"], "priorities": [9, 1, 9]}], ids=["mix", "short"]
 )
 def test_requests_are_those_of_plain_python(workload):
     for error in (0.0, 0.4):
         machine = simulator(40, predictor_error=error, **workload)
         for seed in episode_seeds("env", 11, 10).tolist():
             check_against_the_twin(machine, seed, error)
+
+
+@pytest.mark.parametrize("error", [0.0, 0.4, 2.8])
+def test_predictions_are_those_of_plain_python(error):
+    """Programs of 100, 2000 and 30 000 cycles are predicted to take that long, times the error; never less than a cycle."""
+    cycles = {"one": 100, "two": 2000, "three": 30_000}
+    machine = simulator(40, mix=MIX[:3], predictor_error=error)
+    least = math.inf
+    for seed in episode_seeds("env", 16, 10).tolist():
+        for task in check_against_the_twin(machine, seed, error):
+            own = cycles[task["model"]]
+            expected = max(round(own * task["prediction_factor"]), 1)
+            assert (task["isolated_cycles"], task["predicted_cycles"]) == (own, expected)
+            least = min(least, own * task["prediction_factor"])
+    assert (least < 0.5) == (error > 1)
 
 
 def test_arrivals_over_a_window_are_those_of_plain_python():

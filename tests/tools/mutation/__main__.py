@@ -1,6 +1,6 @@
-"""Change the simulator in one place at a time and see that the tests notice: ``make mutation``.
+"""Change the code in one place at a time and see that the tests notice: ``make mutation``.
 
-Mutants run interpreted, each in a process of its own, against the reference and then against the hand-solved instances. Survivors
+Mutants run interpreted, each in a process of its own, against the reference and then against tests (plans.py says which). Survivors
 are listed; docs/testing.md argues why each remaining one changes nothing. ``--planted`` plays a few typical faults instead.
 """
 
@@ -15,24 +15,9 @@ from collections.abc import Iterable, Iterator
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from tools.mutation.mutants import ROOT, Mutant, mutants, path_of, start
+from tools.mutation.mutants import Mutant, mutants, path_of, start
+from tools.mutation.plans import FALLBACK, PLANS, Plan
 
-SIM = ("tables", "programs", "table", "switch", "straight", "kernel")
-"""Rooms of the simulator that one NPU plays in."""
-TARGETS = (
-    *(f"prema_gym.sim.{room}" for room in SIM),
-    "prema_gym.metrics",
-    "prema_gym.envs.reward_terms",
-    "prema_gym.envs.step_reward",
-    "prema_gym.sim.simulator",
-)
-TESTS = (
-    "sim/test_hand_solved.py",
-    "envs/test_reward_and_metrics.py",
-    "sim/test_simulator.py",
-    "sim/test_differential.py::test_rows_of_a_vector_play_what_the_reference_plays",
-)
-"""What survivors of the episodes are shown to."""
 PRELOADED = ("numpy", "numba", "gymnasium", "scipy.special", "hypothesis", "pytest")
 """Imported once, before the processes fork."""
 RESTORE = "context_cycles(tables.rules[npu.configuration], entry.restore_bytes)"
@@ -76,7 +61,13 @@ def planted() -> Iterator[Mutant]:
         yield Mutant(f"prema_gym.sim.{room}", name, source.replace(before, after))
 
 
-def survivors(changed: Iterable[Mutant], arguments: argparse.Namespace, tests: list[str], progress: Progress) -> list[Mutant]:
+def plan_of(mutant: Mutant, arguments: argparse.Namespace) -> Plan:
+    """Return what ``mutant`` is put to; planted faults have to show in the episodes alone."""
+    plan = PLANS.get(mutant.module, FALLBACK)
+    return Plan(plan.games) if arguments.planted else plan
+
+
+def survivors(changed: Iterable[Mutant], arguments: argparse.Namespace, progress: Progress) -> list[Mutant]:
     """Play every mutant, ``--processes`` at a time; return those that nothing noticed."""
     waiting = list(changed)
     total, alive, running = len(waiting), [], dict[int, Mutant]()
@@ -84,7 +75,7 @@ def survivors(changed: Iterable[Mutant], arguments: argparse.Namespace, tests: l
     while waiting or running:
         while waiting and len(running) < arguments.processes:
             mutant = waiting.pop(0)
-            running[start(mutant, arguments.episodes, arguments.seconds, tests)] = mutant
+            running[start(mutant, plan_of(mutant, arguments), arguments.episodes, arguments.seconds)] = mutant
         child, status = os.wait()
         mutant = running.pop(child)
         if status == 0:
@@ -94,20 +85,22 @@ def survivors(changed: Iterable[Mutant], arguments: argparse.Namespace, tests: l
     return alive
 
 
-def _refuse_false_alarms(arguments: argparse.Namespace, tests: list[str]) -> None:
-    """Exit unless the simulator as it is passes what mutants are put to."""
-    child = start(Mutant(TARGETS[0], "unchanged", path_of(TARGETS[0]).read_text()), arguments.episodes, arguments.seconds, tests)
-    if os.waitpid(child, 0)[1] != 0:
-        raise SystemExit("the unchanged simulator differs from the reference or fails its tests: mend that first")
+def _refuse_false_alarms(chosen: Iterable[Mutant], arguments: argparse.Namespace) -> None:
+    """Exit unless the code as it is passes what mutants are put to."""
+    plans = {plan_of(mutant, arguments): mutant.module for mutant in chosen}
+    for plan, module in plans.items():
+        child = start(Mutant(module, "unchanged", path_of(module).read_text()), plan, arguments.episodes, arguments.seconds)
+        if os.waitpid(child, 0)[1] != 0:
+            raise SystemExit(f"the unchanged {module} differs from the reference or fails its tests: mend that first")
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--planted", action="store_true", help="play the planted faults")
-    parser.add_argument("--module", action="append", help=f"a module to change (default: {', '.join(TARGETS)})")
+    parser.add_argument("--module", action="append", help=f"a module to change (default: {', '.join(PLANS)})")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="play each N-th mutant only (default: 1)")
     parser.add_argument("--episodes", type=int, default=2000, help="play episodes of numbers below this (default: 2000)")
-    parser.add_argument("--seconds", type=float, default=30, help="most seconds of computing per mutant (default: 30)")
+    parser.add_argument("--seconds", type=float, default=30, help="most seconds of computing per mutant and game (default: 30)")
     parser.add_argument("--processes", type=int, default=2, help="processes to use (default: 2)")
     return parser.parse_args()
 
@@ -118,14 +111,13 @@ def main() -> int:
     for name in PRELOADED:
         importlib.import_module(name)
     if arguments.planted:
-        chosen, tests = list(planted()), []
+        chosen = list(planted())
     else:
-        chosen = [mutant for module in arguments.module or TARGETS for mutant in mutants(module)][:: arguments.every]
-        tests = [str(ROOT / "tests" / name) for name in TESTS]
-    _refuse_false_alarms(arguments, tests)
+        chosen = [mutant for module in arguments.module or PLANS for mutant in mutants(module)][:: arguments.every]
+    _refuse_false_alarms(chosen, arguments)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        alive = survivors(chosen, arguments, tests, progress)
+        alive = survivors(chosen, arguments, progress)
     for mutant in alive:
         print(mutant.change)
     killed = len(chosen) - len(alive)

@@ -1,4 +1,4 @@
-"""Mutants: copies of the simulator with one change each, played against the reference, interpreted, each in a process of its own.
+"""Mutants: copies of a module with one change each, played against the reference, interpreted, each in a process of its own.
 
 The parent must not have imported ``prema_gym``: a child does, with one module's source replaced.
 """
@@ -13,10 +13,11 @@ import importlib.util
 import os
 import resource
 import sys
-import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from tools.mutation.plans import Plan, first_difference
 
 os.environ["NUMBA_DISABLE_JIT"] = "1"
 ROOT = Path(__file__).resolve().parents[3]
@@ -180,49 +181,33 @@ class _Finder(importlib.abc.MetaPathFinder):
         return importlib.util.spec_from_file_location(fullname, path_of(fullname), loader=_Changed(self.mutant))
 
 
-def _played_episodes(episodes: int) -> Iterator[int]:
-    """Yield the numbers below ``episodes``, worlds by turns: a few episodes each, then a few more."""
-    from tools.cases import PER_WORLD
+def start(mutant: Mutant, plan: Plan, episodes: int, seconds: float) -> int:
+    """Fork a process that puts ``mutant`` to its ``plan``; its exit status is 1 where something noticed, else 0.
 
-    for start in range(0, PER_WORLD, 3):
-        for world in range(0, episodes, PER_WORLD):
-            yield from range(world + start, min(world + start + 3, world + PER_WORLD, episodes))
-
-
-def _first_difference(episodes: int, seconds: float) -> str | None:
-    """Play until a difference; return it, or None if ``episodes`` numbers or ``seconds`` of computing are used up without one."""
-    from tools.twin import differences
-
-    deadline = time.process_time() + seconds
-    for number in _played_episodes(episodes):
-        found, _ = differences(number, 1)
-        if found:
-            return found[0]
-        if time.process_time() > deadline:
-            break
-    return None
-
-
-def start(mutant: Mutant, episodes: int, seconds: float, tests: list[str]) -> int:
-    """Fork a process that plays ``mutant``, then runs ``tests`` on it; its exit status is 1 where something noticed, else 0."""
+    ``seconds`` of computing are spent on each game at most, and as much again and a minute on the tests.
+    """
     child = os.fork()
     if child:
         return child
     os.setpgid(0, 0)
-    most = int(2 * seconds) + 60
+    most = int((1 + len(plan.games)) * seconds) + 60
     resource.setrlimit(resource.RLIMIT_CPU, (most, most))
     silent = os.open(os.devnull, os.O_WRONLY)
     os.dup2(silent, 1)
     os.dup2(silent, 2)
     sys.meta_path.insert(0, _Finder(mutant))
     try:
-        noticed = bool(_first_difference(episodes, seconds)) or (bool(tests) and _run_tests(tests))
+        noticed = any(first_difference(game, episodes, seconds) for game in plan.games) or _fails(plan.tests)
     except BaseException:
         noticed = True
     os._exit(int(noticed))
 
 
-def _run_tests(tests: list[str]) -> bool:
+def _fails(tests: Sequence[str]) -> bool:
+    """Return whether any of ``tests`` fails."""
     import pytest
 
-    return pytest.main(["-x", "-q", "-W", "ignore", "--assert=plain", "-p", "no:cacheprovider", *tests]) != 0
+    if not tests:
+        return False
+    places = [str(ROOT / "tests" / name) for name in tests]
+    return pytest.main(["-x", "-q", "-W", "ignore", "--assert=plain", "-p", "no:cacheprovider", *places]) != 0

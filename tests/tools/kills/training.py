@@ -1,22 +1,16 @@
-"""Kill training runs at random moments (kill -9), resume each until it ends, and hold its end against the undisturbed run's.
+"""Training runs killed at random moments and resumed: each has to end as the undisturbed one.
 
-    cd tests && python -m tools.kills --algo cma --kills 200
-    cd tests && python -m tools.kills --algo maskable_ppo --kills 200
-
-A run is a forked child, so that nothing is imported or compiled again. Exit code 1 if any ends otherwise than the undisturbed run.
+A run is a forked child, so that nothing is imported or compiled again.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import os
 import random
 import shutil
 import signal
-import sys
-import tempfile
 import time
 import zipfile
 from pathlib import Path
@@ -127,20 +121,3 @@ def check(algo: str, kills: int, folder: Path, seed: int = 0, each: int = 4) -> 
             shutil.rmtree(own)
         done, runs = done + killed, runs + 1
     return done, runs, wrong
-
-
-def main() -> int:
-    """Kill runs, and print how many; return the exit status."""
-    parser = argparse.ArgumentParser("python -m tools.kills", description="Kill training runs at random moments, and resume them.")
-    parser.add_argument("--algo", choices=SMALL, default="cma")
-    parser.add_argument("--kills", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        kills, runs, wrong = check(options.algo, options.kills, Path(folder), options.seed)
-    print(f"{options.algo}: {kills} kills in {runs} runs; {wrong} ended otherwise than the undisturbed run")
-    return 1 if wrong else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

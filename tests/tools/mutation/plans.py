@@ -1,0 +1,112 @@
+"""What can be changed, and what its mutants are put to: games, in which the kernel plays beside the reference, and tests."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What mutants of a module are put to, in this order."""
+
+    games: tuple[str, ...] = ()
+    """Names in GAMES."""
+    tests: tuple[str, ...] = ()
+    """Of the folder ``tests``, as pytest takes them."""
+
+
+SIMULATOR = Plan(
+    games=("episodes",),
+    tests=(
+        "sim/test_hand_solved.py",
+        "envs/test_reward_and_metrics.py",
+        "sim/test_simulator.py",
+        "sim/test_differential.py::test_rows_of_a_vector_play_what_the_reference_plays",
+    ),
+)
+"""Of the machine with one NPU, and of what it is worth."""
+DRAWN = "workloads/test_drawing.py"
+DRAWING = Plan(
+    tests=(
+        *(f"{DRAWN}::test_{what}_are_those_of_plain_python" for what in ("episode_seeds", "arrivals_over_a_window", "requests")),
+        f"{DRAWN}::test_arrivals_at_a_rate_are_those_of_plain_python",
+        f"{DRAWN}::test_arrivals_in_bursts_are_those_of_plain_python",
+        f"{DRAWN}::test_predictions_are_those_of_plain_python",
+        "streams/test_traces_at_reset.py::test_a_listed_deadline_counts_from_the_arrival_by_the_prediction_or_is_as_given",
+        f"{DRAWN}::test_deadlines_count_from_the_arrival_by_the_class",
+        f"{DRAWN}::test_no_two_of_split_seed_row_and_episode_share_a_seed",
+    ),
+    games=("streams",),
+)
+"""Of what an episode draws: a twin in plain Python, and streams, a third of which are given as lists and files."""
+SHOWN = ("envs/test_observation_groups.py", "envs/test_observation.py::test_an_empty_slot_shows_nothing")
+OBSERVATION = "prema_gym.envs.observation"
+SIM = ("tables", "programs", "table", "switch", "straight", "kernel")
+"""Rooms of the simulator that one NPU plays in."""
+_GROUPS: tuple[tuple[Plan, str, tuple[str, ...]], ...] = (
+    (SIMULATOR, "prema_gym.sim", (*SIM, "simulator")),
+    (SIMULATOR, "prema_gym", ("metrics",)),
+    (SIMULATOR, "prema_gym.envs", ("reward_terms", "step_reward")),
+    (DRAWING, "prema_gym.workloads", ("seeding", "arrivals", "drawing")),
+    (Plan(("episodes", "several"), ("envs/test_actions.py",)), "prema_gym.envs", ("actions",)),
+    (Plan(("episodes",), SHOWN), OBSERVATION, ("base", "features", "lanes")),
+    (Plan(("streams", "several"), SHOWN), OBSERVATION, ("deadlines", "npus", "streams", "observe")),
+)
+PLANS = {f"{folder}.{name}": plan for plan, folder, names in _GROUPS for name in names}
+"""By module."""
+FALLBACK = SIMULATOR
+"""Of a module that is not in PLANS."""
+
+
+# --- Games --------------------------------------------------------------------------------------------------------------------
+
+
+def _episodes(number: int) -> list[str]:
+    from tools.twin import differences
+
+    return differences(number, 1)[0]
+
+
+def _several(number: int) -> list[str]:
+    from tools import duel
+    from tools.several_npus import PLAYERS
+
+    return duel.differences(number, 1, PLAYERS["kernel"], PLAYERS["twin"])[0]
+
+
+def _streams(number: int) -> list[str]:
+    from streams import random_streams
+
+    return random_streams.differences(number, 1)[0]
+
+
+def _by_turns(episodes: int) -> Iterator[int]:
+    """Yield the numbers below ``episodes``, worlds by turns: a few episodes each, then a few more."""
+    from tools.cases import PER_WORLD
+
+    for start in range(0, PER_WORLD, 3):
+        for world in range(0, episodes, PER_WORLD):
+            yield from range(world + start, min(world + start + 3, world + PER_WORLD, episodes))
+
+
+GAMES: dict[str, tuple[Callable[[int], list[str]], Callable[[int], Iterator[int] | range]]] = {
+    "episodes": (_episodes, _by_turns),
+    "several": (_several, range),
+    "streams": (_streams, range),
+}
+"""What plays a number and returns what differed, and the order of the numbers below a limit, by name."""
+
+
+def first_difference(game: str, episodes: int, seconds: float) -> str | None:
+    """Play until a difference; return it, or None if ``episodes`` numbers or ``seconds`` of computing are used up without one."""
+    play, order = GAMES[game]
+    deadline = time.process_time() + seconds
+    for number in order(episodes):
+        found = play(number)
+        if found:
+            return found[0]
+        if time.process_time() > deadline:
+            break
+    return None
