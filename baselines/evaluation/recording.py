@@ -13,7 +13,7 @@ from prema_gym.config.scenarios import with_scenario
 from prema_gym.rendering import Recording
 from prema_gym.rendering import record as record_policy
 
-_OF_RECORD = ("seed", "trace", "name")
+_OF_RECORD = ("seed", "trace", "name", "requests")
 """Arguments of a recording, not of the environment."""
 
 

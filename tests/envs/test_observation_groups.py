@@ -16,6 +16,7 @@ from prema_gym import Program, register_program
 from prema_gym._jit import jit
 from prema_gym.config import EnvConfig
 from prema_gym.envs.observation import BLOCKS, F, G, Layout, groups_of
+from prema_gym.envs.observation.base import clip_log
 from prema_gym.envs.observation.lanes import to_asinhs, to_logs
 from prema_gym.errors import ConfigError
 
@@ -116,6 +117,11 @@ def test_logarithms_are_those_of_float64_to_a_few_units_of_float32_and_end_at_th
     ends = np.array([1e-30, 1.0, 3e38, np.inf], np.float32)
     to_logs(ends, 0, 4)
     assert ends.tolist() == [-4.0, 0.0, 4.0, 4.0]
+
+
+def test_a_logarithm_that_is_taken_already_ends_at_the_clip_too() -> None:
+    given = (-math.inf, -20.0, -16.0, -2.0, 0.0, 2.0, 16.0, 20.0, math.inf)
+    assert [clip_log(value) for value in given] == [-4.0, -4.0, -4.0, -0.5, 0.0, 0.5, 4.0, 4.0, 4.0]
 
 
 def test_only_the_stretch_that_is_named_is_replaced() -> None:
