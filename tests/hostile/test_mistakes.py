@@ -145,7 +145,9 @@ MISTAKES: dict[str, Mistake] = {
     "a mechanism that is closed": Mistake(
         lambda: begun(mechanisms=["KILL"]).view().give(0), "'CHECKPOINT'", "this environment allows KILL"
     ),
-    "a picture of a stream": Mistake(lambda: record("PREMA", scenario="PremaStream-v0"), "a stream", "Draw a closed episode"),
+    "a picture of no request": Mistake(
+        lambda: record("PREMA", scenario="PremaStream-v0", requests=0), "requests = 0", "at least 1"
+    ),
     "a file that is not there": Mistake(lambda: policy_of("model.zip"), "model.zip", "is no file"),
     "a network that is not there": Mistake(lambda: from_onnx("net.onnx"), "net.onnx", "is no file"),
     "requests that are not there": Mistake(lambda: begun().reset(options={"trace": "mine.jsonl"}), "'mine.jsonl'", "No such file"),

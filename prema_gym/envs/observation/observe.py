@@ -28,7 +28,9 @@ class Visible(NamedTuple):
 
 @jit_borrowing
 def _add_npus(seen, out, at, several):
-    return at if several is None else observe_npus(seen, out, at)
+    if several is None or seen.predictions.shape[1] == 0:  # the driver of several NPUs, played on one
+        return at
+    return observe_npus(seen, out, at)
 
 
 @jit_borrowing
