@@ -44,7 +44,7 @@ class _PartLibrary(JITCodeLibrary):
     def finalize(self) -> None:
         self._raise_if_finalized()
         for library in dict.fromkeys(self._linking_libraries):
-            if hasattr(library, "_reload_init"):  # not before numba 0.61
+            if hasattr(library, "_reload_init"):  # numba has it since 0.63
                 self._reload_init.update(library._reload_init)
             self._final_module.link_in(library._get_module_for_linking(), preserve=True)
         self._finalized = True
