@@ -18,8 +18,8 @@ import torch
 from sb3_contrib import MaskablePPO
 from stable_baselines3.common.callbacks import BaseCallback, CheckpointCallback
 
+from agents import policy_from_sb3
 from agents.learning.sb3.adapter import PremaVecEnv
-from agents.learning.sb3.policy import policy_from_sb3
 from baselines import evaluate
 
 ROWS = 64

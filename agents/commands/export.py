@@ -30,7 +30,7 @@ def export_onnx(policy: LearnedPolicy, path: Path, slots: int = 8) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.onnx.export(
         network,
-        (torch.zeros(2, int(base_size(slots))),),
+        (torch.zeros(2, base_size(slots)),),
         str(path),
         input_names=["observations"],
         output_names=["logits"],

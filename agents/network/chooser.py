@@ -45,7 +45,7 @@ def network_chooser(shape: Shape, flat: np.ndarray, config: EnvConfig) -> Choose
     slots, bits = config.num_slots, mechanism_bits(config.mechanisms)
     actions = int(count_actions(slots, bits))
     sizes = {
-        "observation": int(base_size(slots)),
+        "observation": base_size(slots),
         "mask": actions,
         "scratch": scratch_size(shape, slots),
         "logits": actions,

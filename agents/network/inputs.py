@@ -64,8 +64,6 @@ ROW_SOURCES = _sources(ROW_INPUTS, _ROW_FEATURES)
 """(R,) int64: likewise for the row."""
 LOG_PRIORITIES = np.array([np.log(PRIORITY_FLAGS.get(name, np.nan)) / LOG_SCALE for name, _, _ in SLOT_INPUTS])
 """(S,) float64: the feature ``log_priority`` for which an input is set; NaN for inputs that are no flags of a priority."""
-SLOT_BOUNDS = np.array([(low, high) for _, low, high in SLOT_INPUTS], np.float64)
-"""(S, 2) float64."""
 _slot_sources, _row_sources, _flagged = tuple(SLOT_SOURCES.tolist()), tuple(ROW_SOURCES.tolist()), LOG_PRIORITIES
 
 
@@ -88,7 +86,6 @@ def fill_inputs(observation, slots, out):
         out[slots * S + k] = observation[slots * F + _row_sources[k]]
 
 
-@jit_borrowing
-def base_size(slots):
+def base_size(slots: int) -> int:
     """Return the length of the group "base" of T ``slots``."""
     return slots * F + G

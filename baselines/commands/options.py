@@ -1,8 +1,7 @@
 """The grammar of the command line: options that mean the same in every command that plays.
 
 A command takes the groups that apply to it, and refuses what others have by :func:`refuse`, with the reason. ``--scenario --npu
---npus
---tasks --window --utilisation --workload --models --batches --mechanisms --decision-every`` say which world is played,
+--npus --tasks --window --utilisation --workload --models --batches --mechanisms --decision-every`` say which world is played,
 ``--reward`` what its reward is, ``--seed --episodes`` which episodes, ``--json [PATH] --quiet`` what is printed.
 """
 

@@ -21,7 +21,7 @@ from baselines.policies.compiled import Chooser, Compiled, CompiledPolicy, call,
 from prema_gym._jit import JitEntry, jit_borrowing
 from prema_gym.config import MECHANISMS, EnvConfig
 from prema_gym.envs.actions import KEEP, may_keep
-from prema_gym.envs.observation import REMAINING_FLOOR
+from prema_gym.envs.observation import remaining_on
 from prema_gym.errors import PolicyError
 from prema_gym.sim.borrow import borrowed
 from prema_gym.types import EMPTY, NONE, READY
@@ -34,15 +34,6 @@ HIDDEN = -1
 
 
 # --- Loads --------------------------------------------------------------------------------------------------------------------
-
-
-@jit_borrowing
-def remaining_on(seen, slot, n):
-    """Return the predicted remaining cycles of the task in ``slot`` on NPU ``n``: at least 1 % of its predicted total there."""
-    predicted = seen.table[slot].predicted_cycles
-    if seen.predictions.shape[1] > 0:
-        predicted = seen.predictions[slot, seen.npus[n].configuration]
-    return max(float(predicted - seen.table[slot].executed_cycles), REMAINING_FLOOR * predicted)
 
 
 @jit_borrowing

@@ -21,6 +21,7 @@ from prema_gym.envs.observation.features import (
     groups_of,
 )
 from prema_gym.envs.observation.lanes import LOG_SCALE
+from prema_gym.envs.observation.npus import remaining_on
 from prema_gym.envs.observation.observe import Visible, observe
 
 __all__ = [
@@ -44,4 +45,5 @@ __all__ = [
     "observe",
     "observe_base",
     "predicted_remaining",
+    "remaining_on",
 ]

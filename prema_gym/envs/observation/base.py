@@ -18,8 +18,8 @@ from prema_gym.envs.observation.features import (
     REFERENCE_CYCLES,
     REMAINING_FLOOR,
 )
-from prema_gym.envs.observation.lanes import LOG_SCALE, fill, to_logs
-from prema_gym.sim.levels import count_levels, level_bit
+from prema_gym.envs.observation.lanes import CLIP, LOG_SCALE, fill, to_logs
+from prema_gym.sim.levels import rank_of
 from prema_gym.sim.programs import context_cycles
 from prema_gym.types import CAUSE_ARRIVAL, CAUSE_COMPLETION, CAUSE_QUANTUM, EMPTY, READY, RUNNING
 
@@ -40,25 +40,19 @@ def predicted_remaining(slot):
 
 
 @jit_borrowing
-def _rank(levels, last_rank, priority):
-    """Return the rank of ``priority`` among ``levels``, of which the highest has rank ``last_rank`` counted from 0."""
-    return count_levels(levels & (level_bit(priority) - level_bit(1))) / last_rank if last_rank > 0 else 1.0
-
-
-@jit_borrowing
-def _gather_slot(slot, now, levels, last_rank, rules, out, i, slots):
+def _gather_slot(slot, now, levels, rules, out, i, slots):
     """Store what an occupied slot shows, logarithms as their arguments; return the predicted remaining cycles."""
     # Every field is read before the first feature is written: the compiler can't know that they don't overlap.
     predicted, executed, token, priority = float(slot.predicted_cycles), slot.executed_cycles, slot.token, slot.priority
     elapsed, waited, saved, state = now - slot.arrival_cycles, slot.waited_cycles, slot.saved_bytes, slot.state
     estimated = slot.length_estimated
-    remaining = max(predicted - executed, REMAINING_FLOOR * predicted)
+    remaining = predicted_remaining(slot)
     share = 1.0 / predicted
     logs = FLAGS * slots + i
     out[_FLAG.present * slots + i] = 1.0
     out[_FLAG.ready * slots + i] = state == READY
     out[_FLAG.running * slots + i] = state == RUNNING
-    out[_FLAG.rank * slots + i] = _rank(levels, last_rank, priority)
+    out[_FLAG.rank * slots + i] = rank_of(levels, priority)
     out[_FLAG.executed * slots + i] = min(executed * share, MOST_SHARE)
     out[_FLAG.overrun * slots + i] = executed > predicted
     out[_FLAG.length_estimated * slots + i] = estimated
@@ -76,20 +70,19 @@ def _gather_slot(slot, now, levels, last_rank, rules, out, i, slots):
 @jit_borrowing
 def clip_log(value):
     """Return a natural logarithm as a feature."""
-    return min(max(value * (1.0 / LOG_SCALE), -4.0), 4.0)
+    return min(max(value * (1.0 / LOG_SCALE), -CLIP), CLIP)
 
 
 @jit_borrowing
 def observe_base(status, table, rules, out):
     """Fill the group "base" of ``out`` (float32) from a row's visible arrays; return its length, T * F + G."""
     slots, now, levels = table.shape[0], status.clock_cycles, status.levels
-    last_rank = count_levels(levels) - 1
     fill(out, 0, FLAGS * slots, 0.0)
     fill(out, FLAGS * slots, F * slots, 1.0)  # its logarithm is 0
     work = 0.0
     for i in range(slots):
         if table[i].state != EMPTY:
-            work += _gather_slot(table[i], now, levels, last_rank, rules, out, i, slots)
+            work += _gather_slot(table[i], now, levels, rules, out, i, slots)
     row_logs = F * slots
     out[row_logs + _ROW_LOG.log_work] = 1.0 + work * _PER_REFERENCE
     out[row_logs + _ROW_LOG.log_since_switch] = 1.0 + (now - status.last_switch_cycles) * _PER_REFERENCE

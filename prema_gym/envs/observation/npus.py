@@ -6,7 +6,15 @@ import numpy as np
 
 from prema_gym._jit import jit_borrowing
 from prema_gym.envs.observation.base import predicted_remaining
-from prema_gym.envs.observation.features import NPU_FLAGS, NPU_LOGS, NPUS_FLAGS, NPUS_LOGS, NPUS_ROW, REFERENCE_CYCLES
+from prema_gym.envs.observation.features import (
+    NPU_FLAGS,
+    NPU_LOGS,
+    NPUS_FLAGS,
+    NPUS_LOGS,
+    NPUS_ROW,
+    REFERENCE_CYCLES,
+    REMAINING_FLOOR,
+)
 from prema_gym.envs.observation.lanes import fill, to_logs
 from prema_gym.types import BOUND, CAUSE_READY, ELSEWHERE, EMPTY, NONE, SAVING
 
@@ -26,25 +34,29 @@ def remaining_on_fastest(slot):
 
 
 @jit_borrowing
-def _predicted_on(seen, i, n):
-    """Return the predicted total of the task in slot ``i`` on NPU ``n``."""
-    return float(seen.predictions[i, seen.npus[n].configuration])
+def _predicted_on(seen, slot, n):
+    """Return the predicted total of the task in ``slot`` on NPU ``n``."""
+    if seen.predictions.shape[1] == 0:
+        return seen.table[slot].predicted_cycles
+    return seen.predictions[slot, seen.npus[n].configuration]
 
 
 @jit_borrowing
-def _work_of(seen, i, n):
-    """Return the predicted remaining cycles of the task in slot ``i``, which NPU ``n`` runs or is bound to run; 0 without one."""
-    if i == NONE:
-        return 0.0
-    if seen.table[i].executed_cycles == 0:
-        return _predicted_on(seen, i, n)
-    return predicted_remaining(seen.table[i])
+def remaining_on(seen, slot, n):
+    """Return the predicted remaining cycles of the task in ``slot`` on NPU ``n``: at least 1 % of its predicted total there."""
+    predicted = _predicted_on(seen, slot, n)
+    return max(float(predicted - seen.table[slot].executed_cycles), REMAINING_FLOOR * predicted)
 
 
 @jit_borrowing
 def work_of_npu(seen, n):
     """Return the predicted remaining cycles of what NPU ``n`` runs and of what it is bound to run."""
-    return _work_of(seen, seen.npus[n].running_slot, n) + _work_of(seen, seen.npus[n].bound_slot, n)
+    npu, work = seen.npus[n], 0.0
+    if npu.running_slot != NONE:
+        work += remaining_on(seen, npu.running_slot, n)
+    if npu.bound_slot != NONE:
+        work += remaining_on(seen, npu.bound_slot, n)
+    return work
 
 
 @jit_borrowing
