@@ -299,7 +299,6 @@ def test_ansi_shows_a_line_per_arrived_task() -> None:
     assert "CNN" in env.render() or "RNN" in env.render()
 
 
-@pytest.mark.slow
 def test_ppo_and_maskable_ppo_run() -> None:
     sb3 = pytest.importorskip("stable_baselines3")
     contrib = pytest.importorskip("sb3_contrib")

@@ -119,7 +119,6 @@ def test_two_processes_on_one_cache_both_get_whole_libraries(tmp_path: Path, mon
         assert len(ProgramLibrary.load(tmp_path / "programs" / f"key{k}.npz")) == 20
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("command", commands.SMALL)
 def test_commands_that_are_killed_lose_nothing_and_end_as_undisturbed_ones(command: str, tmp_path: Path) -> None:
     tally = commands.check(command, 2, tmp_path, each=1)

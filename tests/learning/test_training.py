@@ -94,7 +94,6 @@ def test_the_slot_policy_starts_from_the_index_rule(algorithm: Any, tmp_path: Pa
     np.testing.assert_allclose(network[1][:3], index_prior(index_rule("INDEX")), rtol=1e-6)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("algo", ["maskable_ppo", "ppo", "dqn"])
 def test_every_algorithm_trains_and_the_same_seed_gives_the_same_weights(algo: str, tmp_path: Path) -> None:
     def parameters(folder: Path) -> np.ndarray:
@@ -192,7 +191,6 @@ def test_a_run_keeps_its_log_and_a_card_that_says_how_it_was_made(tmp_path: Path
     assert card["training"]["decision_every"] == 4
 
 
-@pytest.mark.slow
 def test_a_killed_run_goes_on(tmp_path: Path) -> None:
     command = [
         sys.executable,

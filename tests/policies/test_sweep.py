@@ -26,7 +26,6 @@ def test_cells_are_every_policy_at_every_load_once():
     assert len({cell.name for cell in cells_of(options)}) == 4
 
 
-@pytest.mark.slow
 def test_a_sweep_writes_table_figure_and_cells_and_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
     arguments = [*SMALL, "--workers", "1", "--output", str(tmp_path)]
     assert main(arguments) == 0
@@ -64,7 +63,6 @@ def test_numbers_of_the_table_are_short_and_have_no_exponent(value, shown):
     assert sweep.short_number(value) == shown
 
 
-@pytest.mark.slow
 def test_processes_change_nothing(tmp_path):
     options = build_parser().parse_args([*SMALL, "--loads", "0.9"])
     cells = cells_of(options)
@@ -107,7 +105,6 @@ time.sleep(600)
 """
 
 
-@pytest.mark.slow
 def test_the_processes_of_a_sweep_that_is_killed_end_with_it() -> None:
     killed = subprocess.Popen([sys.executable, "-c", POOL], stdout=subprocess.PIPE)
     assert killed.stdout is not None

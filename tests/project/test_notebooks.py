@@ -49,7 +49,6 @@ def test_a_notebook_has_no_logic_of_its_own(path):
     assert "class " not in source
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:::jupyter_client", "ignore:::nbclient", "ignore:::zmq")  # not about our code
 @pytest.mark.parametrize("path", PATHS, ids=NAMES)
 def test_a_notebook_shows_what_it_is_committed_with_and_any_cell_runs_twice(path):

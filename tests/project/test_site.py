@@ -13,7 +13,6 @@ ROOT = Path(__file__).parents[2]
 RESULTS = "[...document.querySelectorAll('.md-search-result__item a')].map(link => link.pathname.split('/').pop())"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(find_browser() is None, reason="no browser of Chromium's family is installed: the site is only built")
 def test_the_search_answers_without_a_server_and_the_dark_scheme_follows_the_system(tmp_path):
     build = [str(Path(sys.executable).parent / "mkdocs"), "build", "--strict", "--quiet", "--site-dir", str(tmp_path)]

@@ -6,10 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 
-
-@pytest.mark.slow
 def test_every_planted_fault_is_noticed_within_2000_episodes() -> None:
     tests = Path(__file__).parents[1]
     command = [sys.executable, "-m", "tools.mutation", "--planted", "--episodes", "2000", "--seconds", "90"]
