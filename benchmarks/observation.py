@@ -40,7 +40,7 @@ def observe_rows(words, observations):
     for i in range(observations.shape[0]):
         row = row_of(state, i)
         rules = tables.rules[row.status.configuration]
-        seen = Visible(row.status, row.npus, row.table, row.predictions, rules)
+        seen = Visible(row.status, row.npus, row.table, row.predictions, row.batches, rules)
         observe(seen, observations[i], row.several, row.stream)
 
 

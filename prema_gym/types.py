@@ -70,12 +70,12 @@ PROGRAM = np.dtype(
 # What a scheduler may see (STATUS, NPU, SLOT) and what it may not (MACHINE, ENGINE, TASK, TIMES) are separate arrays: code that
 # must not know the truth is not handed it.
 
-EMPTY, READY, RUNNING, ELSEWHERE, BOUND, SAVING, BARRED = range(7)
+EMPTY, READY, RUNNING, ELSEWHERE, BOUND, SAVING, BARRED, JOINED = range(8)
 """States of a slot, as the asked NPU sees them (one NPU knows the first three alone).
 
 EMPTY: free. READY: waits, and the asked NPU may take it. RUNNING: on the asked NPU. ELSEWHERE: on another NPU. BOUND: an NPU that
 is switching will run it. SAVING: evicted and waiting, its context not in memory yet. BARRED: waits, but not for the asked NPU (it
-has progress on another configuration, or this pass does not offer it).
+has progress on another configuration, or this pass does not offer it). JOINED: in the batch that another slot leads.
 """
 
 CHECKPOINT, KILL, DRAIN = 0, 1, 2
@@ -163,6 +163,29 @@ SLOT = np.dtype(
 )
 """A row of the inference task context table; visible to policies."""
 
+BATCH = np.dtype(
+    [
+        ("would_predicted_cycles", np.int64),  # total on the asked NPU, if the slot were dispatched now; 0 where it can't be
+        (
+            "would_oldest_cycles",
+            np.int64,
+        ),  # earliest arrival among those that would run together; NONE where it can't be dispatched
+        ("would_weight", np.float64),  # sum over them of priority / predicted cycles on the fastest NPU, each by itself
+        ("would_samples", np.int32),
+        ("would_members", np.int32),
+        ("leader", np.int32),  # the slot that leads the batch of two or more that the task is in, or its own; NONE without one
+        ("members", np.int32),  # of that batch, the leader included; 0 without one
+        ("samples", np.int32),  # of that batch; without one the task's own
+        ("longest", np.int32),  # the slot of the member whose input is longest; NONE without a batch
+        ("by_age", np.int32),  # the i-th record holds the slot of the i-th oldest task; empty slots come last
+    ],
+    align=True,
+)
+"""What a slot has to do with a batch; visible to policies, and there where ``batching`` is more than 1."""
+
+SIZED = np.dtype([("model", np.int32), ("input_length", np.int32), ("samples", np.int32)])
+"""What a program is a program of: numbers that tell models apart, the input length (0 without one) and the batch."""
+
 MACHINE = np.dtype(
     [
         ("quantum_due_cycles", np.int64),
@@ -184,6 +207,7 @@ MACHINE = np.dtype(
         ("happened", np.int32),  # CAUSE_* bits of this cycle, or of the switch just made
         ("outcome", np.int32),  # ASKING, TERMINATED, TRUNCATED
         ("events", np.int32),  # filled entries of the log
+        ("waiting_only", np.bool_),  # the NPUs that wait for a fuller batch are asked alone: it isn't the quantum's turn
     ],
     align=True,
 )
@@ -248,12 +272,13 @@ the request that arrives next, and the one at the head of the backlog."""
 TIMES = np.dtype([("isolated_cycles", np.int64), ("predicted_cycles", np.int64), ("program", np.int32)], align=True)
 """A task on one configuration: the truth."""
 
-EVENT_NAMES = ("arrival", "completion", "quantum", "dispatch", "run", "commit", "saved", "kill", "drain", "stall")
+EVENT_NAMES = ("arrival", "completion", "quantum", "dispatch", "run", "commit", "saved", "kill", "drain", "stall", "join")
 """What the log records.
 
 arrival: enters the table. completion. quantum: asks a decision. dispatch: the NPU is given to the slot, restore and refill start.
 run: the slot's operations start. commit: the running operation has committed and execution stops. saved: the context is in DRAM.
 kill: progress dropped. drain: the running task is committed to complete. stall: a decision starts to cost scheduler latency.
+join: runs in the batch that has just been dispatched.
 """
 (
     EVENT_ARRIVAL,
@@ -266,6 +291,7 @@ kill: progress dropped. drain: the running task is committed to complete. stall:
     EVENT_KILL,
     EVENT_DRAIN,
     EVENT_STALL,
+    EVENT_JOIN,
 ) = range(len(EVENT_NAMES))
 
 EVENT = np.dtype([("cycle", np.int64), ("event", np.int32), ("npu", np.int32), ("slot", np.int32), ("task", np.int32)], align=True)
@@ -285,6 +311,7 @@ RULES = np.dtype(
         ("clients", np.int64),  # closed clients that send the requests of a stream; 0 where requests come by themselves
         ("think_cycles", np.float64),  # mean time from a client's completed request to its next one
         ("mean_priority", np.float64),  # expected priority of a drawn request
+        ("batching", np.int64),  # most samples of a batch; 1: requests run one by one
         ("allow_idle", np.bool_),  # an idle NPU may stay so while another is busy
         ("has_deadlines", np.bool_),  # requests of the workload have deadlines: observations tell of them
     ],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 from rich import box
@@ -14,7 +13,7 @@ from prema_gym.hardware.listing import Roofline
 from prema_gym.hardware.program import compile_model
 from prema_gym.sim.simulator import Simulator
 from prema_gym.workloads.models import MODELS
-from prema_gym.workloads.programs import REGISTERED, Key
+from prema_gym.workloads.programs import Key, registered_program
 from prema_gym.workloads.trace import TraceTask
 
 
@@ -65,8 +64,7 @@ def isolated_times(config: EnvConfig) -> list[Isolated]:
 def _roofline(key: Key, output_length: int | None, config: EnvConfig) -> Roofline | None:
     """Return the roofs of a program; registered ones may have been made of points, which say nothing of work."""
     if key.model not in MODELS:
-        registered = REGISTERED[key.model]
-        program = registered[config.npu] if isinstance(registered, Mapping) else registered
+        program = registered_program(key.model, key.batch, config.npu)
         return None if program.source is None else program.roofline()
     network = MODELS[key.model].network(input_length=key.input_length, hoist_inputs=config.workload.hoist_inputs)
     return compile_model(network, key.batch, config.npu, output_length or 1).roofline()

@@ -46,6 +46,7 @@ _LARGEST_FIELD = (1 << 42) - 1
 _MOST_COUNT = (1 << 31) - 1
 """Of requests and of quanta."""
 MOST_NPUS = 64
+MOST_BATCHING = 64
 """NPUs that a row may have."""
 MECHANISMS = ("CHECKPOINT", "KILL", "DRAIN")
 """Preemption mechanisms in the order of the action columns."""
@@ -258,6 +259,8 @@ class EnvConfig(Config):
     """0.25 ms at 700 MHz (paper, section VI)."""
     scheduler_latency_cycles: int = 0
     """NPU time that each asked decision costs."""
+    batching: int = 1
+    """B: most samples that run together as one batch; waiting requests of the network that is dispatched join it. 1: none do."""
     allow_idle: bool = False
     """True lets an idle NPU stay so whenever another is busy, though tasks wait."""
     strict: bool = False
@@ -293,6 +296,7 @@ class EnvConfig(Config):
         self._check_whole("decision_every", 1, _MOST_COUNT, or_none=True)
         self._check_whole("quantum_cycles", 1, _LARGEST_FIELD)
         self._check_whole("scheduler_latency_cycles", 0, (1 << 32) - 1)
+        self._check_whole("batching", 1, MOST_BATCHING)
         rule = "a reward term's name, or a mapping from names to numbers"
         check(name, "reward", self.reward, _is_reward(self.reward), rule)
         check(name, "strict", self.strict, isinstance(self.strict, bool), "True or False")

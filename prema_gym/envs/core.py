@@ -113,19 +113,21 @@ class Core:
         """Prepare once what every view shows of the simulator's own memory."""
         state = self.simulator.state
         self._npu, self._table, self._npus = read_only(state.status), read_only(state.table), read_only(state.npus)
-        self._predictions = read_only(state.predictions)
+        self._predictions, self._batches = read_only(state.predictions), read_only(state.batches)
         self._shown: tuple[np.ndarray, np.ndarray, View] | None = self._show()
 
     def _show(self) -> tuple[np.ndarray, np.ndarray, View]:
         view = View(
             self.config, self._npu, self._table, read_only(self.masks), read_only(self.observations), self._npus,
-            self._predictions,
+            self._predictions, self._batches,
         )  # fmt: skip
         return self.masks, self.observations, view
 
     def __getstate__(self) -> dict[str, Any]:
         return {
-            key: value for key, value in self.__dict__.items() if key not in ("_npu", "_table", "_npus", "_predictions", "_shown")
+            key: value
+            for key, value in self.__dict__.items()
+            if key not in ("_npu", "_table", "_npus", "_predictions", "_batches", "_shown")
         }
 
     def __setstate__(self, state: dict[str, Any]) -> None:

@@ -36,7 +36,8 @@ _NOTHING_WRONG = -1
 def _observe(row, tables, observation):
     """Fill a row's (D,) observation, by the rules of the asked NPU's configuration."""
     rules = tables.rules[row.status.configuration]
-    observe(Visible(row.status, row.npus, row.table, row.predictions, rules), observation, row.several, row.stream)
+    seen = Visible(row.status, row.npus, row.table, row.predictions, row.batches, rules)
+    observe(seen, observation, row.several, row.stream)
 
 
 @jit_borrowing

@@ -44,6 +44,9 @@ class View:
     predictions: np.ndarray
     """(N, T, C) int64: predicted total cycles of a slot's task on each of the C distinct configurations (``npus["configuration"]``
     names them by index; empty slots hold anything). C = 0 where a row is one NPU: ``table["predicted_cycles"]`` is all there is."""
+    batches: np.ndarray
+    """(N, T) BATCH: the batches of running requests, and those that would run together if a slot were dispatched now. T = 0 where
+    requests run one by one (``batching=1``)."""
 
     @property
     def rows(self) -> int:

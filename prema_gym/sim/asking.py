@@ -8,8 +8,9 @@ whenever another is busy, and pass 2 is about the tasks that pass 1 has freed. A
 from __future__ import annotations
 
 from prema_gym._jit import jit_apart, jit_borrowing
+from prema_gym.sim.batches import see_batches
 from prema_gym.sim.phases import start_move
-from prema_gym.sim.table import choosable, count_choosable, log, truth_of
+from prema_gym.sim.table import choosable, count_choosable, log
 from prema_gym.types import (
     BARRED,
     CAUSE_QUANTUM,
@@ -62,6 +63,8 @@ def _leaves_it_to_a_later_one(row, n):
 @jit_borrowing
 def _may_stay_idle(row, tables, n):
     """Whether NPU ``n``, idle and with tasks to take, may keep."""
+    if tables.rules[0].batching > 1:
+        return True
     if row.machine.asking_pass == 1 and _leaves_it_to_a_later_one(row, n):
         return True
     if not tables.rules[0].allow_idle:
@@ -78,10 +81,10 @@ def _is_in_pass(row, n):
 
     An idle NPU that stalls since it kept in the first pass counts as idle in the second.
     """
+    if row.npus[n].running_slot >= 0 and (row.machine.asking_pass == 2 or row.machine.waiting_only):
+        return False
     if row.machine.asking_pass == 1:
         return row.engines[n].phase == NOT_SWITCHING
-    if row.npus[n].running_slot >= 0:
-        return False
     stalls_since_now = _stalls_idle(row, n) and row.engines[n].chosen_cycles == row.status.clock_cycles
     return row.engines[n].phase == NOT_SWITCHING or stalls_since_now
 
@@ -95,26 +98,35 @@ def _first_choosable(row, n, freed_only):
     return slot
 
 
+@jit_borrowing
+def _ask(row, tables, n, freed_only, may_keep):
+    """Show NPU ``n`` its decision. The log says so where the quantum asks: one that runs, or that waits for a fuller batch."""
+    batching = row.batches.shape[0] > 0
+    see_from(row, n, freed_only, may_keep)
+    if batching:
+        see_batches(row, tables, True)
+    if row.status.cause & CAUSE_QUANTUM and (batching or row.npus[n].running_slot >= 0):
+        log(row, row.status.clock_cycles, EVENT_QUANTUM, n, row.npus[n].running_slot, NONE)
+
+
 @jit_apart
 def is_asked(row, tables, n):
     """Whether NPU ``n`` is asked now; it is shown its decision then. A single legal move is made at once, at no latency."""
     if not _is_in_pass(row, n):
         return False
-    freed_only = row.machine.asking_pass == 2 and tables.rules[0].allow_idle
+    freed_only = row.machine.asking_pass == 2 and (tables.rules[0].allow_idle or tables.rules[0].batching > 1)
     count = count_choosable(row, n, freed_only)
     if count == 0:
         return False
     if row.npus[n].running_slot >= 0:
-        see_from(row, n, freed_only, False)
-        if row.status.cause & CAUSE_QUANTUM:
-            log(row, row.status.clock_cycles, EVENT_QUANTUM, n, row.npus[n].running_slot, NONE)
+        _ask(row, tables, n, freed_only, False)
         return True
     may_keep = _may_stay_idle(row, tables, n)
     is_first_of_one_npu = row.npus.shape[0] == 1 and row.machine.decisions == 0
     if count == 1 and not may_keep and not is_first_of_one_npu:
         start_move(row, tables, n, _first_choosable(row, n, freed_only), CHECKPOINT, 0)
         return False
-    see_from(row, n, freed_only, may_keep)
+    _ask(row, tables, n, freed_only, may_keep)
     return True
 
 
@@ -133,7 +145,7 @@ def _see_entry(row, n, slot, freed_only):
         entry.state = RUNNING if entry.npu == n else ELSEWHERE
     if row.times.shape[1] > 1:
         own = entry.configuration if entry.executed_cycles > 0 else configuration
-        entry.predicted_cycles = row.times[truth_of(row, slot), own].predicted_cycles
+        entry.predicted_cycles = row.predictions[slot, own]
     return entry.state == READY
 
 

@@ -21,6 +21,7 @@ from prema_gym.sim.streams.records import PLACE, STREAM, SUMS
 from prema_gym.sim.tables import State, Tables
 from prema_gym.types import (
     ARRIVALS,
+    BATCH,
     BLOCK,
     CLASS,
     DRAW,
@@ -35,6 +36,7 @@ from prema_gym.types import (
     RULES,
     RUN,
     SEGMENT,
+    SIZED,
     SLOT,
     STATUS,
     TASK,
@@ -47,6 +49,8 @@ _ARRAYS: dict[str, tuple[np.dtype, int]] = {
     "blocks": (BLOCK, 1),
     "segments": (SEGMENT, 1),
     "programs": (PROGRAM, 1),
+    "sized": (SIZED, 1),
+    "at_size": (np.dtype(np.int32), 2),
     "rules": (RULES, 1),
     "draw": (DRAW, 1),
     "classes": (CLASS, 1),
@@ -65,6 +69,7 @@ _ARRAYS: dict[str, tuple[np.dtype, int]] = {
     "npus": (NPU, 2),
     "table": (SLOT, 2),
     "predictions": (np.dtype(np.int64), 3),
+    "batches": (BATCH, 2),
     "reward": (REWARD, 1),
     "log": (EVENT, 2),
     "streams": (STREAM, 1),
@@ -109,13 +114,14 @@ def _compiled_source(words, draws):
 
 _runs, _blocks, _segments = _borrowed("runs"), _borrowed("blocks"), _borrowed("segments")
 _programs, _rules = _borrowed("programs"), _borrowed("rules")
+_sized, _at_size = _borrowed("sized"), _borrowed("at_size")
 _draw, _classes, _mixes, _levels = _borrowed("draw"), _borrowed("classes"), _borrowed("mixes"), _borrowed("levels")
 _totals, _listed, _kinds = _borrowed("totals"), _borrowed("listed"), _borrowed("kinds")
 _machine, _arrivals = _borrowed("machine"), _borrowed("arrivals")
 _engines, _tasks, _times = _borrowed("engines"), _borrowed("tasks"), _borrowed("times")
 _shares = _borrowed("shares")
 _status, _npus, _table = _borrowed("status"), _borrowed("npus"), _borrowed("table")
-_predictions = _borrowed("predictions")
+_predictions, _batches = _borrowed("predictions"), _borrowed("batches")
 _reward, _log = _borrowed("reward"), _borrowed("log")
 _streams, _heads, _places = _borrowed("streams"), _borrowed("heads"), _borrowed("places")
 _sums, _histograms = _borrowed("sums"), _borrowed("histograms")
@@ -174,7 +180,10 @@ else:
     @jit_inline
     def open_book(words):  # type: ignore[misc]
         """Return (Tables, Draws, State) over the arrays behind ``words``."""
-        tables = Tables(_runs(words), _blocks(words), _segments(words), _programs(words), _rules(words))
+        tables = Tables(
+            _runs(words), _blocks(words), _segments(words), _programs(words), _totals(words), _sized(words), _at_size(words),
+            _rules(words),
+        )  # fmt: skip
         draws = Draws(
             _draw(words), _classes(words), _mixes(words), _levels(words), _totals(words), _listed(words), _kinds(words)
         )  # fmt: skip
@@ -189,6 +198,7 @@ else:
             _npus(words),
             _table(words),
             _predictions(words),
+            _batches(words),
             _reward(words),
             _log(words),
             _streams(words),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from prema_gym._jit import jit_apart, jit_borrowing
 from prema_gym.sim.asking import is_asked, see_from
+from prema_gym.sim.batches import see_batches
 from prema_gym.sim.phases import elapse, happens, play_phases, start_move
 from prema_gym.sim.streams.arrivals import admit, arrive, complete, next_arrival_cycles
 from prema_gym.sim.switch import remaining_cycles
@@ -29,7 +30,8 @@ from prema_gym.types import (
 def decide(row, tables, slot, mechanism):
     """Carry out the asked NPU's decision: ``slot`` (NONE keeps) by ``mechanism``. It must be legal."""
     row.machine.decisions += 1
-    row.machine.quanta = 0
+    if not row.machine.waiting_only:
+        row.machine.quanta = 0
     start_move(row, tables, row.status.npu, slot, mechanism, tables.rules[0].scheduler_latency_cycles)
 
 
@@ -54,12 +56,16 @@ def _any_switching(row):
 
 @jit_borrowing
 def _note_live(row):
-    """Note which NPUs would answer to an expired quantum: they run, and may take a waiting task. Return whether any would."""
+    """Note which NPUs would answer to an expired quantum: they may take a waiting task. Return whether any would.
+
+    They run, or wait for a fuller batch.
+    """
     any_live = False
+    batching = row.batches.shape[0] > 0
     for n in range(row.npus.shape[0]):
         engine = row.engines[n]
-        runs = engine.phase == NOT_SWITCHING and row.npus[n].running_slot >= 0
-        engine.live = runs and count_choosable(row, n, False) > 0
+        answers = engine.phase == NOT_SWITCHING and (batching or row.npus[n].running_slot >= 0)
+        engine.live = answers and count_choosable(row, n, False) > 0
         any_live = any_live or engine.live
     return any_live
 
@@ -101,9 +107,10 @@ def _play_npus(row, tables):
 
 @jit_borrowing
 def _quantum_expires(row):
-    """Whether an NPU that would answer still runs."""
+    """Whether an NPU that would answer still runs; with batching one that is idle answers too."""
+    batching = row.batches.shape[0] > 0
     for n in range(row.npus.shape[0]):
-        if row.engines[n].live and row.npus[n].running_slot >= 0:
+        if row.engines[n].live and (batching or row.npus[n].running_slot >= 0):
             return True
     return False
 
@@ -142,12 +149,14 @@ def _invoke(row, tables, cause):
     machine.quantum_due_cycles = row.status.clock_cycles + rules.quantum_cycles
     machine.asking_pass = 1
     machine.next_npu = 0
+    machine.waiting_only = False
     if cause != CAUSE_QUANTUM:
         machine.quanta = 0
         return
     machine.quanta += 1
     if rules.decision_every == 0 or machine.quanta < rules.decision_every:
-        machine.asking_pass = 0
+        machine.asking_pass = 1 if rules.batching > 1 else 0
+        machine.waiting_only = True
 
 
 @jit_borrowing
@@ -166,10 +175,12 @@ def _ask(row, tables):
 
 
 @jit_borrowing
-def _end(row, outcome):
+def _end(row, tables, outcome):
     """End the episode: it is shown as NPU 0 sees it."""
     row.machine.asking_pass = 0
     see_from(row, 0, False, False)
+    if row.batches.shape[0] > 0:
+        see_batches(row, tables, False)
     row.machine.outcome = outcome
     return outcome
 
@@ -188,13 +199,13 @@ def advance(row, tables):
         if cycle > row.machine.horizon_cycles and not _any_switching(row):
             elapse(row, max(row.status.clock_cycles, row.machine.horizon_cycles))
             count_waits(row)
-            return _end(row, TRUNCATED)
+            return _end(row, tables, TRUNCATED)
         elapse(row, cycle)
         cause = _play_cycle(row, tables)
         horizon = row.machine.horizon_cycles  # of a stream it is known once the last request is drawn
         if cause != 0 and cycle <= horizon:
             _invoke(row, tables, cause)
         if row.status.finished == row.machine.tasks and cycle <= horizon:
-            return _end(row, TERMINATED)
+            return _end(row, tables, TERMINATED)
         if cycle >= horizon:
             row.machine.asking_pass = 0

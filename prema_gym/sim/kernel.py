@@ -8,6 +8,7 @@ that only one of them is compiled into a caller. Everything is modified in place
 from __future__ import annotations
 
 from prema_gym._jit import jit_apart, jit_borrowing
+from prema_gym.sim.batches import clear_batches
 from prema_gym.sim.events import advance as advance_events
 from prema_gym.sim.events import decide as decide_events
 from prema_gym.sim.levels import highest_level, level_bit
@@ -153,6 +154,7 @@ def _begin_machine(machine, rules):
     machine.next_npu = 0
     machine.happened = 0
     machine.events = 0
+    machine.waiting_only = False
 
 
 @jit_borrowing
@@ -160,6 +162,7 @@ def _begin(row, tables, levels):
     """Clear what the episode before has left."""
     for slot in range(row.table.shape[0]):
         clear(row.table[slot])
+    clear_batches(row)
     for n in range(row.npus.shape[0]):
         _begin_npu(row.npus[n], row.engines[n])
     _begin_machine(row.machine, tables.rules[0])

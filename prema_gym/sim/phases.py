@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from prema_gym._jit import jit_apart, jit_borrowing
+from prema_gym.sim.batches import form_batch, leads, leave_batch, next_member, place_members
 from prema_gym.sim.streams.arrivals import complete
 from prema_gym.sim.switch import (
     begin_commit,
@@ -57,6 +58,8 @@ def _free(row, n, slot):
     entry.npu = NONE
     entry.freed = row.machine.asking_pass > 0
     row.machine.ready += 1
+    if leads(row, slot):
+        place_members(row, slot)
     for m in range(row.npus.shape[0]):
         if m == n or not choosable(entry, row.npus[m].configuration):
             continue
@@ -64,6 +67,31 @@ def _free(row, n, slot):
             row.engines[m].offered = True
         else:
             row.engines[m].window_cause |= CAUSE_READY
+
+
+@jit_apart
+def _dissolve(row, n, leader):
+    """Let the batch that was killed on NPU ``n`` be single tasks again."""
+    c = row.npus[n].configuration
+    leave_batch(row, leader, c)
+    member = next_member(row, leader, NONE)
+    while member != NONE:
+        task = row.table[member].task
+        leave_batch(row, member, c)
+        row.table[member].accounted_cycles = row.status.clock_cycles
+        _free(row, n, member)
+        member = next_member(row, leader, task)
+
+
+@jit_borrowing
+def _kill(row, n):
+    """Kill what NPU ``n`` runs, and let it be chosen again."""
+    slot = row.npus[n].running_slot
+    batch = leads(row, slot)
+    kill(row, n, row.status.clock_cycles)
+    if batch:
+        _dissolve(row, n, slot)
+    _free(row, n, slot)
 
 
 # --- Phases -------------------------------------------------------------------------------------------------------------------
@@ -89,7 +117,7 @@ def _vacate(row, tables, n):
     """Begin to evict the running task."""
     now, mechanism = row.status.clock_cycles, row.engines[n].mechanism
     if mechanism == KILL:
-        _free(row, n, kill(row, n, now))
+        _kill(row, n)
         _restore(row, tables, n)
         return
     if mechanism == DRAIN:
@@ -168,6 +196,17 @@ def play_phases(row, tables, n):
             _end_switch(row, tables, n)
 
 
+@jit_borrowing
+def _gather(row, tables, n, slot):
+    """Form a batch around the task in ``slot``, which NPU ``n`` was given to, or take its batch along."""
+    if row.batches.shape[0] == 0:
+        return
+    if leads(row, slot):
+        place_members(row, slot)
+    else:
+        form_batch(row, tables, n, slot)
+
+
 @jit_apart
 def start_move(row, tables, n, slot, mechanism, latency):
     """Carry out a move of NPU ``n`` that costs ``latency`` cycles to decide: ``slot`` (NONE keeps) by ``mechanism``.
@@ -182,6 +221,7 @@ def start_move(row, tables, n, slot, mechanism, latency):
         row.table[slot].state = BOUND
         row.table[slot].npu = n
         row.machine.ready -= 1
+        _gather(row, tables, n, slot)
     if engine.phase != NOT_SWITCHING:
         engine.queued_latency_cycles = latency
         return

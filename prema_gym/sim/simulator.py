@@ -18,6 +18,7 @@ from prema_gym.sim.streams.records import PLACE, STREAM, SUMS
 from prema_gym.sim.tables import State, Tables
 from prema_gym.types import (
     ARRIVALS,
+    BATCH,
     EMPTY,
     ENGINE,
     EVENT,
@@ -49,6 +50,7 @@ def rules_record(config: EnvConfig) -> np.ndarray:
     rules["mechanisms"] = mechanism_bits(config.mechanisms)
     rules["levels"] = level_bits(config.workload.levels)
     rules["allow_idle"] = config.allow_idle
+    rules["batching"] = config.batching
     rules["has_deadlines"] = config.workload.has_deadlines
     rules["horizon_requests"] = config.horizon
     arrivals = config.workload.arrivals
@@ -73,7 +75,7 @@ def mean_priority(draws: Draws) -> float:
 
 def _state(config: EnvConfig, rows: int, log_entries: int) -> State:
     slots, npus = config.num_slots, config.all_npus
-    several, streams = len(npus) > 1, rows if config.stream else 0
+    several, streams = len(npus) > 1 or config.batching > 1, rows if config.stream else 0
     records = slots + 2 if config.stream else slots
     levels = int(level_bits(config.workload.levels)).bit_count()
     state = State(
@@ -87,6 +89,7 @@ def _state(config: EnvConfig, rows: int, log_entries: int) -> State:
         npus=np.zeros((rows, len(npus)), NPU),
         table=np.zeros((rows, slots), SLOT),
         predictions=np.zeros((rows, slots, len(config.configurations) if several else 0), np.int64),
+        batches=np.zeros((rows, slots if config.batching > 1 else 0), BATCH),
         reward=np.zeros(rows, REWARD),
         log=np.zeros((rows, log_entries), EVENT),
         streams=np.zeros(streams, STREAM),
@@ -162,7 +165,7 @@ class Simulator:
         self.config = config = with_listing(config)
         self.rows = rows
         self.slots = config.num_slots
-        self.programs = ProgramTable.of(config.configurations, config.workload)
+        self.programs = ProgramTable.of(config.configurations, config.workload, config.batching)
         self.state = _state(config, rows, log_entries)
         self._rules = rules_record(config)
         self._lists = Lists(config)
@@ -175,7 +178,10 @@ class Simulator:
         self._views: list[np.ndarray] | None = None
         self.draws = draws_of(self.config, self.programs, self._lists.join(self.programs))
         arrays = self.programs.arrays
-        self.tables = Tables(arrays.runs, arrays.blocks, arrays.segments, arrays.programs, self._rules)
+        sized, at_size = self.programs.sizes
+        self.tables = Tables(
+            arrays.runs, arrays.blocks, arrays.segments, arrays.programs, arrays.totals, sized, at_size, self._rules
+        )
         check_drawn(self.config, self.programs, self.draws)
         self._lists.write(self.state.streams, range(len(self.state.streams)))
         self.words = write_book(self.tables, self.draws, self.state)

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from prema_gym._jit import jit_borrowing
+from prema_gym.sim.batches import dispatch_members, evict_members, leads, load_batch
 from prema_gym.sim.programs import context_cycles, next_commit
 from prema_gym.sim.table import count_wait, log, truth_of
 from prema_gym.types import (
@@ -60,8 +61,19 @@ def remaining_cycles(row, n):
 
 
 @jit_borrowing
-def _load(row, n, slot):
+def _leads(row, slot, several):
+    """Whether the task in ``slot`` leads a batch; a row of one NPU that runs tasks one by one has none, known when compiling."""
+    if several is None:
+        return False
+    return leads(row, slot)
+
+
+@jit_borrowing
+def _load(row, tables, n, slot):
     """Note program and true total of the task that NPU ``n`` is given."""
+    if _leads(row, slot, row.several):
+        load_batch(row, tables, n, slot)
+        return
     if row.times.shape[1] == 0:
         row.engines[n].total_cycles = row.tasks[truth_of(row, slot)].isolated_cycles
         return
@@ -136,6 +148,8 @@ def end_commit(row, tables, n, cycle):
     entry.restore_bytes = engine.restore_bytes
     entry.refill_cycles = engine.refill_cycles
     _evict(row, n, entry, cycle)
+    if _leads(row, slot, row.several):
+        evict_members(row, slot, cycle)
     engine.evicted_slot = slot
     log(row, cycle, EVENT_COMMIT, n, slot, entry.task)
     return context_cycles(tables.rules[row.npus[n].configuration], engine.save_bytes)
@@ -175,12 +189,14 @@ def begin_restore(row, tables, n, slot, cycle):
     npu.running_slot = slot
     npu.last_slot = slot
     log(row, cycle, EVENT_DISPATCH, n, slot, entry.task)
+    if _leads(row, slot, row.several):
+        dispatch_members(row, n, slot, cycle)
     cost = context_cycles(tables.rules[npu.configuration], entry.restore_bytes) + entry.refill_cycles
     entry.saved_bytes = 0
     entry.restore_bytes = 0
     entry.refill_cycles = 0
     engine.dispatch_position_cycles = entry.executed_cycles
-    _load(row, n, slot)
+    _load(row, tables, n, slot)
     return cost
 
 

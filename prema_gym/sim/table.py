@@ -13,6 +13,7 @@ from prema_gym.types import (
     BOUND,
     EMPTY,
     EVENT_ARRIVAL,
+    JOINED,
     NONE,
     READY,
     SAVING,
@@ -124,29 +125,53 @@ def count_wait(entry, cycle):
 
 
 @jit_borrowing
+def _leader_of(row, slot):
+    """Return the entry of the task that leads the batch which ``slot`` has joined."""
+    return row.table[row.batches[slot].leader]
+
+
+@jit_borrowing
 def count_waits(row):
     """Bring all waits up to the clock, where no invocation does."""
     for slot in range(row.table.shape[0]):
-        if waits(row.table[slot]):
-            count_wait(row.table[slot], row.status.clock_cycles)
+        entry = row.table[slot]
+        if waits(entry) or (entry.state == JOINED and waits(_leader_of(row, slot))):
+            count_wait(entry, row.status.clock_cycles)
+
+
+@jit_borrowing
+def _earn(entry, now):
+    waited = count_wait(entry, now)
+    rate = entry.priority / entry.fastest_predicted_cycles
+    entry.token += rate * waited
+    entry.token_whole_wait += rate * entry.waited_cycles
+
+
+@jit_borrowing
+def _earn_with_leader(row, slot, now):
+    """Let a member of a batch wait and earn as its leader does, at its own rate."""
+    leader = _leader_of(row, slot)
+    if waits(leader):
+        _earn(row.table[slot], now)
+    elif leader.state == BOUND:
+        count_wait(row.table[slot], now)
 
 
 @jit_borrowing
 def update_tokens(row):
     """Algorithm 2: a waiting task earns priority * (cycles waited since the last invocation) / predicted total.
 
-    A task that is bound to an NPU waits on, and earns nothing.
+    A task that is bound to an NPU waits on, and earns nothing; members of a batch do as their leader does.
     """
     now = row.status.clock_cycles
     for slot in range(row.table.shape[0]):
         entry = row.table[slot]
         if waits(entry):
-            waited = count_wait(entry, now)
-            rate = entry.priority / entry.fastest_predicted_cycles
-            entry.token += rate * waited
-            entry.token_whole_wait += rate * entry.waited_cycles
+            _earn(entry, now)
         elif entry.state == BOUND:
             count_wait(entry, now)
+        elif entry.state == JOINED:
+            _earn_with_leader(row, slot, now)
 
 
 # --- Who may take what --------------------------------------------------------------------------------------------------------

@@ -23,6 +23,12 @@ class Tables(NamedTuple):
     """(S,) SEGMENT."""
     programs: np.ndarray
     """(P,) PROGRAM."""
+    totals: np.ndarray
+    """(lengths,) int64: total cycles of programs, one for each output length."""
+    sized: np.ndarray
+    """(P,) SIZED; of no rows where requests run one by one, as the next is."""
+    at_size: np.ndarray
+    """(P, S) int32: the program of the same model and input length at a batch of 2 to the column; NONE where there is none."""
     rules: np.ndarray
     """(C,) RULES, one for each distinct configuration of the NPUs; what is the same for all is read from the first."""
 
@@ -51,6 +57,8 @@ class State(NamedTuple):
     predictions: np.ndarray
     """(N, T, C) int64, visible: predicted total cycles of a slot's task on each configuration, of the last one in an empty slot;
     C = 0 where a row is one NPU: SLOT says it all."""
+    batches: np.ndarray
+    """(N, T) BATCH, visible; T = 0 where requests run one by one."""
     reward: np.ndarray
     """(N,) REWARD, envs/reward.py's own."""
     log: np.ndarray
@@ -66,7 +74,7 @@ class State(NamedTuple):
     histograms: np.ndarray
     """(N, levels, HISTOGRAM_BINS) uint32, hidden: requests of the cohort by priority and NTT."""
     several: int | None
-    """None where a row is one NPU, else 1: its *type* tells the compiler which driver to build in."""
+    """None where a row is one NPU that runs requests one by one, else 1: its *type* tells the compiler which driver to build in."""
     source: Draws | int | None
     """None where episodes are closed, else what a stream's requests are drawn from (1 outside compiled code). Its type likewise."""
 
@@ -105,6 +113,7 @@ class Row(NamedTuple):
     npus: np.ndarray
     table: np.ndarray
     predictions: np.ndarray
+    batches: np.ndarray
     reward: np.void
     log: np.ndarray
     several: int | None
@@ -145,6 +154,7 @@ def row_of(state, i):
         state.npus[i],
         state.table[i],
         state.predictions[i],
+        state.batches[i],
         state.reward[i],
         state.log[i],
         state.several,

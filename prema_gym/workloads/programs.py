@@ -6,9 +6,11 @@ import dataclasses
 import itertools
 import logging
 from collections.abc import Collection, Iterator, Mapping
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeAlias, cast
 
-from prema_gym.checks import MOST_CYCLES, new_name
+import numpy as np
+
+from prema_gym.checks import MOST_CYCLES, is_whole, new_name
 from prema_gym.config import NPUConfig, WorkloadConfig
 from prema_gym.errors import ConfigError, ModelError, TraceError, shown, unknown_name
 from prema_gym.hardware.library import ProgramLibrary, cached_library, library_key
@@ -18,11 +20,14 @@ from prema_gym.workloads.lengths import LengthSpec, predicted_output_length
 from prema_gym.workloads.models import BUILT_IN, MEASURED, MODELS, Model, register_model
 from prema_gym.workloads.models.measured import MeasuredModel
 from prema_gym.workloads.predictor import predict_cycles
+from prema_gym.workloads.sizes import sized_programs, sizes_of
 from prema_gym.workloads.trace import TraceTask
 
-REGISTERED: dict[str, Program | Mapping[NPUConfig, Program]] = {}
-"""Synthetic programs by name (see :func:`register_program`): one for all NPUs, or one for each configuration."""
+Registered: TypeAlias = "Program | Mapping[NPUConfig, Program]"
+REGISTERED: dict[str, Registered | Mapping[int, Registered]] = {}
+"""Synthetic programs by name (see :func:`register_program`): one for all NPUs or one for each configuration, or these by batch."""
 
+_MOST_BATCH = 1 << 20
 _CONTEXTS = ("save_bytes", "restore_bytes")
 
 log = logging.getLogger(__name__)
@@ -36,36 +41,54 @@ class Key(NamedTuple):
     input_length: int | None
 
 
-def register_program(name: str, program: Program | Mapping[str | NPUConfig, Program]) -> None:
+def register_program(name: str, program: Program | Mapping[Any, Any]) -> None:
     """Let traces and workloads name ``program`` as a model, at any batch. Registering a name again replaces it.
 
     A compiled program whose ``predicted_cycles`` was left alone is told to schedulers as Algorithm 1 predicts it, not as it is. It
     plays as it was compiled, whatever the environment's NPU; a mapping from NPU configurations (or names of presets) to programs
-    tells what it is on each.
+    tells what it is on each. A mapping from numbers of samples to either says what it is at each batch, ``{1: one, 2: two, 4: four}``:
+    with ``batching`` its requests then run together, up to the largest of the powers of two that are given without a gap.
     """
     new_name(f"register_program({shown(name)}, ...)", name)
     if name in MODELS:
         raise ConfigError(f"register_program({name!r}): the name belongs to a network of MODELS; choose another.")
+    if isinstance(program, Mapping) and program and all(is_whole(batch, 1, _MOST_BATCH) for batch in program):
+        REGISTERED[name] = {int(batch): _on_npus(name, entry) for batch, entry in program.items()}
+    else:
+        REGISTERED[name] = _on_npus(name, program)
+
+
+def _on_npus(name: str, program: object) -> Registered:
+    """Return a program for all NPUs or for each configuration, with its prediction; raises :class:`ConfigError` for anything else."""
     programs = list(program.values()) if isinstance(program, Mapping) else [program]
     if not programs or not all(isinstance(entry, Program) for entry in programs):
         raise ConfigError(
             f"register_program({name!r}, {shown(program)}): must be a Program, as compile_model or Program.from_points return, "
-            "or a mapping from NPU configurations to programs."
+            "or a mapping from NPU configurations to programs, or one from numbers of samples to either."
         )
     if isinstance(program, Mapping):
-        REGISTERED[name] = {NPUConfig.coerce(npu): _predicted(entry) for npu, entry in program.items()}
-    else:
-        REGISTERED[name] = _predicted(program)
+        return {NPUConfig.coerce(npu): _predicted(entry) for npu, entry in program.items()}
+    return _predicted(programs[0])
 
 
-def _registered(name: str, npu: NPUConfig) -> Program:
-    """Return the program registered as ``name`` for ``npu``; raises :class:`ConfigError` where there is none for it."""
-    found = REGISTERED[name]
+def by_batch(found: object) -> Mapping[int, Registered] | None:
+    """Return a registered program by its batches; None where it is the same at any."""
+    return found if isinstance(found, Mapping) and all(isinstance(key, int) for key in found) else None
+
+
+def registered_program(name: str, batch: int, npu: NPUConfig) -> Program:
+    """Return the program registered as ``name`` at ``batch`` for ``npu``; raises :class:`ConfigError` where there is none for it."""
+    found: Any = REGISTERED[name]
+    sizes = by_batch(found)
+    if sizes is not None:
+        if batch not in sizes:
+            raise ConfigError(f"model {name!r}: batch = {batch}: is registered at {', '.join(map(str, sorted(sizes)))} only.")
+        found = sizes[batch]
     if isinstance(found, Program):
         return found
     if npu not in found:
         raise ConfigError(f"model {name!r} is registered for {len(found)} NPU configurations, and {npu} is none of them.")
-    return found[npu]
+    return cast("Program", found[npu])
 
 
 def _in_time(program: Program, npu: NPUConfig) -> Program:
@@ -114,6 +137,14 @@ def known_models() -> KnownModels:
     return KnownModels()
 
 
+def has_size(model: str, size: int) -> bool:
+    """Return whether there is a program of ``model`` for a batch of ``size`` samples."""
+    if model in REGISTERED:
+        sizes = by_batch(REGISTERED[model])
+        return sizes is not None and size in sizes
+    return model not in MEASURED or size <= MEASURED[model].batches[-1]
+
+
 def find_model(name: str) -> Model | MeasuredModel:
     """Return the network called ``name``, or the one in the file of that name; raises :class:`ModelError` for an unknown one."""
     if name not in known_models() or name in REGISTERED:
@@ -152,28 +183,36 @@ class ProgramTable:
     _tables: ClassVar[dict[tuple[object, ...], ProgramTable]] = {}
 
     @classmethod
-    def of(cls, configurations: tuple[NPUConfig, ...], workload: WorkloadConfig) -> ProgramTable:
-        """Return the table of ``workload`` on distinct ``configurations``, shared by all simulators of this process."""
+    def of(cls, configurations: tuple[NPUConfig, ...], workload: WorkloadConfig, batching: int = 1) -> ProgramTable:
+        """Return the table of ``workload`` on distinct ``configurations``, shared by all simulators of this process.
+
+        Where up to ``batching`` samples run together, it has every model at every size of batch too.
+        """
         models = tuple(dict.fromkeys(model for model, _ in workload.networks))
         for model in models:
             if model not in known_models():
                 field = "models" if workload.mix is None else "mix"
                 raise ConfigError(f"WorkloadConfig.{field}: {unknown_name('model', model, known_models())}")
         programs = tuple(id(REGISTERED.get(model)) for model in models)
-        key = (configurations, workload.networks, workload.hoist_inputs, programs)
+        key = (configurations, workload.networks, workload.hoist_inputs, programs, sizes_of(batching))
         if key not in cls._tables:
-            cls._tables[key] = cls(configurations, workload)
+            cls._tables[key] = cls(configurations, workload, batching)
         return cls._tables[key]
 
-    def __init__(self, configurations: tuple[NPUConfig, ...], workload: WorkloadConfig) -> None:
+    def __init__(self, configurations: tuple[NPUConfig, ...], workload: WorkloadConfig, batching: int = 1) -> None:
         self.configurations = configurations
         self.hoist_inputs = workload.hoist_inputs
         self.keys: list[Key] = []
+        self._names: list[tuple[str, int]] = []
         self._rows: dict[Key, int] = {}
-        self._extra: dict[int, int] = {}
+        self._extra: dict[tuple[int, int], int] = {}
+        self._sizes = sizes_of(batching)
+        self._sized: tuple[np.ndarray, np.ndarray] | None = None
         # Programs are told apart by id, which holds only as long as they live: a replaced one must not give its id to another.
         self._alive = [REGISTERED[model] for model, _ in workload.networks if model in REGISTERED]
-        self._networks = workload.networks
+        models = dict.fromkeys(model for model, _ in workload.networks)
+        more = [(model, size) for model in models for size in self._sizes if has_size(model, size)]
+        self._networks = tuple(dict.fromkeys((*workload.networks, *more)))
         self._first: dict[tuple[str, int], int] = {}
         self.means: dict[str, list[float]] = {}
         """Expected isolated cycles on each configuration, by what is drawn (workloads/mixes.py)."""
@@ -228,7 +267,7 @@ class ProgramTable:
 
     def _compile(self, key: Key, npu: NPUConfig) -> Program:
         if key.model in REGISTERED:
-            return _in_time(_registered(key.model, npu), npu)
+            return _in_time(registered_program(key.model, key.batch, npu), npu)
         if key.model in MEASURED:
             return _in_time(MEASURED[key.model].program(key.batch, npu), npu)
         return compile_program(MODELS[key.model], key.batch, npu, key.input_length, hoist_inputs=self.hoist_inputs)
@@ -236,20 +275,44 @@ class ProgramTable:
     def _note(self, key: Key) -> int:
         row = len(self.keys)
         self.keys.append(key)
+        self._names.append((key.model, id(REGISTERED.get(key.model))))
         self._rows.setdefault(key, row)
         return row
 
     def row(self, key: Key) -> int:
-        """Return the row of ``key`` on the first configuration, compiling it if it is new."""
+        """Return the row of ``key`` on the first configuration, compiling it if it is new, at every size of batch too."""
+        row = self._row(key)
+        for size in self._sizes:
+            if has_size(key.model, size):
+                self._row(key._replace(batch=size))
+        return row
+
+    def _row(self, key: Key) -> int:
         if key.model in REGISTERED:
             program = REGISTERED[key.model]
-            if id(program) not in self._extra:
-                self._extra[id(program)] = self._add(key)
+            known = (id(program), 0 if by_batch(program) is None else key.batch)
+            if known not in self._extra:
+                self._extra[known] = self._add(key)
                 self._alive.append(program)
-            return self._extra[id(program)]
+            return self._extra[known]
         if key not in self._rows:
             self._add(key)
         return self._rows[key]
+
+    @property
+    def sizes(self) -> tuple[np.ndarray, np.ndarray]:
+        """What each program is a program of, (P,) SIZED, and the same at every size of batch, (P, S) int32 rows; NONE: there is none.
+
+        Both are empty where requests run one by one.
+        """
+        if self._sized is None or len(self._sized[0]) != len(self.keys) * bool(self._sizes):
+            self._sized = sized_programs(self.keys if self._sizes else [], self._names, self._sizes, self._configuration_of)
+        return self._sized
+
+    def _configuration_of(self, row: int) -> int:
+        if row < self.stride * len(self.configurations):
+            return row // self.stride
+        return (row - self.stride * len(self.configurations)) % len(self.configurations)
 
     def _add(self, key: Key) -> int:
         """Append the programs of ``key`` on all configurations; return the row of the first."""

@@ -151,7 +151,7 @@ def test_a_policy_sees_what_has_changed_in_arrays_that_are_not_contiguous():
     env.reset(seed=1)
     shown = env.view()
     npu, table = (np.repeat(array, 4, axis=0)[::2] for array in (shown.npu, shown.table))
-    strided = View(shown.config, npu, table, shown.mask, shown.observation, shown.npus, shown.predictions)
+    strided = View(shown.config, npu, table, shown.mask, shown.observation, shown.npus, shown.predictions, shown.batches)
     policy = Own("LONGEST-FIRST", longest_first)
     assert (policy.act(strided) == policy.act(shown)).all()
     strided.npu["running_slot"] = 0

@@ -41,7 +41,7 @@ class InPython:
 
 def row_of(view: View, i: int) -> View:
     part = slice(i, i + 1)
-    shown = (view.npu, view.table, view.mask, view.observation, view.npus, view.predictions)
+    shown = (view.npu, view.table, view.mask, view.observation, view.npus, view.predictions, view.batches)
     return View(view.config, *(array[part] for array in shown))
 
 
@@ -127,7 +127,7 @@ def permuted(view: View, truth: np.ndarray, order: np.ndarray) -> tuple[View, np
     columns = np.take_along_axis(columns.reshape(-1, count, 3), order[..., None], axis=1).reshape(columns.shape)
     mask = np.concatenate([view.mask[:, :1], columns], axis=1)
     observation = np.concatenate([features, view.observation[:, count * F :]], axis=1)
-    moved = View(view.config, status, np.ascontiguousarray(slots), mask, observation, view.npus, view.predictions)
+    moved = View(view.config, status, np.ascontiguousarray(slots), mask, observation, view.npus, view.predictions, view.batches)
     return moved, np.take_along_axis(truth, order, axis=1)
 
 

@@ -183,12 +183,35 @@ STREAM_ROW = Block(
         _log("log_gap", "ln(recent mean time between arrivals / 10^6 cycles) / 4; 0 before the second"),
     ),
 )
+BATCH_LOGS = Block(
+    "batching",
+    "slot",
+    (
+        _log("log_batch_predicted", "ln(predicted remaining / 10^6 cycles) / 4 of the batch, if the slot were dispatched now"),
+        _log(
+            "log_batch_density",
+            "ln(10^12 * sum over that batch of priority / predicted total on the fastest NPU / its predicted remaining) / 4",
+        ),
+        _log("log_batch_wait", "ln(1 + age of its oldest member / 10^6 cycles) / 4", 0),
+    ),
+)
+BATCH_SHARES = Block(
+    "batching",
+    "slot",
+    (
+        _flag("leads", "1 if the task leads a batch of two or more"),
+        _flag("joined", "1 if it is in a batch that another one leads"),
+        _flag("batch_members", "members of the batch that it is in / T; 0 where it is in none"),
+        Feature("batch_samples", "samples that would run together, if the slot were dispatched now / B", 0, MOST_SHARE),
+    ),
+)
 
 BLOCKS = (
     BASE_FLAGS, BASE_LOGS, BASE_ROW_LOGS, BASE_ROW,
     NPUS_LOGS, NPU_LOGS, NPUS_FLAGS, NPU_FLAGS, NPUS_ROW,
     SLACKS, DEADLINE_FLAGS,
     STREAM_ROW,
+    BATCH_LOGS, BATCH_SHARES,
 )  # fmt: skip
 """All blocks in the order in which they lie; a group that an environment lacks is left out."""
 GROUPS = {
@@ -196,6 +219,7 @@ GROUPS = {
     "npus": "where a row is several NPUs",
     "deadlines": "where requests of the workload have deadlines",
     "streams": "where requests keep coming",
+    "batching": "where requests run together",
 }
 """When each group is shown."""
 
@@ -207,6 +231,7 @@ def groups_of(config: EnvConfig) -> tuple[str, ...]:
         "npus": len(config.all_npus) > 1,
         "deadlines": config.workload.has_deadlines,
         "streams": config.stream,
+        "batching": config.batching > 1,
     }
     return tuple(group for group in GROUPS if shown[group])
 

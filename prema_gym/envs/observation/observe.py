@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from prema_gym._jit import jit_borrowing
 from prema_gym.envs.observation.base import observe_base
+from prema_gym.envs.observation.batching import observe_batches
 from prema_gym.envs.observation.deadlines import observe_deadlines
 from prema_gym.envs.observation.npus import observe_npus
 from prema_gym.envs.observation.streams import observe_stream
@@ -22,13 +23,15 @@ class Visible(NamedTuple):
     """(T,) SLOT."""
     predictions: Any
     """(T, C) int64; C = 0 where the row is one NPU."""
+    batches: Any
+    """(T,) BATCH; T = 0 where requests run one by one."""
     rules: Any
     """RULES record, of the asked NPU's configuration."""
 
 
 @jit_borrowing
 def _add_npus(seen, out, at, several):
-    if several is None or seen.predictions.shape[1] == 0:  # the driver of several NPUs, played on one
+    if several is None or seen.npus.shape[0] == 1:  # the driver of several NPUs, played on one
         return at
     return observe_npus(seen, out, at)
 
@@ -36,6 +39,13 @@ def _add_npus(seen, out, at, several):
 @jit_borrowing
 def _add_stream(seen, out, at, stream):
     return at if stream is None else observe_stream(seen.status, out, at)
+
+
+@jit_borrowing
+def _add_batches(seen, out, at, several):
+    if several is None or seen.batches.shape[0] == 0:
+        return at
+    return observe_batches(seen, out, at)
 
 
 @jit_borrowing
@@ -48,4 +58,5 @@ def observe(seen, out, several, stream):
     at = _add_npus(seen, out, at, several)
     if seen.rules.has_deadlines:
         at = observe_deadlines(seen.status, seen.table, out, at)
-    _add_stream(seen, out, at, stream)
+    at = _add_stream(seen, out, at, stream)
+    _add_batches(seen, out, at, several)

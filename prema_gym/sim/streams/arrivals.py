@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from prema_gym._jit import jit_borrowing
+from prema_gym._jit import jit_apart, jit_borrowing
+from prema_gym.sim.batches import clear_batch, next_member
 from prema_gym.sim.streams.backlog import admit_from_backlog, arrive_in_stream, leave_stream
 from prema_gym.sim.table import clear, enter, log, truth_of
 from prema_gym.types import EVENT_COMPLETION, NEVER, NONE
@@ -63,9 +64,8 @@ def _leave(row, tables, slot, cycle, stream):
 
 
 @jit_borrowing
-def complete(row, tables, n, cycle):
-    """Finish the task that runs on NPU ``n`` and free its slot."""
-    slot = row.npus[n].running_slot
+def _finish(row, tables, n, slot, cycle):
+    """Finish the task in ``slot``, which NPU ``n`` has run, and free the slot."""
     entry = row.table[slot]
     task = row.tasks[truth_of(row, slot)]
     task.completion_cycles = cycle
@@ -76,7 +76,35 @@ def complete(row, tables, n, cycle):
     row.status.min_log_pp = min(row.status.min_log_pp, log_pp)
     row.status.max_log_pp = max(row.status.max_log_pp, log_pp)
     row.status.finished += 1
-    row.npus[n].running_slot = NONE
     log(row, cycle, EVENT_COMPLETION, n, slot, entry.task)
     _leave(row, tables, slot, cycle, row.stream)
     clear(entry)
+
+
+@jit_apart
+def _finish_batch(row, tables, n, leader, cycle):
+    """Finish the members that ``leader`` has led, which is finished, in order of arrival."""
+    clear_batch(row.batches[leader])
+    member = next_member(row, leader, NONE)
+    while member != NONE:
+        task = row.table[member].task
+        _finish(row, tables, n, member, cycle)
+        clear_batch(row.batches[member])
+        member = next_member(row, leader, task)
+
+
+@jit_borrowing
+def _finish_members(row, tables, n, leader, cycle, several):
+    if several is None:
+        return
+    if row.batches.shape[0] > 0:
+        _finish_batch(row, tables, n, leader, cycle)
+
+
+@jit_borrowing
+def complete(row, tables, n, cycle):
+    """Finish the task that runs on NPU ``n``, and those of its batch, and free their slots."""
+    slot = row.npus[n].running_slot
+    row.npus[n].running_slot = NONE
+    _finish(row, tables, n, slot, cycle)
+    _finish_members(row, tables, n, slot, cycle, row.several)
