@@ -165,14 +165,16 @@ SLOT = np.dtype(
 
 BATCH = np.dtype(
     [
-        ("would_predicted_cycles", np.int64),  # total on the asked NPU, if the slot were dispatched now; 0 where it can't be
+        ("would_predicted_cycles", np.int64),  # total on the asked NPU, if the slot were dispatched now or ran on; else 0
         (
             "would_oldest_cycles",
             np.int64,
-        ),  # earliest arrival among those that would run together; NONE where it can't be dispatched
+        ),  # earliest arrival among those that would run together; else NONE
+        ("would_deadline_cycles", np.int64),  # earliest deadline among them; NONE without one
         ("would_weight", np.float64),  # sum over them of priority / predicted cycles on the fastest NPU, each by itself
         ("would_samples", np.int32),
         ("would_members", np.int32),
+        ("model", np.int32),  # a number for each network, in the order of the workload
         ("leader", np.int32),  # the slot that leads the batch of two or more that the task is in, or its own; NONE without one
         ("members", np.int32),  # of that batch, the leader included; 0 without one
         ("samples", np.int32),  # of that batch; without one the task's own

@@ -30,6 +30,8 @@ AnySpace = TypeVar("AnySpace", bound="spaces.Space[Any]")
 OPTIONS = ("trace", "reset_mask")
 Checked: TypeAlias = "list[TraceTask] | Listing"
 """A trace that has been checked: of a closed episode, or of a stream."""
+_SHOWN = ("_npu", "_table", "_npus", "_predictions", "_batches", "_shown")
+"""What a core shows of its own memory, and makes anew where it is taken."""
 MOST_BYTES = 64 << 30
 """Of all rows of an environment together."""
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from prema_gym._jit import jit_apart, jit_borrowing
 from prema_gym.sim.table import choosable, count_wait, log, truth_of
-from prema_gym.types import EMPTY, EVENT_JOIN, JOINED, NONE, READY
+from prema_gym.types import EMPTY, EVENT_JOIN, JOINED, NONE, READY, RUNNING
 from prema_gym.workloads.drawing import mispredicted
 from prema_gym.workloads.sizes import size_index
 
@@ -19,13 +19,32 @@ from prema_gym.workloads.sizes import size_index
 
 
 @jit_borrowing
-def clear_batch(batch):
-    """Forget what a slot had to do with a batch."""
+def _clear_would(batch):
     batch.would_predicted_cycles = 0
     batch.would_oldest_cycles = NONE
+    batch.would_deadline_cycles = NONE
     batch.would_weight = 0.0
     batch.would_samples = 0
     batch.would_members = 0
+
+
+@jit_borrowing
+def _add_member(batch, entry):
+    """Let a task be one of those that would run together."""
+    batch.would_members += 1
+    batch.would_weight += entry.priority / entry.fastest_predicted_cycles
+    if batch.would_oldest_cycles == NONE or entry.arrival_cycles < batch.would_oldest_cycles:
+        batch.would_oldest_cycles = entry.arrival_cycles
+    due = entry.deadline_cycles
+    if due != NONE and (batch.would_deadline_cycles == NONE or due < batch.would_deadline_cycles):
+        batch.would_deadline_cycles = due
+
+
+@jit_borrowing
+def clear_batch(batch):
+    """Forget what a slot had to do with a batch."""
+    _clear_would(batch)
+    batch.model = NONE
     batch.leader = NONE
     batch.members = 0
     batch.samples = 0
@@ -47,7 +66,7 @@ def _age_rank(entry):
 
 @jit_borrowing
 def sort_by_age(row):
-    """Note the slots from the oldest task to the youngest. They hardly change from one decision to the next, nor does their order."""
+    """Note the slots from the oldest task to the youngest; from one decision to the next their order hardly changes."""
     for i in range(1, row.batches.shape[0]):
         slot = row.batches[i].by_age
         rank = _age_rank(row.table[slot])
@@ -89,12 +108,6 @@ def _is_longer(row, tables, slot, other, c):
 
 
 @jit_borrowing
-def _worth(entry):
-    """Return what completing a task would earn a cycle: priority over its predicted time on the fastest NPU."""
-    return entry.priority / entry.fastest_predicted_cycles
-
-
-@jit_borrowing
 def _predicted(row, tables, program, longest):
     """Return the prediction of a batch's ``program``, with the error of the member whose input is longest."""
     factor = row.tasks[truth_of(row, longest)].prediction_factor
@@ -110,13 +123,12 @@ def _program_of_batch(row, tables, longest, samples, c):
 @jit_apart
 def _imagine(row, tables, slot, c):
     """Note in the slot's record who would run together if an NPU of configuration ``c`` were given to it now."""
-    entry, batch = row.table[slot], row.batches[slot]
+    batch = row.batches[slot]
     own = _program_on(row, slot, c)
     model = tables.sized[own].model
+    _clear_would(batch)
     batch.would_samples = tables.sized[own].samples
-    batch.would_members = 1
-    batch.would_weight = _worth(entry)
-    batch.would_oldest_cycles = entry.arrival_cycles
+    _add_member(batch, row.table[slot])
     longest = slot
     for k in range(row.batches.shape[0]):
         other = row.batches[k].by_age
@@ -128,9 +140,7 @@ def _imagine(row, tables, slot, c):
         if not _fits(tables, own, samples):
             break
         batch.would_samples = samples
-        batch.would_members += 1
-        batch.would_weight += _worth(row.table[other])
-        batch.would_oldest_cycles = min(batch.would_oldest_cycles, row.table[other].arrival_cycles)
+        _add_member(batch, row.table[other])
         longest = other if _is_longer(row, tables, other, longest, c) else longest
     batch.longest = longest
     if batch.would_members == 1:
@@ -142,35 +152,19 @@ def _imagine(row, tables, slot, c):
 
 @jit_borrowing
 def _repeat(row, slot, c):
-    """Note that a task with progress runs on as it is, alone or with its batch."""
+    """Note that a task with progress, or one that runs, goes on as it is, alone or with its batch."""
     batch = row.batches[slot]
     batch.would_samples = batch.samples
-    batch.would_members = max(batch.members, 1)
     batch.would_predicted_cycles = row.predictions[slot, c]
-    batch.would_weight = _worth(row.table[slot])
-    batch.would_oldest_cycles = row.table[slot].arrival_cycles
-    if batch.members == 0:
-        return
-    batch.would_weight = 0.0
     for k in range(row.batches.shape[0]):  # oldest first, as sums are rounded
         other = row.batches[k].by_age
-        if row.batches[other].leader == slot:
-            batch.would_weight += _worth(row.table[other])
-            batch.would_oldest_cycles = min(batch.would_oldest_cycles, row.table[other].arrival_cycles)
-
-
-@jit_borrowing
-def _clear_would(batch):
-    batch.would_predicted_cycles = 0
-    batch.would_oldest_cycles = NONE
-    batch.would_weight = 0.0
-    batch.would_samples = 0
-    batch.would_members = 0
+        if other == slot or row.batches[other].leader == slot:
+            _add_member(batch, row.table[other])
 
 
 @jit_apart
 def see_batches(row, tables, asked):
-    """Show what would run together if a slot were dispatched on the asked NPU; nothing where none is ``asked``."""
+    """Show what would run together if a slot were dispatched on the asked NPU, or ran on; nothing where none is ``asked``."""
     sort_by_age(row)
     c = row.status.configuration
     for slot in range(row.batches.shape[0]):
@@ -181,7 +175,8 @@ def see_batches(row, tables, asked):
             continue
         if batch.members == 0:
             batch.samples = tables.sized[_program_on(row, slot, c)].samples
-        if entry.state != READY or not asked:
+        batch.model = tables.sized[_program_on(row, slot, c)].model
+        if not asked or (entry.state != READY and entry.state != RUNNING):
             continue
         if entry.configuration == NONE:
             _imagine(row, tables, slot, c)
@@ -237,7 +232,7 @@ def form_batch(row, tables, n, slot):
 
 @jit_borrowing
 def next_member(row, leader, after):
-    """Return the slot of the next member that joined ``leader``, by age beyond the task of number ``after``; NONE where none is left."""
+    """Return the slot of the oldest task behind number ``after`` that has joined ``leader``; NONE where none is left."""
     best = NONE
     for slot in range(row.batches.shape[0]):
         if row.batches[slot].leader != leader or slot == leader or row.table[slot].task <= after:

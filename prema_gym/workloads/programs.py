@@ -46,8 +46,8 @@ def register_program(name: str, program: Program | Mapping[Any, Any]) -> None:
 
     A compiled program whose ``predicted_cycles`` was left alone is told to schedulers as Algorithm 1 predicts it, not as it is. It
     plays as it was compiled, whatever the environment's NPU; a mapping from NPU configurations (or names of presets) to programs
-    tells what it is on each. A mapping from numbers of samples to either says what it is at each batch, ``{1: one, 2: two, 4: four}``:
-    with ``batching`` its requests then run together, up to the largest of the powers of two that are given without a gap.
+    tells what it is on each. A mapping from numbers of samples to either, ``{1: one, 2: two, 4: four}``, says what it is at each
+    batch: with ``batching`` its requests then run together, up to the largest of the powers of two that are given without a gap.
     """
     new_name(f"register_program({shown(name)}, ...)", name)
     if name in MODELS:
@@ -59,8 +59,8 @@ def register_program(name: str, program: Program | Mapping[Any, Any]) -> None:
 
 
 def _on_npus(name: str, program: object) -> Registered:
-    """Return a program for all NPUs or for each configuration, with its prediction; raises :class:`ConfigError` for anything else."""
-    programs = list(program.values()) if isinstance(program, Mapping) else [program]
+    """Return a program with its prediction, or one for each configuration; raises :class:`ConfigError` for anything else."""
+    programs: list[Any] = list(program.values()) if isinstance(program, Mapping) else [program]
     if not programs or not all(isinstance(entry, Program) for entry in programs):
         raise ConfigError(
             f"register_program({name!r}, {shown(program)}): must be a Program, as compile_model or Program.from_points return, "
@@ -77,7 +77,7 @@ def by_batch(found: object) -> Mapping[int, Registered] | None:
 
 
 def registered_program(name: str, batch: int, npu: NPUConfig) -> Program:
-    """Return the program registered as ``name`` at ``batch`` for ``npu``; raises :class:`ConfigError` where there is none for it."""
+    """Return the program registered as ``name`` at ``batch`` for ``npu``; raises :class:`ConfigError` where there is none."""
     found: Any = REGISTERED[name]
     sizes = by_batch(found)
     if sizes is not None:
@@ -301,7 +301,7 @@ class ProgramTable:
 
     @property
     def sizes(self) -> tuple[np.ndarray, np.ndarray]:
-        """What each program is a program of, (P,) SIZED, and the same at every size of batch, (P, S) int32 rows; NONE: there is none.
+        """What each program is a program of, (P,) SIZED, and the rows of the same at every size of batch, (P, S) int32 or NONE.
 
         Both are empty where requests run one by one.
         """
