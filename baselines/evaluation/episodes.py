@@ -226,7 +226,7 @@ class EpisodePlayer:
         """
         state, rules = self._simulator.state, self._simulator.tables.rules
         truth = self._truth if clairvoyant else self._truth[:0]
-        shown = Shown(state.status, state.table, state.npus, state.predictions)
+        shown = Shown(state.status, state.table, state.npus, state.predictions, state.batches)
         asked = addresses(shown, rules, truth if clairvoyant else None, policy)
         wrong, action = _play_chunk(
             self._simulator.words, policy.entry.address, asked, truth, self._config.strict, split_index(split),

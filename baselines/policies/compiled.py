@@ -30,7 +30,7 @@ from prema_gym.envs.view import View
 from prema_gym.errors import PolicyError
 from prema_gym.sim.borrow import borrowed
 from prema_gym.sim.simulator import rules_record
-from prema_gym.types import NPU, RULES, SLOT, STATUS
+from prema_gym.types import BATCH, NPU, RULES, SLOT, STATUS
 
 
 class Seen(NamedTuple):
@@ -50,6 +50,8 @@ class Seen(NamedTuple):
     """(M,) NPU: every NPU of the row."""
     predictions: Any
     """(T, C) int64: predicted total cycles on each configuration; C = 0 on one NPU."""
+    batches: Any
+    """(T,) BATCH: who runs together, and who would; T = 0 where requests run one by one."""
     truth: Any
     """(T,) int64 true isolated cycles of the present tasks for a clairvoyant policy; (0,) for all others."""
 
@@ -60,6 +62,7 @@ _rules_at = borrowed(RULES, 1)
 _npus_at = borrowed(NPU, 2)
 _cycles = borrowed(np.int64, 1)
 _predictions_at = borrowed(np.int64, 2)
+_batches_at = borrowed(BATCH, 2)
 
 (
     _NPU_WORD,
@@ -71,14 +74,17 @@ _predictions_at = borrowed(np.int64, 2)
     _NPU_COUNT_WORD,
     _PREDICTIONS_WORD,
     _CONFIGURATIONS_WORD,
+    _BATCHES_WORD,
+    _BATCH_SLOTS_WORD,
     _PARAMS_WORD,
     _EVICTS_WORD,
     _OWN_WORD,
-) = range(12)
+) = range(14)
 """The words that :func:`addresses` makes: addresses and extents of what N rows show (a truth of 0 is none), the policy's
 ``params``, whether it evicts, and the address of the words themselves."""
-_WORDS = 12
-_STATUS_BYTES, _SLOT_BYTES, _NPU_BYTES, _RULES_BYTES, _CYCLE_BYTES = STATUS.itemsize, SLOT.itemsize, NPU.itemsize, RULES.itemsize, 8
+_WORDS = 14
+_STATUS_BYTES, _SLOT_BYTES, _NPU_BYTES, _RULES_BYTES = STATUS.itemsize, SLOT.itemsize, NPU.itemsize, RULES.itemsize
+_BATCH_BYTES, _CYCLE_BYTES = BATCH.itemsize, 8
 
 
 def _seen_at(at: Any, row: Any) -> Seen:
@@ -86,6 +92,7 @@ def _seen_at(at: Any, row: Any) -> Seen:
     words = _cycles(at, (_WORDS,))
     slots, npus, configurations = words[_SLOTS_WORD], words[_NPU_COUNT_WORD], words[_CONFIGURATIONS_WORD]
     status = _npu(words[_NPU_WORD] + row * _STATUS_BYTES, (1,))[0]
+    batch_slots = words[_BATCH_SLOTS_WORD]
     known = slots if words[_TRUTH_WORD] != 0 else 0
     return Seen(
         status,
@@ -93,6 +100,7 @@ def _seen_at(at: Any, row: Any) -> Seen:
         _rules_at(words[_RULES_WORD] + status.configuration * _RULES_BYTES, (1,))[0],
         _npus_at(words[_NPUS_WORD] + row * npus * _NPU_BYTES, (1, npus))[0],
         _predictions_at(words[_PREDICTIONS_WORD] + row * slots * configurations * _CYCLE_BYTES, (slots, configurations)),
+        _batches_at(words[_BATCHES_WORD] + row * batch_slots * _BATCH_BYTES, (1, batch_slots))[0],
         _cycles(words[_TRUTH_WORD] + row * known * _CYCLE_BYTES, (known,)),
     )
 
@@ -171,6 +179,8 @@ class Shown(NamedTuple):
     """(N, M) NPU."""
     predictions: np.ndarray
     """(N, T, C) int64."""
+    batches: np.ndarray
+    """(N, T) BATCH, or (N, 0)."""
 
 
 class Asked(NamedTuple):
@@ -212,6 +222,7 @@ def addresses(shown: Shown, rules: np.ndarray, truth: np.ndarray | None, chooser
     words[_TABLE_WORD], words[_SLOTS_WORD] = shown.table.ctypes.data, shown.table.shape[1]
     words[_NPUS_WORD], words[_NPU_COUNT_WORD] = shown.npus.ctypes.data, shown.npus.shape[1]
     words[_PREDICTIONS_WORD], words[_CONFIGURATIONS_WORD] = shown.predictions.ctypes.data, shown.predictions.shape[2]
+    words[_BATCHES_WORD], words[_BATCH_SLOTS_WORD] = shown.batches.ctypes.data, shown.batches.shape[1]
     words[_TRUTH_WORD] = 0 if truth is None else truth.ctypes.data
     words[_PARAMS_WORD], words[_EVICTS_WORD] = chooser.params.ctypes.data, chooser.evicts
     words[_OWN_WORD] = words.ctypes.data
@@ -255,7 +266,7 @@ def _asked(chooser: Chooser, view: View) -> Asked:
     last = chooser.last
     if last is not None and last.shown.table is view.table and last.shown.npu is view.npu and last.config is view.config:
         return last
-    given = Shown(view.npu, view.table, view.npus, view.predictions)
+    given = Shown(view.npu, view.table, view.npus, view.predictions, view.batches)
     shown = Shown(*map(np.ascontiguousarray, given))
     asked = Asked(shown, view.config, addresses(shown, _rules_of(view.config), None, chooser))
     if all(one is other for one, other in zip(shown, given, strict=True)):  # copies would not show the next decision

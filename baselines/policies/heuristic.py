@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -13,7 +13,7 @@ from baselines.policies.rules.rule import HEURISTIC, SelectionRule, SwitchingRul
 from prema_gym.config import EnvConfig
 from prema_gym.errors import PolicyError, unknown_name
 from prema_gym.workloads.programs import ProgramTable
-from prema_gym.workloads.residual import Residuals, residuals_of
+from prema_gym.workloads.residual import residuals_of
 
 
 class Heuristic(CompiledPolicy):
@@ -84,19 +84,19 @@ class Heuristic(CompiledPolicy):
         known = " Knows true times." if self.clairvoyant else ""
         return f"Runs: {self._selection_rule.words}. Switching: {self._switching_rule.words}.{known} {self.source}".strip()
 
-    def _made(self, residuals: Residuals | None) -> Chooser:
-        """Return the compiled policy, its selection rule knowing ``residuals`` where it knows any."""
+    def _made(self, known: Sequence[np.ndarray]) -> Chooser:
+        """Return the compiled policy, its selection rule knowing the arrays ``known``, where it knows any."""
         selection, switching = self._selection_rule, self._switching_rule
-        own = selection.record(self.parameters) if residuals is None else selection.knowing(self.parameters, residuals)
+        own = selection.record(self.parameters) if not known else selection.knowing(self.parameters, known)
         records = (own, switching.record(self.parameters))
         params = np.zeros(1, HEURISTIC)
         params["switch"] = switching.entry.address
         params["selection_params"], params["switching_params"] = (record.ctypes.data for record in records)
-        return Chooser(selection.entry, params, (*records, residuals), evicts=switching.evicts)
+        return Chooser(selection.entry, params, (*records, *known), evicts=switching.evicts)
 
     @cached_property
     def _chooser(self) -> Chooser:
-        return self._made(None)
+        return self._made(())
 
     @cached_property
     def _knowing(self) -> dict[int, Chooser]:
@@ -104,10 +104,14 @@ class Heuristic(CompiledPolicy):
 
     def chooser(self, config: EnvConfig) -> Chooser:
         """Return the compiled policy: it has no work space, so all threads share it."""
-        if not self._selection_rule.knows_lengths:
+        if not self._selection_rule.knows:
             return self._chooser
-        residuals = residuals_of(ProgramTable.of(config.configurations, config.workload))
-        found = self._knowing.get(id(residuals))
+        known = self._known(ProgramTable.of(config.configurations, config.workload, config.batching))
+        found = self._knowing.get(id(known[0]))
         if found is None:  # a chooser holds what it knows, so that no other has the same id
-            found = self._knowing[id(residuals)] = self._made(residuals)
+            found = self._knowing[id(known[0])] = self._made(known)
         return found
+
+    def _known(self, programs: ProgramTable) -> Sequence[np.ndarray]:
+        """Return the arrays that its selection rule knows, the same ones for the same table."""
+        return residuals_of(programs)

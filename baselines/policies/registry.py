@@ -60,6 +60,15 @@ def _relatives() -> Iterator[Heuristic]:
         yield Heuristic(selection, selection, "CHECKPOINT")
 
 
+def _batching() -> Iterator[Heuristic]:
+    """Yield the rules for requests that run together: as servers play them, whole batches, and with preemption."""
+    yield Heuristic("DENSITY", "DENSITY", "CHECKPOINT")
+    yield Heuristic("NP-DENSITY", "DENSITY", "NONE")
+    for selection in ("TIMEOUT", "LAZY"):
+        yield Heuristic(selection, selection, "NONE")
+        yield Heuristic(f"P-{selection}", selection, "CHECKPOINT")
+
+
 def rules_of(part: Mapping[str, Any]) -> list[Heuristic]:
     """Return the heuristics of a part of TUNED_FILE."""
     module = part["command"].split()[2]  # python -m MODULE
@@ -194,7 +203,7 @@ def _returning(policy: Policy) -> Factory:
     return lambda: policy
 
 
-_built_in: tuple[Policy, ...] = (*_paper_family(), *_prema_variants(), *_relatives(), RandomPolicy(), *_tuned())
+_built_in: tuple[Policy, ...] = (*_paper_family(), *_prema_variants(), *_relatives(), *_batching(), RandomPolicy(), *_tuned())
 for _policy in _built_in:
     register_policy(_policy.name, _returning(_policy))
 

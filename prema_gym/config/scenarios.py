@@ -63,6 +63,19 @@ SCENARIOS: dict[str, Scenario] = {
             "deadline_misses",
             provisional="its NPUs and load: they will be chosen by how much is left to gain over the best rule",
         ),
+        Scenario(
+            "PremaBatch-v0",
+            "the paper's networks on one NPU that runs up to sixteen waiting requests of a kind together, asked for half as often "
+            "again as it could do one by one",
+            {
+                "batching": 16,
+                "horizon_requests": 512,
+                "slots": 64,
+                "mechanisms": ["CHECKPOINT"],
+                "workload": {"batches": [1], "sla": 8.0, "arrivals": {"process": "poisson", "utilisation": 1.5}},
+            },
+            "weighted_antt",
+        ),
     )
 }
 """By id."""

@@ -309,6 +309,11 @@ class ProgramTable:
             self._sized = sized_programs(self.keys if self._sizes else [], self._names, self._sizes, self._configuration_of)
         return self._sized
 
+    @property
+    def models(self) -> list[str]:
+        """The networks by name, in the order of the numbers that SIZED gives them."""
+        return [name for name, _ in dict.fromkeys(self._names)]
+
     def _configuration_of(self, row: int) -> int:
         if row < self.stride * len(self.configurations):
             return row // self.stride

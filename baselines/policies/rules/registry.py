@@ -6,6 +6,7 @@ from functools import cache
 
 from baselines.policies.rules.arrival import FCFS, RRB
 from baselines.policies.rules.attained import LAS, MLFQ, WFQ
+from baselines.policies.rules.batching import BATCH_INDEX, DENSITY, LAZY, TIMEOUT
 from baselines.policies.rules.cap import CAP_INDEX
 from baselines.policies.rules.deadline import DYSTA, EDF, EDF_FEASIBLE, LLF, PLANARIA
 from baselines.policies.rules.density import WSPT, WSRPT
@@ -72,6 +73,10 @@ for _rule in (
     GITTINS,
     DEADLINE_RESIDUAL,
     GATE,
+    DENSITY,
+    TIMEOUT,
+    LAZY,
+    BATCH_INDEX,
     NONE,
     BY_CHECKPOINT,
     BY_KILL,

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from baselines.policies.rules.deadline import due_cycles
-from baselines.policies.rules.rule import SelectionRule, remaining_cycles, total_cycles
+from baselines.policies.rules.rule import LENGTHS, SelectionRule, remaining_cycles, total_cycles
 from prema_gym._jit import jit_borrowing
 from prema_gym.envs.observation import REMAINING_FLOOR
 from prema_gym.sim.borrow import borrowed
@@ -116,7 +116,7 @@ WMRL = SelectionRule(
     "WMRL",
     "largest priority / (predicted * mean residual time)",
     least_mean_residual_density,
-    knows_lengths=True,
+    knows=LENGTHS,
     source="WSRPT on mean residual lengths: after Aalto, Ayesta & Righter, Queueing Systems 2009 (mean residual life).",
 )
 GITTINS = SelectionRule(
@@ -125,13 +125,13 @@ GITTINS = SelectionRule(
     "predicted",
     gittins,
     defaults={"weighted": True},
-    knows_lengths=True,
+    knows=LENGTHS,
     source="Gittins, J. Royal Statistical Society B 1979; for queues Aalto, Ayesta & Righter, Queueing Systems 2009.",
 )
 DEADLINE_RESIDUAL = SelectionRule(
     "DEADLINE-RESIDUAL",
     "largest P(ends by the deadline) / mean residual time; those with no chance left come last, the least mean residual first",
     deadline_residual,
-    knows_lengths=True,
+    knows=LENGTHS,
     source="Ours.",
 )

@@ -5,8 +5,8 @@ Candidates are the tasks that the asked NPU may take and the one that it runs; o
 Ties go to the running task, then to the earlier arrival, then to the lower slot. A rule may also have ``prepare(seen, params)``. It
 is called once per decision, before the keys, and returns what all keys get as ``shared``: a float (PREMA's threshold, for one) or a
 tuple of floats. On several NPUs a rule may also say which tasks the asked NPU would start at all (``admits``), and weigh its keys
-by where a task runs best (``weigh``): see :mod:`baselines.policies.rules.gate`. A rule may further ask for the distributions of
-output lengths (``knows_lengths``): see :mod:`baselines.policies.rules.residual`.
+by where a task runs best (``weigh``): see :mod:`baselines.policies.rules.gate`. A rule may further ask for arrays that it looks
+things up in (``knows``), as the distributions of output lengths: see :mod:`baselines.policies.rules.residual`.
 
 **Switching** says how the running task makes room. Its ``switch(seen, chosen, params)`` returns the action to play when another
 task than the running one is to run. An action that the environment forbids is not played: the heuristic keeps.
@@ -16,7 +16,7 @@ task than the running one is to run. An action that the environment forbids is n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -43,9 +43,10 @@ HEURISTIC = np.dtype(
 )
 """What the entry of a selection rule gets as its ``params``."""
 _heuristic = borrowed(HEURISTIC, 1)
-KNOWLEDGE = ("programs_at", "programs", "steps_at", "steps")
-"""Fields that the record of a rule that ``knows_lengths`` has as well: addresses and extents of the arrays of
-:class:`prema_gym.workloads.residual.Residuals`."""
+LENGTHS = Residuals._fields
+"""What a rule ``knows`` that goes by the distributions of output lengths."""
+NETWORKS = ("networks",)
+"""What a rule ``knows`` that has parameters for each network of the workload."""
 
 
 @jit_borrowing
@@ -180,8 +181,8 @@ class SelectionRule(Rule):
     waiting tasks fall or the running task's rises. Such a rule is played as it is meant only if it is asked at every quantum."""
     changes_with: tuple[str, ...] = ()
     """Parameters that make it so where they are not 0."""
-    knows_lengths: bool = False
-    """Whether ``params`` also says where the distributions of output lengths lie: KNOWLEDGE, of what is public."""
+    knows: tuple[str, ...] = ()
+    """Names of arrays that the rule looks things up in; ``params`` says where each lies (``NAME_at``) and its length (``NAME``)."""
 
     def changes(self, parameters: Mapping[str, float | bool]) -> bool:
         """Return whether its choice can change between events at these parameters."""
@@ -190,21 +191,24 @@ class SelectionRule(Rule):
     @cached_property
     def dtype(self) -> np.dtype:
         """The record of its parameters, and of where its knowledge lies."""
-        if not self.knows_lengths:
+        if not self.knows:
             return self._parameters_dtype
         kinds = [(name, self._parameters_dtype[name]) for name in self.defaults]
-        return np.dtype([*kinds, *((name, np.int64) for name in KNOWLEDGE), (f"of_{self.name}", np.int8)], align=True)
+        return np.dtype(
+            [*kinds, *((field, np.int64) for name in self.knows for field in (f"{name}_at", name)), (f"of_{self.name}", np.int8)],
+            align=True,
+        )
 
     @property
     def may_idle(self) -> bool:
         """Whether it may leave an NPU idle though tasks wait for it."""
         return self.admits is not admits_all
 
-    def knowing(self, chosen: Mapping[str, float | bool], residuals: Residuals) -> np.ndarray:
-        """Return the (1,) record of its parameters that points at ``residuals``, which must be kept."""
+    def knowing(self, chosen: Mapping[str, float | bool], known: Sequence[np.ndarray]) -> np.ndarray:
+        """Return the (1,) record of its parameters that points at what it ``knows``, which must be kept."""
         record = self.record(chosen)
-        for name, array in zip(KNOWLEDGE[::2], residuals, strict=True):
-            record[name], record[name.removesuffix("_at")] = array.ctypes.data, len(array)
+        for name, array in zip(self.knows, known, strict=True):
+            record[f"{name}_at"], record[name] = array.ctypes.data, len(array)
         return record
 
     @cached_property

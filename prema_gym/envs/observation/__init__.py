@@ -5,6 +5,7 @@ Times enter as logarithms, divided so that typical values lie within [-1, 1]; ev
 """
 
 from prema_gym.envs.observation.base import F, G, observe_base, predicted_remaining
+from prema_gym.envs.observation.batching import would_remain
 from prema_gym.envs.observation.features import (
     BASE_FLAGS,
     BASE_LOGS,
@@ -46,4 +47,5 @@ __all__ = [
     "observe_base",
     "predicted_remaining",
     "remaining_on",
+    "would_remain",
 ]
