@@ -23,6 +23,8 @@ from prema_gym.types import (
     CAUSE_READY,
     ELSEWHERE,
     EMPTY,
+    EVENT,
+    EVENT_NAMES,
     IN_COMMIT,
     IN_LATENCY,
     IN_RESTORE,
@@ -147,7 +149,8 @@ class KernelPlayer:
 
     def act(self, action: int) -> bool:
         """Carry out an action; return whether it was legal."""
-        self._logged = len(self._env.events())
+        self._env._drain_log()
+        self._logged = len(self._env._history)
         *_, self._info = self._env.step(action)
         return not self._info["illegal_action"]
 
@@ -182,12 +185,15 @@ class KernelPlayer:
             "observation": None if asked is None else self._observation(),
             "elapsed_cycles": int(self._env._core.outcomes["elapsed_cycles"][0]),
             "reward_terms": self._info["reward_terms"],
-            "events": [
-                tuple(event[name] for name in ("cycle", "event", "slot", "task", "npu"))
-                for event in self._env.events()[self._logged :]
-            ],
+            "events": self._events(),
             "metrics": self._metrics(),
         }
+
+    def _events(self) -> list[tuple[Any, ...]]:
+        """Return (cycle, event, slot, task, npu) of everything since the last action began."""
+        self._env._drain_log()
+        parts = (part[list(EVENT.names or ())].tolist() for part in self._env._history[self._logged :])
+        return [(cycle, EVENT_NAMES[event], slot, task, npu) for part in parts for cycle, event, npu, slot, task in part]
 
     def _observation(self) -> dict[str, list[float]]:
         """Return every feature by name: of all slots, of all NPUs, or of the row."""
