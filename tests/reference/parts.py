@@ -6,6 +6,7 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -175,16 +176,16 @@ class Task:
     def remaining(self) -> int:
         return self.program.total - self.position
 
-    @property
+    @cached_property
     def isolated(self) -> int:
         """The true total on the fastest NPU."""
         return min(program.total for program in self.programs.values())
 
-    @property
+    @cached_property
     def slowest(self) -> int:
         return max(program.total for program in self.programs.values())
 
-    @property
+    @cached_property
     def predicted(self) -> int:
         """The prediction for the NPU that is predicted to be fastest."""
         return min(program.predicted for program in self.programs.values())

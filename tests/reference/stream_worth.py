@@ -66,13 +66,15 @@ def _totals(machine: Machine) -> dict[str, float]:
 def reward_terms(machine: Machine, start: int, *, first: bool) -> dict[str, float]:
     """Return the terms of the step from cycle ``start`` to now; the ``first`` step also pays for what its arrivals brought."""
     tasks, now = machine.tasks, machine.clock
-    spent = [(task.age(now) - task.age(start)) / task.isolated for task in tasks]
-    ages = [(task, _seen(task, start), task.age(now) if machine.over else _seen(task, now)) for task in tasks]
+    older = [(task, task.age(now) - task.age(start)) for task in tasks if task.age(now) > task.age(start)]
+    spent = [(task, cycles / task.isolated) for task, cycles in older]
+    seen = [(task, _seen(task, start), task.age(now) if machine.over else _seen(task, now)) for task in tasks]
+    ages = [(task, before, after) for task, before, after in seen if after != before]
     arrived = sum(task.arrival <= now and (first or task.arrival > start) for task in tasks)
     lost = sum(_progress(task, before) - _progress(task, after) for task, before, after in ages)
     return {
-        "antt": -sum(spent),
-        "weighted_antt": -sum(task.priority * x for task, x in zip(tasks, spent, strict=True)) / mean_priority(machine),
+        "antt": -sum(x for _, x in spent),
+        "weighted_antt": -sum(task.priority * x for task, x in spent) / mean_priority(machine),
         "sla": -sum(_targets(task, after) - _targets(task, before) for task, before, after in ages) / len(TARGETS),
         "stp": arrived - lost,
         "fairness": 0.0,

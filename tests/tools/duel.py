@@ -23,6 +23,8 @@ class DifferenceError(AssertionError):
 
 def compare(what: str, got: Any, expected: Any, tolerance: float = TOLERANCE) -> None:
     """Raise at the first place where ``got`` isn't ``expected``, down through mappings and sequences."""
+    if got == expected:
+        return
     if isinstance(expected, Mapping):
         if set(got) != set(expected):
             raise DifferenceError(f"{what}: fields differ: {sorted(set(got) ^ set(expected))}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,14 @@ from prema_gym.types import (
     CAUSE_READY,
     ELSEWHERE,
     EMPTY,
+    EVENT,
+    EVENT_NAMES,
     IN_COMMIT,
     IN_LATENCY,
     IN_RESTORE,
     IN_RUN_OUT,
     IN_SAVE,
+    JOINED,
     NONE,
     READY,
     RUNNING,
@@ -40,7 +43,7 @@ from tools.twin import flat_metrics
 
 CAUSES = {"arrival": CAUSE_ARRIVAL, "completion": CAUSE_COMPLETION, "quantum": CAUSE_QUANTUM, "ready": CAUSE_READY}
 PHASES = {IN_LATENCY: "latency", IN_COMMIT: "commit", IN_SAVE: "save", IN_RESTORE: "restore"}
-STATES = {READY: "waiting", BARRED: "waiting", SAVING: "waiting", BOUND: "bound", RUNNING: "running", ELSEWHERE: "running"}
+STATES = {READY: "waiting", BARRED: "waiting", SAVING: "waiting", BOUND: "bound", RUNNING: "running", ELSEWHERE: "running", JOINED: "joined"}
 ACCOUNT = ("useful", "wasted", "overhead", "idle")
 NPU_FIELDS = ("running_slot", "bound_slot", "last_slot", "dispatch_cycles", "last_switch_cycles")
 SLOT_FIELDS = (
@@ -61,6 +64,17 @@ SLOT_FIELDS = (
     "refill_cycles",
 )
 """Shown under the same names by both."""
+BATCH_FIELDS = (
+    "leader",
+    "members",
+    "samples",
+    "would_members",
+    "would_samples",
+    "would_predicted_cycles",
+    "would_weight",
+    "would_oldest_cycles",
+)
+"""The same of a slot's batch."""
 
 
 def _configuration(hardware: Hardware, number: int) -> NPUConfig:
@@ -84,14 +98,28 @@ def _program(program: ReferenceProgram) -> Program:
     )
 
 
+def _entry(arrival: Arrival) -> dict[str, Any]:
+    """Return an entry of a trace."""
+    entry = {"arrival_cycles": arrival.cycle, "model": f"duel {arrival.model}", "priority": arrival.priority}
+    return {**entry, "batch": arrival.samples, "prediction_factor": arrival.factor}
+
+
+def _registered(setup: Setup, model: str, npus: Mapping[str, NPUConfig]) -> dict[Any, Any]:
+    """Return what ``model`` is registered as: its program on each configuration, by samples where it has sizes."""
+    sizes = setup.sizes.get(model)
+    if not sizes:
+        return {npu: _program(setup.programs[model][name]) for name, npu in npus.items()}
+    known = next(iter(sizes.values()))
+    return {size: {npu: _program(sizes[name][size]) for name, npu in npus.items()} for size in known}
+
+
 class KernelPlayer:
     """The kernel behind the environment."""
 
     def start(self, trace: Sequence[Arrival], setup: Setup) -> None:
         """Make the environment of ``setup`` and play to the first decision of ``trace``."""
         self._make(setup)
-        entries = [{"arrival_cycles": at.cycle, "model": f"duel {at.model}", "priority": at.priority} for at in trace]
-        self._begin({"options": {"trace": entries}})
+        self._begin({"options": {"trace": [_entry(arrival) for arrival in trace]}})
 
     def start_stream(self, setup: Setup, seed: int, *, gap_cycles: float, sla: float | None) -> None:
         """Make the environment of ``setup`` and play to the first decision of the stream of ``seed``."""
@@ -113,8 +141,8 @@ class KernelPlayer:
         names = list(dict.fromkeys(hardware.configuration for hardware in rules.npus))
         self._names = names
         npus = {hardware.configuration: _configuration(hardware, names.index(hardware.configuration)) for hardware in rules.npus}
-        for model, programs in setup.programs.items():
-            register_program(f"duel {model}", {npus[name]: _program(programs[name]) for name in names})
+        for model in setup.programs:
+            register_program(f"duel {model}", _registered(setup, model, npus))
         self._env = PremaEnv(
             npus=[npus[hardware.configuration] for hardware in rules.npus],
             workload={"models": [f"duel {model}" for model in setup.programs], "batches": [1], "num_tasks": 1, **(workload or {})},
@@ -124,6 +152,7 @@ class KernelPlayer:
             decision_every=rules.decision_every,
             mechanisms=list(rules.mechanisms),
             allow_idle=rules.allow_idle,
+            batching=rules.batching,
             **arguments,
         )
         ProgramTable._tables.clear()  # each case has programs of its own
@@ -132,6 +161,7 @@ class KernelPlayer:
         _, self._info = self._env.reset(**arguments)
         self._logged = 0
         self._state = self._env._core.simulator.state
+        self._batching = self._env.config.batching > 1
 
     def asked(self) -> tuple[int, int] | None:
         """Return (NPU, pass), None once the episode is over."""
@@ -147,7 +177,8 @@ class KernelPlayer:
 
     def act(self, action: int) -> bool:
         """Carry out an action; return whether it was legal."""
-        self._logged = len(self._env.events())
+        self._env._drain_log()
+        self._logged = len(self._env._history)
         *_, self._info = self._env.step(action)
         return not self._info["illegal_action"]
 
@@ -177,17 +208,20 @@ class KernelPlayer:
             "min_log_pp": float(status["min_log_pp"]),
             "max_log_pp": float(status["max_log_pp"]),
             "npus": [self._npu(n) for n in range(len(engines))],
-            "slots": [self._slot(entry, over=asked is None) for entry in self._state.table[0]],
+            "slots": [self._slot(index, over=asked is None) for index in range(len(self._state.table[0]))],
             "account": {name: int(engines[f"{name}_cycles"].sum()) for name in ACCOUNT},
             "observation": None if asked is None else self._observation(),
             "elapsed_cycles": int(self._env._core.outcomes["elapsed_cycles"][0]),
             "reward_terms": self._info["reward_terms"],
-            "events": [
-                tuple(event[name] for name in ("cycle", "event", "slot", "task", "npu"))
-                for event in self._env.events()[self._logged :]
-            ],
+            "events": self._events(),
             "metrics": self._metrics(),
         }
+
+    def _events(self) -> list[tuple[Any, ...]]:
+        """Return (cycle, event, slot, task, npu) of everything since the last action began."""
+        self._env._drain_log()
+        parts = (part[list(EVENT.names or ())].tolist() for part in self._env._history[self._logged :])
+        return [(cycle, EVENT_NAMES[event], slot, task, npu) for part in parts for cycle, event, npu, slot, task in part]
 
     def _observation(self) -> dict[str, list[float]]:
         """Return every feature by name: of all slots, of all NPUs, or of the row."""
@@ -212,10 +246,12 @@ class KernelPlayer:
         doing = phase or ("idle" if npu["running_slot"] == NONE else "run")
         return {"phase": doing, **{name: int(npu[name]) for name in NPU_FIELDS}}
 
-    def _slot(self, entry: Any, *, over: bool) -> dict[str, Any]:
+    def _slot(self, index: int, *, over: bool) -> dict[str, Any]:
+        entry = self._state.table[0, index]
         state = int(entry["state"])
+        batch = {"batch": {name: self._state.batches[0, index][name].item() for name in BATCH_FIELDS}} if self._batching else {}
         if state == EMPTY:
-            return {"state": "empty"}
+            return {"state": "empty", **batch}
         shown = {name: entry[name].item() for name in SLOT_FIELDS}
         progress = entry["executed_cycles"] > 0
         fastest = int(entry["fastest_predicted_cycles"])
@@ -229,4 +265,5 @@ class KernelPlayer:
             "saving": state == SAVING,
             "configuration": self._names[entry["configuration"]] if progress else None,
             "predicted_fastest_cycles": fastest,
+            **batch,
         }
