@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from reference.npu import NPU
-from reference.parts import JOINED, Program, Task
+from reference.parts import JOINED, RUNNING, Program, Task
 
 if TYPE_CHECKING:
     from reference.machine import Machine
@@ -117,12 +117,14 @@ class WouldBe:
     """Priorities over own predictions on the fastest NPU."""
     oldest: int
     """When the first of its tasks arrived."""
+    due: int
+    """The first of their deadlines; -1 without one."""
 
 
 def would_be(machine: Machine, npu: NPU, task: Task) -> WouldBe:
     """Return what would run if ``npu`` were given to ``task``."""
     batch = task.batch
-    if others := companions(machine, npu, task):
+    if task.state != RUNNING and (others := companions(machine, npu, task)):
         batch = assemble(machine, task, others)
     members, programs = ((task,), task.programs) if batch is None else (batch.tasks, batch.programs)
     return WouldBe(
@@ -131,14 +133,21 @@ def would_be(machine: Machine, npu: NPU, task: Task) -> WouldBe:
         predicted=programs[npu.hardware.configuration].predicted,
         weight=sum(member.priority / member.predicted for member in members),
         oldest=min(member.arrival for member in members),
+        due=min((member.deadline for member in members if member.deadline is not None), default=-1),
     )
+
+
+def is_open(machine: Machine, task: Task) -> bool:
+    """Return whether the asked NPU could be given to ``task``, or runs it."""
+    question = machine.question
+    return question is not None and (task in question.choosable or task is question.npu.running)
 
 
 def shown(machine: Machine, task: Task | None) -> dict[str, int | float]:
     """Return what shows of the batch in a slot, and of the one that could be dispatched now."""
     batch = None if task is None else task.batch
     would = None
-    if task is not None and machine.question is not None and task in machine.question.choosable:
+    if task is not None and machine.question is not None and is_open(machine, task):
         would = would_be(machine, machine.question.npu, task)
     leader = -1 if batch is None or batch.leader.slot is None else batch.leader.slot
     own = 0 if task is None else task.samples
@@ -151,4 +160,5 @@ def shown(machine: Machine, task: Task | None) -> dict[str, int | float]:
         "would_predicted_cycles": 0 if would is None else would.predicted,
         "would_weight": 0.0 if would is None else would.weight,
         "would_oldest_cycles": -1 if would is None else would.oldest,
+        "would_deadline_cycles": -1 if would is None else would.due,
     }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from reference.batching import would_be
+from reference.batching import is_open, would_be
 from reference.machine import Machine
 from reference.npu import NPU
 from reference.parts import ARRIVAL, BOUND, COMPLETION, JOINED, QUANTUM, READY, RUNNING, WAITING, Hardware, Task
@@ -188,7 +188,7 @@ def batching_of_slot(machine: Machine, task: Task) -> dict[str, float]:
         "joined": float(task.state == JOINED),
         "batch_members": len(batch.tasks) / len(machine.table) if batch else 0.0,
     }
-    if machine.question is None or task not in machine.question.choosable:
+    if machine.question is None or not is_open(machine, task):
         return {**dict.fromkeys(("log_batch_predicted", "log_batch_density", "log_batch_wait"), 0.0), **flags, "batch_samples": 0.0}
     would = would_be(machine, machine.question.npu, task)
     left = floored(would.predicted, task.position)

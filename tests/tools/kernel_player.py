@@ -73,6 +73,7 @@ BATCH_FIELDS = (
     "would_predicted_cycles",
     "would_weight",
     "would_oldest_cycles",
+    "would_deadline_cycles",
 )
 """The same of a slot's batch."""
 
@@ -254,16 +255,19 @@ class KernelPlayer:
             return {"state": "empty", **batch}
         shown = {name: entry[name].item() for name in SLOT_FIELDS}
         progress = entry["executed_cycles"] > 0
+        leader = self._state.batches[0, index]["leader"] if state == JOINED else index
+        saving = self._state.table[0, leader]["state"] == SAVING
+        settled = entry["configuration"] != NONE if state == JOINED else progress
         fastest = int(entry["fastest_predicted_cycles"])
         if over and not progress:
             shown["predicted_cycles"] = fastest
         return {
             **shown,
             "state": STATES[state],
-            "npu": NONE if state == SAVING else int(entry["npu"]),
+            "npu": NONE if saving else int(entry["npu"]),
             "choosable": state == READY and not over,
             "saving": state == SAVING,
-            "configuration": self._names[entry["configuration"]] if progress else None,
+            "configuration": self._names[entry["configuration"]] if settled else None,
             "predicted_fastest_cycles": fastest,
             **batch,
         }
