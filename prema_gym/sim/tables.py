@@ -26,9 +26,10 @@ class Tables(NamedTuple):
     totals: np.ndarray
     """(lengths,) int64: total cycles of programs, one for each output length."""
     sized: np.ndarray
-    """(P,) SIZED; of no rows where requests run one by one, as the next is."""
+    """(P,) SIZED."""
     at_size: np.ndarray
-    """(P, S) int32: the program of the same model and input length at a batch of 2 to the column; NONE where there is none."""
+    """(P, S) int32: the program of the same model and input length at a batch of 2 to the column; NONE where there is none.
+    S = 0 where requests run one by one."""
     rules: np.ndarray
     """(C,) RULES, one for each distinct configuration of the NPUs; what is the same for all is read from the first."""
 

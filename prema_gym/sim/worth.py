@@ -11,6 +11,10 @@ LOWEST_TARGET, HIGHEST_TARGET = SLA_TARGETS[0], SLA_TARGETS[-1]
 HP_TARGET = 2.3
 """NTT beyond which time of a high-priority task is excess: about PREMA's 95th percentile (a choice)."""
 
+TARDINESS_CAP = 10.0
+"""Tardiness over isolated time beyond which a request counts no more: what is lost can't be gained from by giving it up, nor can a
+few that are lost drown all others (a choice)."""
+
 
 @jit_borrowing
 def targets_passed(elapsed, isolated):
@@ -31,6 +35,12 @@ def allowance(task):
 def tardiness_cycles(elapsed, allowed):
     """Return by how much a task of age ``elapsed`` is beyond its allowance; 0 where it isn't, or has none."""
     return 0 if allowed == NONE else max(elapsed - allowed, 0)
+
+
+@jit_borrowing
+def capped_tardiness(late, task):
+    """Return ``late`` cycles beyond the deadline of ``task`` (TASK) over its isolated time, at most TARDINESS_CAP."""
+    return min(late / task.isolated_cycles, TARDINESS_CAP)
 
 
 @jit_borrowing

@@ -303,10 +303,10 @@ class ProgramTable:
     def sizes(self) -> tuple[np.ndarray, np.ndarray]:
         """What each program is a program of, (P,) SIZED, and the rows of the same at every size of batch, (P, S) int32 or NONE.
 
-        Both are empty where requests run one by one.
+        S = 0 where requests run one by one.
         """
-        if self._sized is None or len(self._sized[0]) != len(self.keys) * bool(self._sizes):
-            self._sized = sized_programs(self.keys if self._sizes else [], self._names, self._sizes, self._configuration_of)
+        if self._sized is None or len(self._sized[0]) != len(self.keys):
+            self._sized = sized_programs(self.keys, self._names, self._sizes, self._configuration_of)
         return self._sized
 
     @property

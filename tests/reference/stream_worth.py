@@ -21,6 +21,7 @@ def metrics(machine: Machine) -> dict[str, float | None]:
     cohort = [task for task in machine.tasks if 0.1 * horizon <= task.index < 0.8 * horizon]
     ntt = [task.age(now) / task.isolated for task in cohort]
     bound = [task for task in cohort if task.deadline is not None]
+    done = [task for task in machine.tasks if task.completion is not None]
     cycles = now * len(machine.npus)
     idle = [npu.account.idle / now for npu in machine.npus]
     return {
@@ -31,9 +32,12 @@ def metrics(machine: Machine) -> dict[str, float | None]:
         "hp_excess": _mean([_excess(machine, task, task.age(now)) for task in cohort]),
         "deadline_misses": _mean([float(_late(task, task.age(now)) > 0) for task in bound]) if bound else None,
         "tardiness": _mean([_late(task, task.age(now)) / task.isolated for task in bound]) if bound else None,
+        "capped_tardiness": _capped(bound, now) if bound else None,
         "impossible_deadlines": _mean([float(task.isolated > _allowed(task)) for task in bound]) if bound else None,
         "goodput": _mean([float(_in_time(task)) for task in cohort]),
         "requests_per_second": len(machine.finished.log_pp) * hertz / now,
+        "samples_per_second": sum(task.samples for task in done) * hertz / now,
+        "batch_samples": sum(task.samples for task in done) / sum(task.leader is task for task in done) if done else None,
         **{f"ntt_p{round(100 * share)}": quantile(ntt, share) for share in (0.5, 0.95, 0.99)},
         "unfinished_share": _mean([float(task.completion is None) for task in cohort]),
         **_windows(machine, cohort),
@@ -154,6 +158,12 @@ def _allowed(task: Task) -> float:
 def _late(task: Task, age: int) -> int:
     """Return the cycles beyond the deadline at an age."""
     return 0 if task.deadline is None else max(age - (task.deadline - task.arrival), 0)
+
+
+def _capped(bound: Sequence[Task], now: int) -> float:
+    """Return mean tardiness over isolated time by priority, where none counts more than ten."""
+    late = [(task.priority, min(_late(task, task.age(now)) / task.isolated, 10)) for task in bound]
+    return sum(priority * x for priority, x in late) / sum(priority for priority, _ in late)
 
 
 def _in_time(task: Task) -> bool:

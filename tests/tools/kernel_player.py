@@ -43,7 +43,15 @@ from tools.twin import flat_metrics
 
 CAUSES = {"arrival": CAUSE_ARRIVAL, "completion": CAUSE_COMPLETION, "quantum": CAUSE_QUANTUM, "ready": CAUSE_READY}
 PHASES = {IN_LATENCY: "latency", IN_COMMIT: "commit", IN_SAVE: "save", IN_RESTORE: "restore"}
-STATES = {READY: "waiting", BARRED: "waiting", SAVING: "waiting", BOUND: "bound", RUNNING: "running", ELSEWHERE: "running", JOINED: "joined"}
+STATES = {
+    READY: "waiting",
+    BARRED: "waiting",
+    SAVING: "waiting",
+    BOUND: "bound",
+    RUNNING: "running",
+    ELSEWHERE: "running",
+    JOINED: "joined",
+}
 ACCOUNT = ("useful", "wasted", "overhead", "idle")
 NPU_FIELDS = ("running_slot", "bound_slot", "last_slot", "dispatch_cycles", "last_switch_cycles")
 SLOT_FIELDS = (

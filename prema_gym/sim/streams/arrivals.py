@@ -102,9 +102,17 @@ def _finish_members(row, tables, n, leader, cycle, several):
 
 
 @jit_borrowing
+def _count_batch(stream):
+    """Count what completes as one, whether it is one request or more."""
+    if stream is not None:
+        stream.memory.batches += 1
+
+
+@jit_borrowing
 def complete(row, tables, n, cycle):
     """Finish the task that runs on NPU ``n``, and those of its batch, and free their slots."""
     slot = row.npus[n].running_slot
     row.npus[n].running_slot = NONE
+    _count_batch(row.stream)
     _finish(row, tables, n, slot, cycle)
     _finish_members(row, tables, n, slot, cycle, row.several)

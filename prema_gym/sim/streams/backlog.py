@@ -209,6 +209,7 @@ def arrive_in_stream(row, tables):
 def leave_stream(row, tables, slot, cycle):
     """Account for the request in ``slot``, which completes at ``cycle``."""
     settle_completed(row, slot, cycle)
+    row.stream.memory.samples += tables.sized[row.tasks[slot].program].samples
     row.stream.memory.present -= 1
     row.stream.memory.freed_cycles = cycle
     if _sent_by_clients(row, tables.rules[0]):
@@ -228,6 +229,7 @@ def begin_arrivals(row, tables):
     memory.backlog_share, memory.backlog_weight = 0.0, 0.0
     memory.late_share, memory.late_weight = 0.0, 0.0
     memory.waited_cycles = 0.0
+    memory.batches, memory.samples = 0, 0
     memory.completions = 0
     memory.window_fairness, memory.window_jain = 0.0, 0.0
     for k in range(row.stream.sums.shape[0]):

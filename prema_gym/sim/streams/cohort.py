@@ -12,7 +12,16 @@ import numpy as np
 from prema_gym._jit import jit_apart, jit_borrowing
 from prema_gym.sim.levels import count_levels, level_bit
 from prema_gym.sim.streams.records import ALL_SUMS, COHORT_SUMS, STEP_SUMS, WINDOW
-from prema_gym.sim.worth import allowance, excess_ntt, impossible, in_time, lost_progress, tardiness_cycles, targets_passed
+from prema_gym.sim.worth import (
+    allowance,
+    capped_tardiness,
+    excess_ntt,
+    impossible,
+    in_time,
+    lost_progress,
+    tardiness_cycles,
+    targets_passed,
+)
 from prema_gym.types import EMPTY, NONE
 from prema_gym.workloads.arrivals import next_arrival
 from prema_gym.workloads.drawing import arrive_at, draw_request, read_listed
@@ -54,6 +63,8 @@ def clear_sums(sums):
     sums.missed = 0
     sums.impossible = 0
     sums.tardiness = 0.0
+    sums.capped_tardiness = 0.0
+    sums.due_priority = 0.0
     sums.in_time = 0
 
 
@@ -66,6 +77,8 @@ def _add_deadline(sums, task, paid, after):
     sums.missed += int(late > 0) - int(late_before > 0)
     sums.impossible += impossible(task)
     sums.tardiness += (late - late_before) / task.isolated_cycles
+    sums.capped_tardiness += task.priority * (capped_tardiness(late, task) - capped_tardiness(late_before, task))
+    sums.due_priority += task.priority
 
 
 @jit_apart

@@ -22,9 +22,12 @@ STREAM_METRICS = (
     "hp_excess",
     "deadline_misses",
     "tardiness",
+    "capped_tardiness",
     "impossible_deadlines",
     "goodput",
     "requests_per_second",
+    "samples_per_second",
+    "batch_samples",
     "ntt_p50",
     "ntt_p95",
     "ntt_p99",
@@ -55,9 +58,10 @@ LEAST_REQUESTS = 20
 """Requests below which quantiles have no value."""
 
 (
-    _ANTT, _WEIGHTED_ANTT, _WAIT_MS, _SLA_VIOLATION, _HP_EXCESS, _DEADLINE_MISSES, _TARDINESS, _IMPOSSIBLE_DEADLINES, _GOODPUT,
-    _RATE, _P50, _P95, _P99, _UNFINISHED, _FAIRNESS_8, _JAIN_8, _UTILISATION, _QUEUE, _PREEMPTIONS, _USEFUL, _WASTED, _OVERHEAD,
-    _ANTT_ALL, _WEIGHTED_ANTT_ALL, _SLA_VIOLATION_ALL, _STP_ALL, _HP_EXCESS_ALL, _DEADLINE_MISSES_ALL, _TARDINESS_ALL, _GOODPUT_ALL,
+    _ANTT, _WEIGHTED_ANTT, _WAIT_MS, _SLA_VIOLATION, _HP_EXCESS, _DEADLINE_MISSES, _TARDINESS, _CAPPED, _IMPOSSIBLE_DEADLINES,
+    _GOODPUT, _RATE, _SAMPLE_RATE, _BATCH_SAMPLES, _P50, _P95, _P99, _UNFINISHED, _FAIRNESS_8, _JAIN_8, _UTILISATION, _QUEUE,
+    _PREEMPTIONS, _USEFUL, _WASTED, _OVERHEAD, _ANTT_ALL, _WEIGHTED_ANTT_ALL, _SLA_VIOLATION_ALL, _STP_ALL, _HP_EXCESS_ALL,
+    _DEADLINE_MISSES_ALL, _TARDINESS_ALL, _GOODPUT_ALL,
 ) = range(len(STREAM_METRICS))  # fmt: skip
 _FIRST_NPU = len(STREAM_METRICS)
 _TARGETS = HIGHEST_TARGET - LOWEST_TARGET + 1
@@ -89,6 +93,7 @@ def _fill_cohort(row, clock_hz, out):
     if cohort.deadlines > 0:
         out[_DEADLINE_MISSES] = cohort.missed / cohort.deadlines
         out[_TARDINESS] = cohort.tardiness / cohort.deadlines
+        out[_CAPPED] = cohort.capped_tardiness / cohort.due_priority
         out[_IMPOSSIBLE_DEADLINES] = cohort.impossible / cohort.deadlines
     out[_GOODPUT] = cohort.in_time / n
     out[_P50] = _quantile(row.stream.histogram, n, _P50_SHARE)
@@ -115,7 +120,11 @@ def _fill_machine(row, clock_hz, out):
             out[_FIRST_NPU + n] = 1.0 - engine.idle_cycles / now
     out[_UTILISATION] = 1.0 - idle / (now * count)
     out[_RATE] = row.status.finished * clock_hz / now
-    out[_QUEUE] = row.stream.memory.waited_cycles / now
+    memory = row.stream.memory
+    out[_SAMPLE_RATE] = memory.samples * clock_hz / now
+    if memory.batches > 0:
+        out[_BATCH_SAMPLES] = memory.samples / memory.batches
+    out[_QUEUE] = memory.waited_cycles / now
     out[_PREEMPTIONS] = row.machine.preemptions
     out[_USEFUL] = useful / (now * count)
     out[_WASTED] = wasted / (now * count)

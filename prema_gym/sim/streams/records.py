@@ -26,6 +26,8 @@ STREAM = np.dtype(
         ("late_share", np.float64),  # over the backlog: cycles of the step before a request came, over isolated cycles
         ("late_weight", np.float64),  # the same times priority
         ("waited_cycles", np.float64),  # waits of the requests that have left
+        ("batches", np.int64),  # that have completed, of one request or more
+        ("samples", np.int64),  # of the requests that have completed
         ("completions", np.int64),  # of the cohort
         ("window_fairness", np.float64),  # sums over windows of WINDOW completions of the cohort: smallest over largest progress
         ("window_jain", np.float64),  # per priority, and Jain's index of progress
@@ -61,6 +63,8 @@ SUMS = np.dtype(
         ("missed", np.int64),  # deadlines passed
         ("impossible", np.int64),  # deadlines that no schedule could have met
         ("tardiness", np.float64),  # time beyond the deadline over isolated time
+        ("capped_tardiness", np.float64),  # the same, at most TARDINESS_CAP of a request, times priority
+        ("due_priority", np.float64),  # priorities of the requests that have a deadline
         ("in_time", np.int64),  # completed, by the deadline where there is one
     ],
     align=True,
