@@ -83,7 +83,7 @@ def _rule_of(name: str, entry: Mapping[str, Any], source: str) -> Heuristic:
 
 
 def _tuned() -> Iterator[Heuristic]:
-    """Yield INDEX, INDEX-FRONT-00, -01, ..., GATE, TIMEOUT, BATCH-INDEX, ... as frozen in TUNED_FILE; nothing where it is missing."""
+    """Yield INDEX, INDEX-FRONT-00, -01, ..., GATE, TIMEOUT, BATCH-INDEX as frozen in TUNED_FILE; nothing where it is missing."""
     if not TUNED_FILE.exists():
         return
     for part in json.loads(TUNED_FILE.read_text(encoding="utf-8")).values():
