@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 
-from reference import switch
+from reference import batching, switch
 from reference.npu import NPU
 from reference.parts import (
     ARRIVAL,
@@ -46,9 +46,11 @@ class Question:
 class Machine:
     """Plays to the first decision when made; :meth:`step` carries out an action and plays to the next, or to the end."""
 
-    def __init__(self, rules: Rules, tasks: list[Task]) -> None:
+    def __init__(self, rules: Rules, tasks: list[Task], program_of: batching.ProgramOf = batching.unknown) -> None:
         self.rules = rules
         self.tasks = tasks
+        self.program_of = program_of
+        """The program of a batch."""
         self.table: list[Task | None] = [None] * rules.slots
         self.npus = [NPU(index, hardware) for index, hardware in enumerate(rules.npus)]
         self.clock = 0
@@ -122,13 +124,13 @@ class Machine:
     def shown_program(self, task: Task) -> Program:
         """Return the program whose prediction a scheduler is shown: the task's own where it has progress, else the asked NPU's.
 
-        With nothing asked it is the one that is predicted to be fastest.
+        With nothing asked it is the one that is predicted to be fastest. Of the leader of a batch it is the batch's.
         """
         if task.position > 0:
             return task.program
         if self.question is not None:
-            return task.programs[self.question.npu.hardware.configuration]
-        return min(task.programs.values(), key=lambda program: program.predicted)
+            return task.programs_now[self.question.npu.hardware.configuration]
+        return min(task.programs_now.values(), key=lambda program: program.predicted)
 
     @property
     def account(self) -> Account:
@@ -158,16 +160,18 @@ class Machine:
         self.causes = set().union(*(npu.seen for npu in present))
         for npu in present:
             npu.seen = set()
-        for task in self.waiting:
-            task.count_wait(self.clock)
+        for waiting in self.waiting:
+            for task in (waiting, *waiting.others):
+                task.count_wait(self.clock)
         self.quantum_due = self.clock + self.rules.quantum
         if all(task.state == DONE for task in self.tasks):
             self.terminated = True
         elif self.clock >= self.horizon:
             self.truncated = len(present) == len(self.npus)
-        elif self._asks():
+        else:
+            asked = present if self._asks() else self._in_wait(present)
             self.asking, self.freed = True, []
-            yield from self._ask_around(present)
+            yield from self._ask_around(asked)
             self.asking = False
 
     def _asks(self) -> bool:
@@ -180,6 +184,10 @@ class Machine:
             return False
         self.expired = 0
         return True
+
+    def _in_wait(self, present: list[NPU]) -> list[NPU]:
+        """Return the idle NPUs that wait for fuller batches: they are asked at every quantum."""
+        return [npu for npu in present if self.rules.batching > 1 and npu.idle and self.choosable(npu)]
 
     def _ask_around(self, present: list[NPU]) -> Iterator[Question]:
         """Ask the NPUs that don't switch, then once more the idle ones that were left without a task."""
@@ -200,21 +208,24 @@ class Machine:
             self._start(npu, question.choosable[0], question.columns[0], asked=False)
             return
         self.decisions += 1
-        if QUANTUM in self.causes and npu.running is not None:
+        if QUANTUM in self.causes and (npu.running is not None or self.rules.batching > 1):
             self.note_npu("quantum", npu)
         yield question
 
     def _question(self, npu: NPU, asking_pass: int) -> Question:
         choosable = self.choosable(npu)
-        if asking_pass == 2 and self.rules.allow_idle:
+        if asking_pass == 2 and (self.rules.allow_idle or self.rules.batching > 1):
             choosable = [task for task in choosable if task in self.freed]
         columns = self.rules.mechanisms[:1] if npu.running is None else self.rules.mechanisms
         return Question(npu, asking_pass, tuple(choosable), self._may_keep(npu, choosable, asking_pass), columns)
 
     def _may_keep(self, npu: NPU, choosable: list[Task], asking_pass: int) -> bool:
-        """A running NPU always may; an idle one where a later idle one could take a task; with ``allow_idle`` beside a busy one."""
+        """A running NPU always may; an idle one where a later idle one could take a task; with ``allow_idle`` beside a busy one.
+
+        With batching it always may: it waits for a fuller batch.
+        """
         others = [other for other in self.npus if other is not npu]
-        if npu.running is not None:
+        if npu.running is not None or self.rules.batching > 1:
             return True
         if self.rules.allow_idle and any(other.busy for other in others):
             return True
@@ -222,7 +233,8 @@ class Machine:
         return asking_pass == 1 and any(task.choosable_for(other.hardware.configuration) for other in later for task in choosable)
 
     def _start(self, npu: NPU, chosen: Task, mechanism: str, *, asked: bool) -> None:
-        """Bind ``chosen`` to ``npu`` and begin the switch."""
+        """Bind ``chosen`` to ``npu``, let join it who may, and begin the switch."""
+        batching.form(self, npu, chosen)
         npu.bound = chosen
         chosen.bind(npu.index)
         npu.begin(switch.hand_over(self, npu, switch.Move(self.clock, chosen, mechanism, asked)), self.clock)
@@ -255,8 +267,12 @@ class Machine:
         return min(cycles)
 
     def _quantum_live_on(self) -> list[NPU]:
-        """Return the NPUs that the quantum is there for: each runs, isn't switching, and could take another task."""
-        return [npu for npu in self.npus if npu.running is not None and not npu.switching and self.choosable(npu)]
+        """Return the NPUs that the quantum is there for: each runs, isn't switching, and could take another task.
+
+        With batching it is there for idle ones that could, too: they wait.
+        """
+        still = [npu for npu in self.npus if not npu.switching and (npu.running is not None or self.rules.batching > 1)]
+        return [npu for npu in still if self.choosable(npu)]
 
     def _play_cycle(self, cycle: int) -> None:
         """Move to ``cycle`` and play its events in order: NPUs by index, the backlog, arrivals, the quantum."""
@@ -267,7 +283,8 @@ class Machine:
         while self.backlog and None in self.table:
             self._enter(self.backlog.popleft())
         self._arrive()
-        if self.clock == self.quantum_due <= self.horizon and any(npu.running is not None for npu in live):
+        for_some = [npu for npu in live if npu.running is not None or self.rules.batching > 1]
+        if self.clock == self.quantum_due <= self.horizon and for_some:
             self._happens(QUANTUM, [npu for npu in self.npus if not npu.switching])
 
     def _play_npu(self, npu: NPU) -> None:
@@ -317,15 +334,16 @@ class Machine:
     # --- What switches do to the machine ----------------------------------------------------------------------------------------
 
     def complete(self, npu: NPU) -> None:
-        """Complete the running task, which has nothing left to do, and free its slot."""
-        task = npu.running
-        assert task is not None
-        assert task.slot is not None
-        assert task.remaining == 0
-        self.note("completion", task, npu)
-        task.state, task.npu, task.completion = DONE, None, self.clock
-        self.table[task.slot] = None
-        self.finished.log_pp.append(math.log(1 / (task.age(self.clock) / task.isolated * task.priority)))
+        """Complete the running task, which has nothing left to do, and those that it leads; free their slots."""
+        running = npu.running
+        assert running is not None
+        assert running.remaining == 0
+        for task in (running, *running.others):
+            assert task.slot is not None
+            self.note("completion", task, npu)
+            task.state, task.npu, task.completion = DONE, None, self.clock
+            self.table[task.slot] = None
+            self.finished.log_pp.append(math.log(1 / (task.age(self.clock) / task.isolated * task.priority)))
         npu.running = None
         self._happens(COMPLETION, self.npus)
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from reference.batching import would_be
 from reference.machine import Machine
 from reference.npu import NPU
-from reference.parts import ARRIVAL, BOUND, COMPLETION, QUANTUM, READY, RUNNING, WAITING, Hardware, Task
+from reference.parts import ARRIVAL, BOUND, COMPLETION, JOINED, QUANTUM, READY, RUNNING, WAITING, Hardware, Task
 
 REFERENCE = 1e6
 """Cycles that absolute times are taken relative to."""
@@ -59,7 +60,7 @@ def remaining_fastest(machine: Machine, task: Task) -> float:
 
 
 def remaining_on(task: Task, npu: NPU) -> float:
-    program = task.program if task.position > 0 else task.programs[npu.hardware.configuration]
+    program = task.program if task.position > 0 else task.programs_now[npu.hardware.configuration]
     return floored(program.predicted, task.position)
 
 
@@ -128,7 +129,7 @@ def npus_of_slot(machine: Machine, task: Task) -> dict[str, float]:
 
 def of_npu(machine: Machine, npu: NPU) -> dict[str, float]:
     tasks = [task for task in machine.table if task is not None]
-    slowdowns = [task.programs[npu.hardware.configuration].predicted / task.predicted for task in tasks]
+    slowdowns = [task.programs_now[npu.hardware.configuration].predicted / task.predicted for task in tasks]
     has = npu.bound or npu.running
     switching = npu.doing not in {"run", "idle"}
     return {
@@ -150,11 +151,11 @@ def npus_of_row(machine: Machine) -> dict[str, float]:
     name = hardware(machine).configuration
     tasks = [task for task in machine.table if task is not None]
     work = sum(remaining_fastest(machine, task) for task in tasks)
-    here = sum(remaining_fastest(machine, task) for task in tasks if task.programs[name].predicted == task.predicted)
+    here = sum(remaining_fastest(machine, task) for task in tasks if task.programs_now[name].predicted <= task.predicted)
     return {"fastest_here": here / work if work else 0.0, "became_ready": float(READY in machine.causes)}
 
 
-# --- The groups "deadlines" and "streams" ---------------------------------------------------------------------------------------
+# --- The groups "deadlines", "streams" and "batching" --------------------------------------------------------------------------
 
 
 def deadlines_of_slot(machine: Machine, task: Task) -> dict[str, float]:
@@ -180,6 +181,26 @@ def stream_of_row(machine: Machine) -> dict[str, float]:
     }
 
 
+def batching_of_slot(machine: Machine, task: Task) -> dict[str, float]:
+    batch = task.batch
+    flags = {
+        "leads": float(batch is not None and batch.leader is task),
+        "joined": float(task.state == JOINED),
+        "batch_members": len(batch.tasks) / len(machine.table) if batch else 0.0,
+    }
+    if machine.question is None or task not in machine.question.choosable:
+        return {**dict.fromkeys(("log_batch_predicted", "log_batch_density", "log_batch_wait"), 0.0), **flags, "batch_samples": 0.0}
+    would = would_be(machine, machine.question.npu, task)
+    left = floored(would.predicted, task.position)
+    return {
+        "log_batch_predicted": log(left / REFERENCE),
+        "log_batch_density": log(would.weight / left * 1e12),
+        "log_batch_wait": log(1 + (machine.clock - would.oldest) / REFERENCE),
+        **flags,
+        "batch_samples": min(would.samples / machine.rules.batching, 4.0),
+    }
+
+
 # --- The vector ---------------------------------------------------------------------------------------------------------------
 
 
@@ -201,6 +222,8 @@ def observation(machine: Machine, *, deadlines: bool = False) -> dict[str, list[
         _add_slots(shown, machine, deadlines_of_slot)
     if machine.rules.horizon_requests is not None:
         _add_row(shown, stream_of_row(machine))
+    if machine.rules.batching > 1:
+        _add_slots(shown, machine, batching_of_slot)
     return shown
 
 
@@ -224,5 +247,8 @@ NAMES = {
     ),
     "npus_of_slot": ("log_fastest", "log_slowdown", "elsewhere", "bound", "saving"),
     "deadlines_of_slot": ("slack", "slack_fastest", "has_deadline", "late", "late_everywhere"),
+    "batching_of_slot": (
+        *("log_batch_predicted", "log_batch_density", "log_batch_wait", "leads", "joined", "batch_members", "batch_samples"),
+    ),
 }
 """Features of a slot by group, where no slot is occupied that would name them."""

@@ -5,8 +5,12 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from reference.batching import Batch
 
 CHECKPOINT, KILL, DRAIN = "CHECKPOINT", "KILL", "DRAIN"
 MECHANISMS = (CHECKPOINT, KILL, DRAIN)
@@ -14,9 +18,9 @@ MECHANISMS = (CHECKPOINT, KILL, DRAIN)
 COMPLETION, ARRIVAL, QUANTUM, READY = "completion", "arrival", "quantum", "ready"
 """Causes of an invocation. READY: a task became choosable."""
 
-ABSENT, WAITING, BOUND, RUNNING, DONE = "absent", "waiting", "bound", "running", "done"
+ABSENT, WAITING, BOUND, RUNNING, DONE, JOINED = "absent", "waiting", "bound", "running", "done", "joined"
 """States of a task. Waiting: in the table, on no NPU. Bound: chosen for an NPU that isn't free yet. Running: on an NPU, also while
-its context is restored or its NPU stalls."""
+its context is restored or its NPU stalls. Joined: in a batch that another task leads."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,8 @@ class Rules:
     """Priorities that the mix has."""
     horizon_requests: int | None = None
     """H of a stream, which is truncated when the H-th request arrives; None plays a closed episode."""
+    batching: int = 1
+    """B: the most samples of a batch that forms here; 1: none does."""
 
     @property
     def clock_hz(self) -> int:
@@ -71,6 +77,18 @@ class Program:
     total: int
     predicted: int
     estimated: bool = False
+    totals: Sequence[int] = ()
+    """By output length 1, 2, ...: where the program ends that generates as much. Empty where all outputs take ``total``."""
+
+    def at(self, output_length: int) -> Program:
+        """Return the program that generates ``output_length``, at most as much as there is."""
+        if not self.totals:
+            return self
+        return replace(self, total=self.totals[min(output_length, len(self.totals)) - 1])
+
+    def misjudged(self, factor: float) -> Program:
+        """Return the program whose prediction is off by ``factor``."""
+        return self if factor == 1 else replace(self, predicted=max(round(self.predicted * factor), 1))
 
     def next_point(self, position: int, beyond: int) -> int | None:
         """Return the first point at or after ``position`` and after ``beyond``, None where the program completes first."""
@@ -88,7 +106,7 @@ class Task:
     arrival: int
     priority: int
     programs: Mapping[str, Program]
-    """By configuration: one for each that the machine has."""
+    """Its own, by configuration: one for each that the machine has."""
     state: str = ABSENT
     slot: int | None = None
     completion: int | None = None
@@ -118,6 +136,33 @@ class Task:
     """When it got its slot: on its arrival, or from the backlog."""
     deadline: int | None = None
     """A cycle, as the arrival is."""
+    model: str = ""
+    samples: int = 1
+    input_length: int | None = None
+    """None where the model has no such thing."""
+    output_length: int = 1
+    """The true one."""
+    factor: float = 1.0
+    """What predictions of it are off by; that of ``programs`` is in them."""
+    batch: Batch | None = None
+    """Of two or more tasks; it stays with them when they are done."""
+
+    # --- Its batch --------------------------------------------------------------------------------------------------------------
+
+    @property
+    def leader(self) -> Task:
+        """The task that leads its batch: itself where it is in none."""
+        return self if self.batch is None else self.batch.leader
+
+    @property
+    def others(self) -> tuple[Task, ...]:
+        """Those that it leads, in order of arrival."""
+        return () if self.batch is None or self.batch.leader is not self else self.batch.others
+
+    @property
+    def programs_now(self) -> Mapping[str, Program]:
+        """Its programs, or those of the batch that it leads."""
+        return self.programs if self.batch is None or self.batch.leader is not self else self.batch.programs
 
     # --- Its programs: on a configuration, on the fastest, on the slowest -------------------------------------------------------
 
@@ -125,7 +170,7 @@ class Task:
     def program(self) -> Program:
         """The program that it runs, or in which it has stopped."""
         assert self.configuration is not None
-        return self.programs[self.configuration]
+        return self.programs_now[self.configuration]
 
     @property
     def remaining(self) -> int:
@@ -152,21 +197,23 @@ class Task:
         return self.state == WAITING and not self.saving and (self.position == 0 or self.configuration == configuration)
 
     def waited(self, now: int) -> int:
-        """Return the cycles it has waited so far; a bound task still waits."""
-        return self.waited_before + (now - self.waiting_since if self.state in {WAITING, BOUND} else 0)
+        """Return the cycles it has waited so far; a bound task still waits, and a joined one while its leader does."""
+        return self.waited_before + (now - self.waiting_since if self.leader.state in {WAITING, BOUND} else 0)
 
     def wait(self, now: int) -> None:
-        """Begin to wait, on no NPU."""
+        """Begin to wait, on no NPU; those that it leads begin to wait with it."""
         self.state, self.npu = WAITING, None
-        self.waiting_since = self.token_since = now
+        for task in (self, *self.others):
+            task.waiting_since = task.token_since = now
 
     def bind(self, npu: int) -> None:
         """Be chosen for an NPU. The wait goes on, its tokens don't."""
         self.state, self.npu = BOUND, npu
 
     def take(self, npu: int, configuration: str, now: int) -> None:
-        """Get the NPU."""
-        self.waited_before = self.waited(now)
+        """Get the NPU, for those that it leads too."""
+        for task in (*self.others, self):
+            task.waited_before = task.waited(now)
         self.state, self.npu, self.configuration = RUNNING, npu, configuration
 
     def count_wait(self, now: int) -> None:

@@ -7,7 +7,7 @@ and their comparison know nothing else.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from reference import stream_worth, worth
@@ -23,7 +23,23 @@ class Setup:
 
     rules: Rules
     programs: Mapping[str, Mapping[str, Program]]
-    """By model, then by configuration."""
+    """By model, then by configuration: what a request runs by itself, unless ``sizes`` has a program of its samples."""
+    sizes: Mapping[str, Mapping[str, Mapping[int, Program]]] = field(default_factory=dict)
+    """By model, configuration and samples: a request's own program of so many, and that of a batch of such a size. Nobody joins
+    where a batch of the size that is needed has none."""
+    samples: Mapping[str, Sequence[int]] = field(default_factory=dict)
+    """By model: what the samples of a request may be; 1 where a model isn't named."""
+
+    def program_of(self, model: str, configuration: str, size: int, input_length: int | None, output_length: int) -> Program | None:
+        """Return the program of a batch; None where there is none of its size. Input lengths change nothing here."""
+        program = self.sizes.get(model, {}).get(configuration, {}).get(size)
+        return None if program is None else program.at(output_length)
+
+    def own_program(self, entry: Arrival, configuration: str) -> Program:
+        """Return what a request runs by itself."""
+        sizes = self.sizes.get(entry.model, {}).get(configuration, {})
+        program = sizes.get(entry.samples, self.programs[entry.model][configuration])
+        return program.at(entry.output_length).misjudged(entry.factor)
 
 
 @dataclass(frozen=True)
@@ -33,6 +49,10 @@ class Arrival:
     cycle: int
     model: str
     priority: int = 1
+    samples: int = 1
+    output_length: int = 1
+    factor: float = 1.0
+    """What its predictions are off by."""
 
 
 class Player(Protocol):
@@ -61,9 +81,18 @@ class Player(Protocol):
 
 def tasks_of(trace: Sequence[Arrival], setup: Setup) -> list[Task]:
     """Return the reference's tasks of ``trace``, with their programs for the configurations that the machine has."""
-    configurations = {hardware.configuration: None for hardware in setup.rules.npus}
+    configurations = dict.fromkeys(hardware.configuration for hardware in setup.rules.npus)
     return [
-        Task(index, entry.cycle, entry.priority, {name: setup.programs[entry.model][name] for name in configurations})
+        Task(
+            index,
+            entry.cycle,
+            entry.priority,
+            {name: setup.own_program(entry, name) for name in configurations},
+            model=entry.model,
+            samples=entry.samples,
+            output_length=entry.output_length,
+            factor=entry.factor,
+        )
         for index, entry in enumerate(trace)
     ]
 
@@ -75,7 +104,7 @@ class ReferencePlayer:
     """Whether the workload has deadlines, which the observation then tells of."""
 
     def start(self, trace: Sequence[Arrival], setup: Setup) -> None:
-        self.begin(Machine(setup.rules, tasks_of(trace, setup)))
+        self.begin(Machine(setup.rules, tasks_of(trace, setup), setup.program_of))
 
     def begin(self, machine: Machine) -> None:
         """Begin with a machine at its first decision."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from reference import view
+from reference import batching, view
 from reference.machine import Machine
 from reference.npu import NPU
-from reference.parts import Task
+from reference.parts import JOINED, RUNNING, Task
 
 
 def snapshot(machine: Machine) -> dict[str, Any]:
     """Return clock, outcome, question, cause, timers, the status of each NPU, the table, and the cycles of all NPUs together.
 
-    Times are cycles. Absent indices are -1. ``slots`` has one dict per row of the table, ``npus`` one per NPU.
+    Times are cycles. Absent indices are -1. ``slots`` has one dict per row of the table, ``npus`` one per NPU. With batching each
+    slot, an empty one too, has a dict under "batch".
     """
     question, (least, most) = machine.question, machine.finished.range
     return {
@@ -55,17 +56,25 @@ def npu_status(npu: NPU) -> dict[str, Any]:
 
 def slot(machine: Machine, task: Task | None) -> dict[str, Any]:
     """Return what shows of a row of the table; nothing of a task stays behind it."""
+    batch = {"batch": batching.shown(machine, task)} if machine.rules.batching > 1 else {}
     if task is None:
-        return {"state": "empty"}
+        return {"state": "empty", **batch}
+    leader = task.leader
     return {
         "state": task.state,
-        "npu": -1 if task.npu is None else task.npu,
+        "npu": -1 if leader.npu is None else leader.npu,
         "choosable": machine.question is not None and task in machine.question.choosable,
         "saving": task.saving,
-        "configuration": task.configuration if task.position > 0 else None,
+        "configuration": leader.configuration if _is_settled(task) else None,
         "predicted_fastest_cycles": task.predicted,
         **{name: value for name, value in view.slot_of(machine, task).items() if name != "state"},
+        **batch,
     }
+
+
+def _is_settled(task: Task) -> bool:
+    """Return whether its configuration shows: with progress, and of a task that has joined another also while that one runs."""
+    return task.leader.position > 0 or (task.state == JOINED and task.leader.state == RUNNING)
 
 
 def _slot(task: Task | None) -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from reference import batching
 from reference.npu import COMMIT, DRAIN_PHASE, LATENCY, NPU, RESTORE, SAVE, Phases
 from reference.parts import CHECKPOINT, DRAIN, KILL, Task
 
@@ -44,9 +45,13 @@ def hand_over(machine: Machine, npu: NPU, move: Move) -> Phases:
             dispatch = machine.clock
     npu.running, npu.bound = chosen, None
     chosen.take(npu.index, npu.hardware.configuration, machine.clock)
-    chosen.last_dispatch = npu.dispatch_cycle = dispatch
-    npu.last_slot = chosen.slot
+    npu.dispatch_cycle, npu.last_slot = dispatch, chosen.slot
+    for task in (chosen, *chosen.others):
+        task.last_dispatch = dispatch
     machine.note("dispatch", chosen, npu)
+    if chosen.position == 0:
+        for task in chosen.others:
+            machine.note("join", task, npu)
     point, chosen.context = chosen.context, None
     if point is not None:
         yield RESTORE, npu.hardware.transfer(chosen.program.restores[point]) + chosen.program.refills[point]
@@ -84,14 +89,15 @@ def _checkpoint(machine: Machine, npu: NPU) -> Phases:
 
 
 def _kill(machine: Machine, npu: NPU) -> Phases:
-    """Drop the running task's progress and context; its token stays."""
+    """Drop the running task's progress and context; its token stays. A batch is no more: its tasks wait each for itself."""
     task = npu.running
     assert task is not None
     machine.note("kill", task, npu)
     machine.write_off(task)
     task.forget()
     machine.evict(npu)
-    machine.freed_by(npu, task)
+    for freed in batching.dissolve(task, machine.clock):
+        machine.freed_by(npu, freed)
     yield from ()
 
 

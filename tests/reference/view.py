@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from reference.machine import Machine
-from reference.parts import ARRIVAL, BOUND, COMPLETION, QUANTUM, READY, RUNNING, WAITING, Task
+from reference.parts import ARRIVAL, BOUND, COMPLETION, JOINED, QUANTUM, READY, RUNNING, WAITING, Task
 
 Number = int | float
 
 CAUSE_BITS = {COMPLETION: 1, ARRIVAL: 2, QUANTUM: 4, READY: 8}
-STATES = {WAITING: 1, RUNNING: 2, BOUND: 3}
+STATES = {WAITING: 1, RUNNING: 2, BOUND: 3, JOINED: 7}
 EMPTY_SLOT = {
     "state": 0,
     "task": -1,
