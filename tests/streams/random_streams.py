@@ -71,7 +71,14 @@ def draw(number: int, cases: Callable[[int], Case] = draw_case) -> StreamCase:
 
 def draw_batching(number: int) -> StreamCase:
     """Return stream ``number`` with batching, one in six without. What its requests' samples may be is in ``Setup.samples``."""
-    return draw(number, draw_batching_case)
+    return draw(number, _few_models)
+
+
+def _few_models(number: int) -> Case:
+    """Return a case with batching that has the models of its trace only: requests of one model meet."""
+    case = draw_batching_case(number)
+    programs = {name: each for name, each in case.setup.programs.items() if name in case.setup.samples or not case.setup.samples}
+    return dataclasses.replace(case, setup=dataclasses.replace(case.setup, programs=programs))
 
 
 def requests_of(player: KernelPlayer, count: int) -> list[dict[str, int]]:
