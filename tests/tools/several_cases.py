@@ -89,9 +89,8 @@ def draw_batching(number: int) -> Case:
     models = rng.sample(list(case.setup.programs), rng.choice((1, 2, 2, 3)))
     samples = {model: rng.choice(((1,), (1,), (1, 2), (1, 2, 3, 4), (4,), (1, 16))) for model in models}
     sizes = {model: _sizes(rng, unit, batching, samples[model]) for model in models if rng.random() < 0.9}
-    programs = case.setup.programs | {
-        model: {name: each[samples[model][0]] for name, each in by_size.items()} for model, by_size in sizes.items()
-    }
+    own = {model: {name: each[samples[model][0]] for name, each in by_size.items()} for model, by_size in sizes.items()}
+    programs = {**case.setup.programs, **own}
     trace = _trace(rng, unit, rules, {model: programs[model] for model in models})
     factors = (1.0,) if rng.random() < 0.5 else (1.0, rng.lognormvariate(0, 0.5), rng.lognormvariate(0, 0.5))
     trace = tuple(
