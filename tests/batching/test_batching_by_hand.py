@@ -11,8 +11,8 @@ import math
 from typing import Any
 
 import pytest
+from batching.instances import BATCH_PLAYERS, batching_setup
 from reference.player import Arrival, Player
-from tools.batches import BATCH_PLAYERS, batching_setup
 from tools.several_npus import KEEP, Decision, give, play
 
 

@@ -8,13 +8,13 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from batching.instances import BATCH_PLAYERS
 from reference import batching
 from reference.batching import Batch
 from reference.machine import Machine, Question
 from reference.npu import NPU
 from reference.parts import QUANTUM, WAITING, Event, Task
 from reference.player import Arrival, ReferencePlayer, Setup, tasks_of
-from tools.batches import BATCH_PLAYERS
 from tools.duel import differences
 from tools.several_cases import draw_batching
 

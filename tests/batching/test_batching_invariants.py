@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from batching.instances import batching_setup
 from reference.machine import Machine
 from reference.parts import BOUND, DONE, JOINED, RUNNING, WAITING
 from reference.player import Arrival, ReferencePlayer, tasks_of
 from reference.snapshot import snapshot
-from tools.batches import batching_setup
 from tools.several_cases import Case, choose, draw, draw_batching
 from tools.several_npus import give
 

@@ -8,8 +8,8 @@ refilling 5. On a slow NPU programs take twice as long. A log entry is (cycle, e
 from __future__ import annotations
 
 import pytest
+from batching.instances import BATCH_PLAYERS, batching_setup
 from reference.player import Arrival, Player
-from tools.batches import BATCH_PLAYERS, batching_setup
 from tools.several_npus import FAST, KEEP, SLOW, Decision, drain, give, kill, play
 
 

@@ -7,8 +7,8 @@ entry is (cycle, event, slot, NPU).
 from __future__ import annotations
 
 import pytest
+from batching.instances import BATCH_PLAYERS, batching_setup
 from reference.player import Arrival, Player
-from tools.batches import BATCH_PLAYERS, batching_setup
 from tools.several_npus import FAST, KEEP, Decision, give, play
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from reference.parts import Hardware, Program, Rules
 from reference.player import Player, Setup
-
 from tools.several_npus import CONTEXT_BYTES, FAST, PLAYERS, PROGRAMS, REFILL_CYCLES
 
 KNOW_BATCHING = ("twin",)
