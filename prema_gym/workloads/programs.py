@@ -20,7 +20,7 @@ from prema_gym.workloads.lengths import LengthSpec, predicted_output_length
 from prema_gym.workloads.models import BUILT_IN, MEASURED, MODELS, Model, register_model
 from prema_gym.workloads.models.measured import MeasuredModel
 from prema_gym.workloads.predictor import predict_cycles
-from prema_gym.workloads.sizes import sized_programs, sizes_of
+from prema_gym.workloads.sizes import Name, sized_programs, sizes_of
 from prema_gym.workloads.trace import TraceTask
 
 Registered: TypeAlias = "Program | Mapping[NPUConfig, Program]"
@@ -203,7 +203,7 @@ class ProgramTable:
         self.configurations = configurations
         self.hoist_inputs = workload.hoist_inputs
         self.keys: list[Key] = []
-        self._names: list[tuple[str, int]] = []
+        self._names: list[Name] = []
         self._rows: dict[Key, int] = {}
         self._extra: dict[tuple[int, int], int] = {}
         self._sizes = sizes_of(batching)
@@ -275,7 +275,9 @@ class ProgramTable:
     def _note(self, key: Key) -> int:
         row = len(self.keys)
         self.keys.append(key)
-        self._names.append((key.model, id(REGISTERED.get(key.model))))
+        registered = REGISTERED.get(key.model)
+        known = registered is None or by_batch(registered) is not None
+        self._names.append(Name(key.model, 0 if registered is None else id(registered), known))
         self._rows.setdefault(key, row)
         return row
 
@@ -290,7 +292,7 @@ class ProgramTable:
     def _row(self, key: Key) -> int:
         if key.model in REGISTERED:
             program = REGISTERED[key.model]
-            known = (id(program), 0 if by_batch(program) is None else key.batch)
+            known = (id(program), key.batch)
             if known not in self._extra:
                 self._extra[known] = self._add(key)
                 self._alive.append(program)
@@ -312,7 +314,7 @@ class ProgramTable:
     @property
     def models(self) -> list[str]:
         """The networks by name, in the order of the numbers that SIZED gives them."""
-        return [name for name, _ in dict.fromkeys(self._names)]
+        return [name.model for name in dict.fromkeys(self._names)]
 
     def _configuration_of(self, row: int) -> int:
         if row < self.stride * len(self.configurations):

@@ -7,7 +7,7 @@ batches too, so that there are few programs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -16,6 +16,16 @@ from prema_gym.types import NONE, SIZED
 
 if TYPE_CHECKING:
     from prema_gym.workloads.programs import Key
+
+
+class Name(NamedTuple):
+    """What tells the models of programs apart."""
+
+    model: str
+    number: int
+    """Of what is registered under that name, which may be replaced; 0 of a network."""
+    by_batch: bool
+    """Whether its programs depend on the batch."""
 
 
 def sizes_of(batching: int) -> tuple[int, ...]:
@@ -35,16 +45,18 @@ def size_index(samples):
 
 
 def sized_programs(
-    keys: Sequence[Key], names: Sequence[tuple[str, int]], sizes: Sequence[int], configuration_of: Callable[[int], int]
+    keys: Sequence[Key], names: Sequence[Name], sizes: Sequence[int], configuration_of: Callable[[int], int]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return (P,) SIZED and the (P, S) int32 rows of the same model, input length and configuration at every size.
 
-    ``names`` tell the models of the P ``keys`` apart, and ``configuration_of`` the configuration of a row.
+    ``names`` tell the models of the P ``keys`` apart, and ``configuration_of`` the configuration of a row. A program that is the
+    same at any batch is none of a size: to run more of it would cost nothing.
     """
     places = [configuration_of(row) for row in range(len(keys))]
     found: dict[tuple[object, ...], int] = {}
     for row, (key, name, place) in enumerate(zip(keys, names, places, strict=False)):
-        found.setdefault((name, key.input_length, place, key.batch), row)
+        if name.by_batch:
+            found.setdefault((name, key.input_length, place, key.batch), row)
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     sized, at_size = np.zeros(len(keys), SIZED), np.full((len(keys), len(sizes)), NONE, np.int32)
     for row, (key, name, place) in enumerate(zip(keys, names, places, strict=False)):

@@ -9,7 +9,7 @@ from reference.parts import Hardware, Program, Rules
 from reference.player import Player, Setup
 from tools.several_npus import CONTEXT_BYTES, FAST, PLAYERS, PROGRAMS, REFILL_CYCLES
 
-KNOW_BATCHING = ("twin",)
+KNOW_BATCHING = ("twin", "kernel")
 """The players that can form batches."""
 BATCH_PLAYERS: dict[str, Callable[[], Player]] = {name: PLAYERS[name] for name in KNOW_BATCHING}
 

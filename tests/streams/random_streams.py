@@ -158,12 +158,12 @@ def play(stream: StreamCase) -> int:
     return CAUTION
 
 
-def differences(first: int, count: int) -> tuple[list[str], int]:
-    """Play ``count`` random streams from number ``first`` on; return what differed, and the decisions played."""
+def differences(first: int, count: int, drawn: Callable[[int], StreamCase] = draw) -> tuple[list[str], int]:
+    """Play ``count`` random streams from number ``first`` on, as ``drawn``; return what differed, and the decisions played."""
     found, decisions = [], 0
     for number in range(first, first + count):
         try:
-            decisions += play(draw(number))
+            decisions += play(drawn(number))
         except Exception as error:
             found.append(f"stream {number}: {type(error).__name__}: {error}")
     return found, decisions

@@ -1,7 +1,8 @@
 """Play random episodes on the kernel and on the reference, and count those that differ: ``make differential EPISODES=100000``.
 
 Episodes are numbered, and a number fixes everything about its episode: ``--first`` plays a failure again. Each number stands for an
-episode of an environment, for a case of one to four NPUs that every further implementation in ``PLAYERS`` plays, and for a stream.
+episode of an environment, for a case of one to four NPUs that every further implementation in ``PLAYERS`` plays, and for a stream;
+every other case and stream forms batches.
 The last line reads ``N episodes, D differences``; the exit status is 1 if D > 0.
 """
 
@@ -17,6 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from streams import random_streams
 
 from tools import duel
+from tools.several_cases import Case, draw, draw_batching
 from tools.several_npus import PLAYERS
 from tools.twin import differences
 
@@ -39,13 +41,22 @@ def _blocks(first: int, episodes: int) -> Iterator[tuple[int, int]]:
         yield start, min(BLOCK, first + episodes - start)
 
 
+def _case(number: int) -> Case:
+    """Return case ``number``, every other one with batching."""
+    return draw_batching(number) if number % 2 else draw(number)
+
+
+def _stream(number: int) -> random_streams.StreamCase:
+    return random_streams.draw_batching(number) if number % 2 else random_streams.draw(number)
+
+
 def _play(block: tuple[int, int]) -> tuple[int, list[str], int]:
     found, steps = differences(*block)
     for name, player in PLAYERS.items():
         if name != "twin":
-            more, decisions = duel.differences(*block, player, PLAYERS["twin"])
+            more, decisions = duel.differences(*block, player, PLAYERS["twin"], _case)
             found, steps = found + more, steps + decisions
-    more, decisions = random_streams.differences(*block)
+    more, decisions = random_streams.differences(*block, _stream)
     found, steps = found + more, steps + decisions
     return block[1], found, steps
 

@@ -122,6 +122,17 @@ def _registered(setup: Setup, model: str, npus: Mapping[str, NPUConfig]) -> dict
     return {size: {npu: _program(sizes[name][size]) for name, npu in npus.items()} for size in known}
 
 
+def _workload(setup: Setup, sla: float | None) -> dict[str, Any]:
+    """Return a workload of all models, requests of each with the samples that it may have."""
+    if not setup.samples:
+        return {"models": [f"duel {model}" for model in setup.programs], "batches": [1], "sla": sla}
+    priority = {str(level): 1.0 for level in setup.rules.levels}
+    classes = [
+        {"model": f"duel {model}", "batch": list(setup.samples.get(model, (1,))), "priority": priority} for model in setup.programs
+    ]
+    return {"mix": classes if sla is None else [{**each, "sla": sla} for each in classes]}
+
+
 class KernelPlayer:
     """The kernel behind the environment."""
 
@@ -132,8 +143,7 @@ class KernelPlayer:
 
     def start_stream(self, setup: Setup, seed: int, *, gap_cycles: float, sla: float | None) -> None:
         """Make the environment of ``setup`` and play to the first decision of the stream of ``seed``."""
-        workload = None if sla is None else {"sla": 1.0}  # replaced below
-        self._make(setup, workload, horizon_requests=setup.rules.horizon_requests)
+        self._make(setup, None if sla is None else 1.0, horizon_requests=setup.rules.horizon_requests)  # replaced below
         draws = self._env._core.simulator.draws
         draws.draw["gap_cycles"] = gap_cycles  # finer than a rate in whole milliseconds
         draws.classes["sla"] = sla or 0.0
@@ -145,7 +155,7 @@ class KernelPlayer:
             path.write_text("".join(json.dumps(request) + "\n" for request in requests))
         self._begin({"options": {"trace": requests if path is None else str(path)}})
 
-    def _make(self, setup: Setup, workload: dict[str, Any] | None = None, **arguments: Any) -> None:
+    def _make(self, setup: Setup, sla: float | None = None, **arguments: Any) -> None:
         rules = setup.rules
         names = list(dict.fromkeys(hardware.configuration for hardware in rules.npus))
         self._names = names
@@ -154,7 +164,7 @@ class KernelPlayer:
             register_program(f"duel {model}", _registered(setup, model, npus))
         self._env = PremaEnv(
             npus=[npus[hardware.configuration] for hardware in rules.npus],
-            workload={"models": [f"duel {model}" for model in setup.programs], "batches": [1], "num_tasks": 1, **(workload or {})},
+            workload={**_workload(setup, sla), "num_tasks": 1},
             slots=rules.slots,
             quantum_cycles=rules.quantum,
             scheduler_latency_cycles=rules.latency,
@@ -268,7 +278,7 @@ class KernelPlayer:
         settled = entry["configuration"] != NONE if state == JOINED else progress
         fastest = int(entry["fastest_predicted_cycles"])
         if over and not progress:
-            shown["predicted_cycles"] = fastest
+            shown["predicted_cycles"] = min(self._state.predictions[0, index].tolist(), default=fastest)
         return {
             **shown,
             "state": STATES[state],
