@@ -94,7 +94,7 @@ def write_names(
             continue
         first, last = max(recording.ms(part.start_cycles), window[0]), min(recording.ms(part.end_cycles), window[1])
         room = (last - first) / (window[1] - window[0]) / CHARACTER_SHARE - 1
-        name = next((name for name in names_of(part) if len(name) <= room), "")
+        name = next((name for name in names_of(part) if len(name) + name.count("+") / 3 <= room), "")  # a plus is wider
         if not name:
             continue
         priority = _priority(recording, part)

@@ -350,7 +350,7 @@ def metrics_rows(recordings: Sequence[RecordedEpisode]) -> list[list[Cell | str]
     rows: list[list[Cell | str]] = [
         [Cell(recording.policy, color=LEARNED_COLORS[0] if recording.learned else "")] for recording in recordings
     ]
-    for column in columns_of(recordings[0].config.stream):
+    for column in columns_of(recordings[0].config):
         values = [entry[column.metric] for entry in measured]
         best = best_value(values, column.lower_is_better)
         for row, value in zip(rows, values, strict=True):
@@ -370,7 +370,7 @@ def episode_page(recordings: Sequence[RecordedEpisode], heading_text: str = "") 
     if any(recording.metrics is None for recording in recordings):
         raise ConfigError("save_page: every recording must be of a finished episode.")
     title = heading_text or " and ".join(recording.title() for recording in recordings)
-    heads = ("policy", *(column.head for column in columns_of(recordings[0].config.stream)))
+    heads = ("policy", *(column.head for column in columns_of(recordings[0].config)))
     config = recordings[0].config.to_dict()
     return render_page(
         title,

@@ -15,7 +15,7 @@ import numpy as np
 from prema_gym.rendering.episode import batch_names
 from prema_gym.rendering.live.scene import DONE, MAX_ROWS, RUNS, NpuRow, Scene, TaskRow
 from prema_gym.rendering.live.text import headline, size, slack
-from prema_gym.rendering.style import KIND_COLORS, OVERHEAD_COLOR, SHADES, shade_of
+from prema_gym.rendering.style import JOINED_LABEL, KIND_COLORS, OVERHEAD_COLOR, SHADES, shade_of
 from prema_gym.rendering.timeline import ACCOUNTS, Kind, Slice
 from prema_gym.types import NONE
 
@@ -80,7 +80,7 @@ class Painter:
         for lane, row in enumerate(scene.rows[: self.lanes], self.npus):
             self._lane(draw, scene, row, HEADER + LANE * lane, span)
         self._axis(draw, scene, span)
-        self._legend(draw)
+        self._legend(draw, scene.batching)
         return np.array(image, np.uint8)
 
     def _text(self, draw: ImageDraw, x: float, y: float, text: str, *, anchor: str = "lm", fill: str = INK) -> None:
@@ -137,7 +137,7 @@ class Painter:
         middle = top + LANE // 2
         fill = FAINT if row.state == DONE else INK
         self._text(draw, 12, middle, f"#{row.task}  {row.model}  b{row.batch}  p{row.priority}", fill=fill)
-        self._text(draw, STRIP_LEFT - 8, middle, row.where, anchor="rm", fill=fill)
+        self._text(draw, STRIP_LEFT - 8, middle, row.where_in_short, anchor="rm", fill=fill)
         self._bars(draw, scene, scene.lane(row.task), top, span)
         values = {
             "token": "" if row.state == DONE else f"{row.token:.1f}",
@@ -163,7 +163,7 @@ class Painter:
         now = STRIP_LEFT + int((scene.now_ms - scene.since_ms) / span * (STRIP_RIGHT - STRIP_LEFT))
         draw.line((now, HEADER, now, bottom), fill=FAINT)
 
-    def _legend(self, draw: ImageDraw) -> None:
+    def _legend(self, draw: ImageDraw, batching: bool) -> None:
         words = {f"runs, {shade.name} priority": shade.color for shade in SHADES}
         words |= {
             "waits": KIND_COLORS[Kind.WAIT],
@@ -175,3 +175,6 @@ class Painter:
             draw.rectangle((x, y - 5, x + 14, y + 5), fill=color)
             draw.text((x + 20, y), word, fill=INK, font=self._small, anchor="lm")
             x += 40 + self._small.getlength(word)
+        if batching:
+            draw.rectangle((x, y - 2, x + 14, y + 2), fill=SHADES[0].color)
+            draw.text((x + 20, y), JOINED_LABEL, fill=INK, font=self._small, anchor="lm")

@@ -98,6 +98,11 @@ class TaskRow:
             return f"{self.state} #{self.leader}"
         return self.state if self.npu == NONE else f"{self.state} {self.npu}"
 
+    @property
+    def where_in_short(self) -> str:
+        """The same in few characters: "in #5"."""
+        return self.where if self.leader == NONE else f"in #{self.leader}"
+
 
 @dataclass(frozen=True)
 class Scene:
