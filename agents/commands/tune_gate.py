@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -96,7 +96,35 @@ class Judge:
             return list(pool.map(self.mean, policies))
 
 
-def _start(space: Space, judge: Judge, run: int) -> CMA:
+class Searched(Protocol):
+    """What CMA-ES searches."""
+
+    @property
+    def start(self) -> np.ndarray: ...  # noqa: D102  # as in Space
+    @property
+    def low(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def high(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def scales(self) -> np.ndarray: ...  # noqa: D102
+    @property
+    def population(self) -> int: ...  # noqa: D102
+
+    def rule(self, name: str, point: np.ndarray, mechanism: str) -> Heuristic:
+        """Return the rule at a point."""
+
+
+class Judging(Protocol):
+    """Who says how good candidates are."""
+
+    @property
+    def seed(self) -> int: ...  # noqa: D102  # of the search
+
+    def means(self, policies: Sequence[Policy]) -> list[float]:
+        """Return what is to become small, in the order of ``policies``."""
+
+
+def _start(space: Searched, judge: Judging, run: int) -> CMA:
     """Return the optimizer of a start: the first from the space's start, later ones from anywhere, with more candidates at once."""
     from cmaes import CMA
 
@@ -106,7 +134,7 @@ def _start(space: Space, judge: Judge, run: int) -> CMA:
     return CMA(mean=mean, sigma=0.3, bounds=bounds, seed=judge.seed + run, population_size=space.population << min(run, 2))
 
 
-def search(judge: Judge, space: Space, evaluations: int, name: str = "GATE") -> tuple[Heuristic, float, int]:
+def search(judge: Judging, space: Searched, evaluations: int, name: str = "GATE") -> tuple[Heuristic, float, int]:
     """Return the best rule, its mean, and how many candidates were played; once converged, CMA-ES starts anew elsewhere."""
     run, played = 0, 0
     optimizer = _start(space, judge, run)

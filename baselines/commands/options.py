@@ -1,8 +1,8 @@
 """The grammar of the command line: options that mean the same in every command that plays.
 
 A command takes the groups that apply to it, and refuses what others have by :func:`refuse`, with the reason. ``--scenario --npu
---npus --tasks --window --utilisation --workload --models --batches --mechanisms --decision-every`` say which world is played,
-``--reward`` what its reward is, ``--seed --episodes`` which episodes, ``--json [PATH] --quiet`` what is printed.
+--npus --tasks --window --utilisation --workload --models --batches --mechanisms --decision-every --batching`` say which world is
+played, ``--reward`` what its reward is, ``--seed --episodes`` which episodes, ``--json [PATH] --quiet`` what is printed.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ PRINTED = "-"
 """The path of ``--json`` without one: the JSON is printed."""
 WORLD = (
     "--scenario", "--utilisation", "--window", "--tasks", "--npu", "--npus", "--workload", "--models", "--batches", "--mechanisms",
-    "--decision-every",
+    "--decision-every", "--batching",
 )  # fmt: skip
 """The options that :func:`add_world` adds."""
 NO_REWARD = "every policy is measured by all metrics, whatever it was rewarded for; prema-gym train takes a reward"
@@ -87,6 +87,11 @@ def _world(scenario: str | None) -> dict[str, dict[str, Any]]:
             "type": int,
             "metavar": "Q",
             "help": "quanta between decisions, for all policies (default: as each needs; 0: arrivals and completions only)",
+        },
+        "--batching": {
+            "type": int,
+            "metavar": "B",
+            "help": "most samples of waiting requests that run together (default 1: none do; PremaBatch-v0: 16)",
         },
     }
 
@@ -183,6 +188,8 @@ def env_arguments(options: argparse.Namespace) -> dict[str, Any]:
         chosen["mechanisms"] = tuple(options.mechanisms)
     if given("decision_every") is not None:
         chosen["decision_every"] = options.decision_every or None
+    if given("batching") is not None:
+        chosen["batching"] = options.batching
     return chosen
 
 

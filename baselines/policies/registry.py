@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
+from baselines.policies.batch_index import BatchIndex
 from baselines.policies.chance import RandomPolicy
 from baselines.policies.compiled import Compiled
 from baselines.policies.dispatch import DISPATCHERS, DispatchedPolicy
@@ -64,23 +65,25 @@ def _batching() -> Iterator[Heuristic]:
     """Yield the rules for requests that run together: as servers play them, whole batches, and with preemption."""
     yield Heuristic("DENSITY", "DENSITY", "CHECKPOINT")
     yield Heuristic("NP-DENSITY", "DENSITY", "NONE")
-    for selection in ("TIMEOUT", "LAZY"):
-        yield Heuristic(selection, selection, "NONE")
-        yield Heuristic(f"P-{selection}", selection, "CHECKPOINT")
+    yield Heuristic("LAZY", "LAZY", "NONE")
+    yield Heuristic("P-LAZY", "LAZY", "CHECKPOINT")
 
 
 def rules_of(part: Mapping[str, Any]) -> list[Heuristic]:
     """Return the heuristics of a part of TUNED_FILE."""
     module = part["command"].split()[2]  # python -m MODULE
     source = f"Ours: tuned by {module}, see tuned.json."
-    return [
-        Heuristic(name, entry["selection"], entry["mechanism"], source=source, **entry["parameters"])
-        for name, entry in part["rules"].items()
-    ]
+    return [_rule_of(name, entry, source) for name, entry in part["rules"].items()]
+
+
+def _rule_of(name: str, entry: Mapping[str, Any], source: str) -> Heuristic:
+    if "networks" in entry:
+        return BatchIndex(name, entry["mechanism"], entry["networks"], source=source, **entry["parameters"])
+    return Heuristic(name, entry["selection"], entry["mechanism"], source=source, **entry["parameters"])
 
 
 def _tuned() -> Iterator[Heuristic]:
-    """Yield INDEX, INDEX-FRONT-00, -01, ..., CAP-INDEX and GATE as frozen in TUNED_FILE; nothing where it is missing."""
+    """Yield INDEX, INDEX-FRONT-00, -01, ..., GATE, TIMEOUT, BATCH-INDEX as frozen in TUNED_FILE; nothing where it is missing."""
     if not TUNED_FILE.exists():
         return
     for part in json.loads(TUNED_FILE.read_text(encoding="utf-8")).values():

@@ -48,12 +48,14 @@ def looks(policies: Sequence[str]) -> dict[str, Look]:
     return found
 
 
-def draw_loads(cells: Sequence[Mapping[str, Any]], path: str | Path, scenario: str) -> None:
-    """Draw a panel for each of :data:`LOAD_MEASURES` with a line for each policy, its 95 % interval shaded."""
-    figure = Figure(figsize=(5 * len(LOAD_MEASURES), 3.8), layout="constrained")
-    panels = figure.subplots(1, len(LOAD_MEASURES), squeeze=False)[0]
+def draw_loads(
+    cells: Sequence[Mapping[str, Any]], path: str | Path, scenario: str, measures: Mapping[str, str] = LOAD_MEASURES
+) -> None:
+    """Draw a panel for each of ``measures`` with a line for each policy, its 95 % interval shaded."""
+    figure = Figure(figsize=(5 * len(measures), 3.8), layout="constrained")
+    panels = figure.subplots(1, len(measures), squeeze=False)[0]
     policies = list(dict.fromkeys(cell["policy"] for cell in cells))
-    for axes, (measure, label) in zip(panels, LOAD_MEASURES.items(), strict=True):
+    for axes, (measure, label) in zip(panels, measures.items(), strict=True):
         for policy, look in looks(policies).items():
             own = sorted((cell for cell in cells if cell["policy"] == policy), key=lambda cell: float(cell["load"]))
             loads = [cell["load"] for cell in own]
