@@ -7,8 +7,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from tools.hand_made import checkpoint, task
-from tools.sized_programs import STREAM, register_sized_programs
+from tools.hand_made import BATCHES, checkpoint, register_sized_programs, task
 
 from baselines import evaluate, make_policy
 
@@ -56,7 +55,7 @@ class InPython:
 @pytest.mark.parametrize("npus", [None, ["prema", "edge"]], ids=["one NPU", "two NPUs"])
 def test_compiled_code_and_numpy_tell_the_same(npus: list[str] | None) -> None:
     register_sized_programs()
-    results = evaluate(["SRPT", InPython()], episodes=4, seed=2, **{**STREAM, "npus": npus})
+    results = evaluate(["SRPT", InPython()], episodes=4, seed=2, **{**BATCHES, "npus": npus})
     for measure in ("antt", "batch_samples", "preemptions", "tardiness"):
         compiled, interpreted = (results.per_episode(name, measure) for name in ("SRPT", "in Python"))
         np.testing.assert_array_equal(compiled, interpreted)

@@ -11,8 +11,7 @@ import gymnasium as gym
 import numpy as np
 import pytest
 from rich.console import Console
-from tools.hand_made import KEEP, checkpoint, kill, task
-from tools.sized_programs import BATCH_BYTES, STREAM, register_sized_programs
+from tools.hand_made import BATCH_BYTES, BATCHES, KEEP, checkpoint, kill, register_sized_programs, task
 
 from prema_gym.rendering import Kind, Recording, Timeline, gantt, gantt_compare, record, save_page, save_trace
 from prema_gym.rendering.episode import batch_name, batch_names
@@ -76,7 +75,7 @@ def by_hand() -> Recording:
 @pytest.fixture(scope="module", params=[None, ["prema", "prema", "edge"]], ids=["one NPU", "three NPUs"])
 def crowd(request: pytest.FixtureRequest) -> Recording:
     register_sized_programs()
-    return record(Random(3), seed=2, name="random", **{**STREAM, "npus": request.param})
+    return record(Random(3), seed=2, name="random", **{**BATCHES, "npus": request.param})
 
 
 def spans(slices: tuple[Slice, ...]) -> list[tuple[Any, ...]]:
@@ -294,7 +293,7 @@ def test_a_running_batch_is_named_and_its_members_do_not_wait() -> None:
 @pytest.mark.parametrize("npus", [None, ["prema", "edge"]], ids=["one NPU", "two NPUs"])
 def test_every_mode_shows_a_stream_of_batches_to_its_end(mode: str, npus: list[str] | None) -> None:
     register_sized_programs()
-    arguments = {**STREAM, "npus": npus, "render_mode": mode}
+    arguments = {**BATCHES, "npus": npus, "render_mode": mode}
     env: Any = gym.make("prema_gym:Prema-v0", disable_env_checker=True, **arguments).unwrapped
     env.reset(seed=3)
     policy, states, over = Random(4), set(), False
@@ -308,7 +307,7 @@ def test_every_mode_shows_a_stream_of_batches_to_its_end(mode: str, npus: list[s
 
 def test_the_recent_past_of_a_stream_of_batches_is_the_end_of_what_happened() -> None:
     register_sized_programs()
-    env: Any = gym.make("prema_gym:Prema-v0", render_mode="ansi", disable_env_checker=True, **STREAM).unwrapped
+    env: Any = gym.make("prema_gym:Prema-v0", render_mode="ansi", disable_env_checker=True, **BATCHES).unwrapped
     env.reset(seed=3)
     policy, compared, over = Random(4), 0, False
     while not over:

@@ -39,6 +39,9 @@ _BARS: dict[Kind, dict[str, Any]] = {
 _SHADED_HEIGHTS = {Kind.EXECUTE: 0.66, Kind.JOINED: 0.34}
 _ORDER = (Kind.WAIT, Kind.JOINED, Kind.EXECUTE, Kind.KILLED, Kind.RESTORE, Kind.REFILL, Kind.SAVE, Kind.STALL)
 """What is drawn over what."""
+_FIRST, _STEP = 2.0, 0.1
+_SEPARATORS = _FIRST + _STEP * (_ORDER.index(Kind.EXECUTE) + 0.5)
+"""Places of bars in matplotlib's order, and of the lines between those of an NPU's lane, which are drawn over execution."""
 _WIDENED = (Kind.SAVE, Kind.RESTORE, Kind.REFILL)
 
 
@@ -77,7 +80,7 @@ def draw_lane(ax: Axes, recording: RecordedEpisode, slices: Sequence[Slice], lan
             height = style.pop("height")
             spans = _spans([part for part in of_kind if _priority(recording, part) == priority], recording, window, least)
             if spans:
-                ax.broken_barh(spans, (lane - height / 2, height), linewidth=0.0, zorder=2 + 0.1 * order, **style)
+                ax.broken_barh(spans, (lane - height / 2, height), linewidth=0.0, zorder=_FIRST + _STEP * order, **style)
 
 
 def write_names(
@@ -111,7 +114,9 @@ def draw_npus(ax: Axes, recording: RecordedEpisode, window: Span) -> Places:
         draw_lane(ax, recording, slices, npu, window)
         write_names(ax, recording, slices, npu, window, lambda part: batch_names(part.task, part.members))
         ends = [recording.ms(part.end_cycles) for part in slices if part.kind is not Kind.IDLE]
-        ax.vlines([end for end in ends if inside(end, window)], npu - 0.33, npu + 0.33, color="white", linewidth=0.8, zorder=2.15)
+        ax.vlines(
+            [end for end in ends if inside(end, window)], npu - 0.33, npu + 0.33, color="white", linewidth=0.8, zorder=_SEPARATORS
+        )
     labels = npu_labels(recording.config)
     return [(npu, f"{labels[npu]}   {recording.utilisation(npu):.0%} busy") for npu in range(len(npus))]
 
