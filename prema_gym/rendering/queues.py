@@ -29,7 +29,7 @@ def table_changes(events: Iterable[Mapping[str, Any]]) -> Iterator[tuple[int, in
             members[leaders[event["npu"]]] = members.get(leaders[event["npu"]], 0) + 1
         else:
             step *= 1 + members.get(task, 0)
-        if what in ("kill", "completion"):
+        if what == "kill":
             members.pop(task, None)
         if step:
             yield event["cycle"], step
