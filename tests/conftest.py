@@ -8,6 +8,8 @@ import pytest
 os.environ["PREMA_GYM_QUIET"] = "1"
 
 SLOW_FILES = {
+    "test_batching_faults.py",
+    "test_batching_invariants.py",
     "test_cli.py",
     "test_compare.py",
     "test_differential.py",

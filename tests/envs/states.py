@@ -6,10 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from prema_gym import Program, register_program
 from prema_gym.envs.prema_env import PremaEnv
 from prema_gym.envs.vector_env import PremaVectorEnv
 
 LENGTHS = {"long": 900_000, "short": 300_000, "other": 300_000}
+BATCHED = {1: 300_000, 2: 400_000, 4: 600_000}
+"""Cycles of the network "batched", by samples."""
 STREAM: dict[str, Any] = {
     "slots": 4,
     "horizon_requests": 40,
@@ -28,8 +31,20 @@ KINDS: dict[str, dict[str, Any]] = {
         "workload": {**STREAM["workload"], "arrivals": {"process": "closed", "clients": 3, "think_ms": 1.0}},
     },
     "cluster": {**STREAM, "npus": ["prema", "prema", "edge"], "allow_idle": True},
+    "batches": {**STREAM, "batching": 4, "slots": 8, "workload": {**STREAM["workload"], "models": ["batched", "short"]}},
     "closed cluster": {**CLOSED, "npus": ["prema", "edge"]},
 }
+
+
+def register() -> None:
+    """Register the networks that these worlds play."""
+
+    def program(cycles: int) -> Program:
+        return Program.from_points(cycles, range(1000, cycles + 1, 1000), 512)
+
+    for name, cycles in LENGTHS.items():
+        register_program(name, program(cycles))
+    register_program("batched", {samples: program(cycles) for samples, cycles in BATCHED.items()})
 
 
 def same(one: Any, other: Any) -> bool:

@@ -38,6 +38,8 @@ def _make(**arguments: Any) -> Any:
         ({"workload": {"sla": 4.0}}, ("base", "deadlines")),
         (STREAM, ("base", "streams")),
         ({**STREAM, "npus": ["prema", "prema"]}, ("base", "npus", "streams")),
+        ({"batching": 4}, ("base", "batching")),
+        ({**STREAM, "npus": ["prema", "prema"], "batching": 4}, ("base", "npus", "streams", "batching")),
     ],
 )
 def test_an_environment_shows_the_groups_that_it_has_something_to_say_in(
@@ -49,7 +51,7 @@ def test_an_environment_shows_the_groups_that_it_has_something_to_say_in(
 
 
 def test_features_lie_side_by_side_and_the_base_comes_first() -> None:
-    layout = Layout(5, 3, ("base", "npus", "deadlines", "streams"))
+    layout = Layout(5, 3, ("base", "npus", "deadlines", "streams", "batching"))
     places = sorted((layout[name].start, layout[name].stop) for name in layout)
     assert places[0][0] == 0
     assert places[-1][1] == layout.size

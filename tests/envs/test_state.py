@@ -9,9 +9,8 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import pytest
-from envs.states import CLOSED, KINDS, LENGTHS, STREAM, play, play_rows, same
+from envs.states import CLOSED, KINDS, STREAM, play, play_rows, register, same
 
-from prema_gym import Program, register_program
 from prema_gym.envs.prema_env import PremaEnv
 from prema_gym.envs.state import arrays_of, state_of
 from prema_gym.envs.vector_env import PremaVectorEnv
@@ -23,8 +22,7 @@ MOST_BYTES = 64 << 10
 @pytest.fixture(autouse=True)
 def programs() -> None:
     """Register what is played."""
-    for name, cycles in LENGTHS.items():
-        register_program(name, Program.from_points(cycles, range(1000, cycles + 1, 1000), 512))
+    register()
 
 
 # --- Plays on exactly -----------------------------------------------------------------------------------------------------------
@@ -168,6 +166,7 @@ SCENARIOS = {
     "Prema-v0": {},
     "PremaStream-v0": {**STREAM, "slots": 16, "horizon_requests": 512},
     "PremaCluster-v0": {**KINDS["cluster"], "npus": ["prema", "prema", "edge", "edge"], "slots": 32, "horizon_requests": 512},
+    "PremaBatch-v0": {**KINDS["batches"], "slots": 64, "horizon_requests": 512},
 }
 
 

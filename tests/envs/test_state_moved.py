@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from envs.states import CLOSED, KINDS, LENGTHS, STREAM, listed, play, play_rows, same
+from envs.states import CLOSED, KINDS, STREAM, listed, play, play_rows, register, same
 
 from prema_gym import Program, register_program
 from prema_gym.envs.prema_env import PremaEnv
@@ -22,8 +22,7 @@ from prema_gym.workloads.programs import REGISTERED, ProgramTable
 @pytest.fixture(autouse=True)
 def programs() -> None:
     """Register what is played."""
-    for name, cycles in LENGTHS.items():
-        register_program(name, Program.from_points(cycles, range(1000, cycles + 1, 1000), 512))
+    register()
 
 
 # --- Traces ---------------------------------------------------------------------------------------------------------------------

@@ -11,17 +11,19 @@ from __future__ import annotations
 import dataclasses
 import random
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from reference.machine import Machine
 from reference.parts import Rules
-from reference.player import Arrival, ReferencePlayer, Setup, tasks_of
+from reference.player import Arrival, ReferencePlayer, tasks_of
 from tools.duel import compare
 from tools.kernel_player import KernelPlayer
 from tools.several_cases import Case, choose
 from tools.several_cases import draw as draw_case
+from tools.several_cases import draw_batching as draw_batching_case
 
 from prema_gym.types import ARRIVALS, NONE, TASK, TIMES
 from prema_gym.workloads.arrivals import next_arrival
@@ -51,10 +53,10 @@ class ListedRules(Rules):
     listed: bool = True
 
 
-def draw(number: int) -> StreamCase:
-    """Return stream ``number``: a number fixes everything about it."""
+def draw(number: int, cases: Callable[[int], Case] = draw_case) -> StreamCase:
+    """Return stream ``number``: a number fixes everything about it. ``cases`` draws its machine and programs."""
     rng = random.Random(f"stream {number}")
-    case = draw_case(number)
+    case = cases(number)
     rules = dataclasses.replace(
         case.setup.rules, slots=rng.choice((1, 2, 2, 3, 4, 6)), horizon_requests=rng.choice((2, 5, 12, 25, 40, 60))
     )
@@ -62,13 +64,25 @@ def draw(number: int) -> StreamCase:
     gap = max(1.0, sum(totals) / len(totals) / len(rules.npus) * rng.choice((0.3, 0.6, 0.9, 1.5)))
     sla = rng.choice((None, None, 1.5, 4.0))
     arguments = {"gap_cycles": gap, "sla": sla}
-    setup, seed = Setup(rules, case.setup.programs), rng.randrange(1 << 40)
+    setup, seed = dataclasses.replace(case.setup, rules=rules), rng.randrange(1 << 40)
     given = rng.choice(("", "", "", "", "list", "file"))
     return StreamCase(dataclasses.replace(case, setup=setup), arguments, seed, given)
 
 
+def draw_batching(number: int) -> StreamCase:
+    """Return stream ``number`` with batching, one in six without. What its requests' samples may be is in ``Setup.samples``."""
+    return draw(number, _few_models)
+
+
+def _few_models(number: int) -> Case:
+    """Return a case with batching that has the models of its trace only: requests of one model meet."""
+    case = draw_batching_case(number)
+    programs = {name: each for name, each in case.setup.programs.items() if name in case.setup.samples or not case.setup.samples}
+    return dataclasses.replace(case, setup=dataclasses.replace(case.setup, programs=programs))
+
+
 def requests_of(player: KernelPlayer, count: int) -> list[dict[str, int]]:
-    """Return the first ``count`` requests of the stream that is being played: arrival, program, priority, deadline."""
+    """Return the first ``count`` requests of the stream that is being played."""
     simulator = player._env._core.simulator
     task, cursor = np.zeros(1, TASK), np.zeros(1, ARRIVALS)
     times = np.zeros(simulator.state.times.shape[2], TIMES)
@@ -105,15 +119,21 @@ def start(stream: StreamCase) -> tuple[KernelPlayer, ReferencePlayer]:
     kernel.start_stream(setup, stream.seed, **stream.arguments)
     drawn = requests_of(kernel, setup.rules.horizon_requests or 0)
     keys = kernel._env._core.simulator.programs.keys
-    requests: list[dict[str, Any]] = [{"model": keys[entry.pop("program")].model, **entry} for entry in drawn]
+    requests: list[dict[str, Any]] = [
+        {"model": keys[program].model, "batch": keys[program].batch, **entry}
+        for program, entry in ((entry.pop("program"), entry) for entry in drawn)
+    ]
     rules = give(stream, kernel, requests) if stream.given else setup.rules
-    trace = [Arrival(entry["arrival_cycles"], entry["model"].removeprefix("duel "), entry["priority"]) for entry in requests]
+    trace = [
+        Arrival(entry["arrival_cycles"], entry["model"].removeprefix("duel "), entry["priority"], entry["batch"])
+        for entry in requests
+    ]
     tasks = tasks_of(trace, setup)
     for task, entry in zip(tasks, requests, strict=True):
         task.deadline = None if entry["deadline_cycles"] == NONE else entry["deadline_cycles"]
     assert {entry.model for entry in trace} <= set(setup.programs)
     twin.deadlines = "deadlines" in kernel._env._core.layout.groups
-    twin.begin(Machine(rules, tasks))
+    twin.begin(Machine(rules, tasks, setup.program_of))
     return kernel, twin
 
 

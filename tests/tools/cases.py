@@ -84,6 +84,7 @@ def reference_program(program: Program) -> ReferenceProgram:
         total=program.total_cycles,
         predicted=program.predicted_cycles,
         estimated=program.length_estimated,
+        totals=program.totals.tolist() if len(program.totals) > 1 else (),
     )
 
 

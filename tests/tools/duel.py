@@ -62,12 +62,15 @@ def play(case: Case, ours: Player, theirs: Player) -> int:
     return case.most_steps
 
 
-def differences(first: int, count: int, ours: Maker, theirs: Maker) -> tuple[list[str], int]:
-    """Play ``count`` random cases from number ``first`` on; return what differed, and the decisions played."""
+def differences(first: int, count: int, ours: Maker, theirs: Maker, drawn: Callable[[int], Case] = draw) -> tuple[list[str], int]:
+    """Play ``count`` random cases from number ``first`` on; return what differed, and the decisions played.
+
+    ``drawn`` draws them: ``draw``, or ``draw_batching`` where both can form batches.
+    """
     found, decisions = [], 0
     for number in range(first, first + count):
         try:
-            decisions += play(draw(number), ours(), theirs())
+            decisions += play(drawn(number), ours(), theirs())
         except Exception as error:
             found.append(f"case {number}: {type(error).__name__}: {error}")
     return found, decisions

@@ -6,8 +6,9 @@ completions, arrivals, quanta and the ends of switches on several NPUs coincide 
 
 from __future__ import annotations
 
+import dataclasses
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reference.parts import CHECKPOINT, KILL, MECHANISMS, Hardware, Program, Rules
@@ -18,6 +19,8 @@ BYTES_PER_CYCLE = 16
 CONFIGURATIONS = ("even", "brisk", "dear")
 """Names of configurations. Programs of ``brisk`` are faster or slower by their own factor each; contexts of ``dear`` cost more."""
 MODELS = 6
+UNITS = (1, 10, 100)
+"""Cycles of a grid step."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +52,14 @@ MANNERS = (
     Manner(keep=0.3, illegal=0.0, weights=(1, 0, 4)),
 )
 
+LAZY = Manner(keep=0.99, illegal=0.0, weights=(2, 1, 1))
+"""With batching an idle NPU may keep for ever."""
+
 
 def draw(number: int) -> Case:
     """Return case ``number``: a number fixes everything about it."""
     rng = random.Random(f"several NPUs {number}")
-    unit = rng.choice((1, 10, 100))
+    unit = rng.choice(UNITS)
     npus = _npus(rng, unit)
     programs = {f"model {index}": _programs(rng, unit) for index in range(MODELS)}
     slots = rng.randint(1, 8)
@@ -67,6 +73,31 @@ def draw(number: int) -> Case:
         allow_idle=rng.random() < 0.35,
     )
     return Case(number, Setup(rules, programs), _trace(rng, unit, rules, programs), rng.choice(MANNERS))
+
+
+def draw_batching(number: int) -> Case:
+    """Return case ``number`` with batching, one in six as it is. What batching takes is drawn apart from all else of the case.
+
+    Its requests are of few models, so that they meet: each with programs at every size, at some, or at none.
+    """
+    case, rng = draw(number), random.Random(f"batching {number}")
+    batching = rng.choice((1, 2, 3, 4, 6, 8, 8, 16, 64) if number % 6 else (1,))
+    if batching == 1:
+        return case
+    unit = random.Random(f"several NPUs {number}").choice(UNITS)
+    rules = dataclasses.replace(case.setup.rules, batching=batching, slots=rng.choice((case.setup.rules.slots, 6, 8, 12)))
+    models = rng.sample(list(case.setup.programs), rng.choice((1, 2, 2, 3)))
+    samples = {model: rng.choice(((1,), (1,), (1, 2), (1, 2, 3, 4), (4,), (1, 16))) for model in models}
+    sizes = {model: _sizes(rng, unit, batching, samples[model]) for model in models if rng.random() < 0.9}
+    own = {model: {name: each[samples[model][0]] for name, each in by_size.items()} for model, by_size in sizes.items()}
+    programs = {**case.setup.programs, **own}
+    trace = _trace(rng, unit, rules, {model: programs[model] for model in models})
+    factors = (1.0,) if rng.random() < 0.5 else (1.0, rng.lognormvariate(0, 0.5), rng.lognormvariate(0, 0.5))
+    trace = tuple(
+        dataclasses.replace(entry, samples=rng.choice(samples[entry.model]), factor=rng.choice(factors)) for entry in trace
+    )
+    manner = LAZY if rng.random() < 0.1 else case.manner
+    return dataclasses.replace(case, setup=Setup(rules, programs, sizes, samples), trace=trace, manner=manner)
 
 
 def choose(rng: random.Random, mask: Sequence[int], case: Case) -> int:
@@ -110,7 +141,21 @@ def _program(rng: random.Random, unit: int, total: int) -> Program:
     return Program(tuple(commits), tuple(saves), tuple(restores), tuple(refills), total, predicted)
 
 
-def _trace(rng: random.Random, unit: int, rules: Rules, programs: dict[str, dict[str, Program]]) -> tuple[Arrival, ...]:
+def _sizes(rng: random.Random, unit: int, batching: int, samples: Sequence[int]) -> dict[str, dict[int, Program]]:
+    """Return a model's programs by configuration and size: at those of its requests, and at those of batches or at some of them."""
+    powers = [1 << n for n in range(7) if 1 << n < 2 * batching]
+    if rng.random() < 0.3:
+        powers = [size for size in powers if rng.random() < 0.6]
+    length, growth = rng.randint(1, 20) * unit, rng.choice((0.0, 0.2, 0.5, 1.0))
+    sizes: dict[str, dict[int, Program]] = {}
+    for name in CONFIGURATIONS:
+        one = length * rng.choice((0.5, 1.0, 1.0, 2.0))
+        totals = {size: max(1, int(one * (1 + growth * (size - 1)))) for size in sorted({*samples, *powers})}
+        sizes[name] = {size: _program(rng, unit, total) for size, total in totals.items()}
+    return sizes
+
+
+def _trace(rng: random.Random, unit: int, rules: Rules, programs: Mapping[str, Mapping[str, Program]]) -> tuple[Arrival, ...]:
     """Return arrivals on the grid: often at once, at likely completions, at expiries of the quantum, or anywhere."""
     count = rng.randint(max(1, rules.slots // 2), rules.slots)
     models = rng.choices(list(programs), k=count)

@@ -6,18 +6,23 @@ import functools
 import itertools
 import math
 import random
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gymnasium
 import numpy as np
 from reference import observation as reference_observation
 from reference import view, worth
+from reference.batching import ProgramOf
 from reference.machine import Machine
+from reference.parts import Program, Task
 
+from prema_gym import NPUConfig
 from prema_gym.envs.observation import Layout
 from prema_gym.types import SLOT, STATUS
-from tools.cases import PER_WORLD, Manner, World, choose, episode, reference_tasks, world
+from prema_gym.workloads.models import MODELS
+from prema_gym.workloads.programs import compile_program
+from tools.cases import PER_WORLD, Manner, World, choose, episode, reference_program, reference_tasks, world
 
 LOOSE = {"min_log_pp", "max_log_pp", "token", "token_whole_wait"}
 """Fields of floating point: compared to 1e-9; all others exactly."""
@@ -109,6 +114,39 @@ def account(env: Any) -> dict[str, int]:
     """Return the kernel's account of cycles: useful, wasted, overhead, idle."""
     record = env._core.simulator.state.engines[0, 0]
     return {f"{name}_cycles": int(record[f"{name}_cycles"]) for name in ("useful", "wasted", "overhead", "idle")}
+
+
+def network_programs(npus: Mapping[str, NPUConfig]) -> ProgramOf:
+    """Return what gives the programs of networks, alone and in batches, on ``npus`` by the names of their configurations.
+
+    A program is compiled at its size and input length, written out, and cut at the true output length.
+    """
+
+    @functools.cache
+    def compiled(model: str, configuration: str, size: int, input_length: int | None) -> Program:
+        return reference_program(compile_program(MODELS[model], size, npus[configuration], input_length))
+
+    def program_of(model: str, configuration: str, size: int, input_length: int | None, output_length: int) -> Program:
+        return compiled(model, configuration, size, input_length).at(output_length)
+
+    return program_of
+
+
+def network_tasks(requests: Sequence[Mapping[str, Any]], program_of: ProgramOf, configurations: Sequence[str]) -> list[Task]:
+    """Return the reference's tasks of ``requests`` to networks, as an environment's ``tasks()`` lists them in order of arrival."""
+    tasks = []
+    for index, request in enumerate(requests):
+        model, samples, length, output = (request[name] for name in ("model", "batch", "input_length", "output_length"))
+        factor, programs = request["prediction_factor"], {}
+        for name in configurations:
+            program = program_of(model, name, samples, length, output)
+            assert program is not None
+            programs[name] = program.misjudged(factor)
+        deadline = request["deadline_cycles"]
+        task = Task(index, request["arrival_cycles"], request["priority"], programs, model=model, samples=samples, factor=factor)
+        task.input_length, task.output_length, task.deadline = length, output, None if deadline < 0 else deadline
+        tasks.append(task)
+    return tasks
 
 
 def play(env: Any, machine: Machine, shown: tuple[Any, dict[str, Any]], manner: Manner, rng: random.Random) -> int:
