@@ -21,6 +21,7 @@ from prema_gym.envs.step import DISABLED, fill_metrics, legal_move, reset_rows, 
 from prema_gym.envs.view import read_only
 from prema_gym.errors import ActionError, PolicyError
 from prema_gym.metrics import NUM_METRICS, age
+from prema_gym.sim.batches import leads, total_of_batch
 from prema_gym.sim.book import open_book
 from prema_gym.sim.kernel import make_move
 from prema_gym.sim.simulator import Simulator
@@ -113,17 +114,23 @@ class Played:
 
 
 @jit_borrowing
-def _true_totals(row, out):
-    """Fill ``out`` (T,) int64 with the true totals of the present tasks: here, or where they have begun."""
+def _true_total(row, tables, i, several):
+    """Return the true total of the task in slot ``i``, or of the batch that it leads: here, or where it has begun."""
+    if several is None:
+        return row.tasks[truth_of(row, i)].isolated_cycles
+    slot = row.table[i]
+    own = slot.configuration if slot.executed_cycles > 0 else row.status.configuration
+    if leads(row, i) and row.batches[i].leader == i:
+        _, total = total_of_batch(row, tables, i, own)
+        return total
+    return row.times[truth_of(row, i), own].isolated_cycles
+
+
+@jit_borrowing
+def _true_totals(row, tables, out):
+    """Fill ``out`` (T,) int64 with the true totals of the present tasks, and of leaders' batches; 0 where a slot is empty."""
     for i in range(out.shape[0]):
-        slot = row.table[i]
-        if slot.state == EMPTY:
-            out[i] = 0
-        elif row.times.shape[1] == 0:
-            out[i] = row.tasks[truth_of(row, i)].isolated_cycles
-        else:
-            own = slot.configuration if slot.executed_cycles > 0 else row.status.configuration
-            out[i] = row.times[truth_of(row, i), own].isolated_cycles
+        out[i] = 0 if row.table[i].state == EMPTY else _true_total(row, tables, i, row.several)
 
 
 @jit_borrowing
@@ -178,7 +185,7 @@ def _play_chunk(words, entry, asked, truth, strict, split, seed, first, last, ep
             slot, mechanism = NONE, CHECKPOINT
             if is_asked(row.status, asked):
                 if truth.shape[0] > 0:
-                    _true_totals(row, truth)
+                    _true_totals(row, tables, truth)
                 action = ask(entry, asked, 0)
                 slot, mechanism, legal = legal_move(row, tables, action)
                 if not legal:

@@ -146,7 +146,7 @@ def metrics_table(recordings: Sequence[Recording], title: str, rewarded: bool = 
     table.add_column("policy", no_wrap=True)
     measured = [summary_metrics(recording) for recording in recordings]
     cells = [[escape(recording.policy)] for recording in recordings]
-    for column in columns_of(recordings[0].config.stream, rewarded):
+    for column in columns_of(recordings[0].config, rewarded):
         table.add_column(column.head, justify="right", no_wrap=True)
         values = [entry[column.metric] for entry in measured]
         best = best_value(values, column.lower_is_better)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import gymnasium as gym
@@ -15,6 +15,7 @@ from prema_gym.rendering.timeline import Context, Kind, Lookup, Timeline
 from prema_gym.sim.programs import next_commit
 from prema_gym.sim.simulator import Simulator
 from prema_gym.types import NONE
+from prema_gym.workloads.sizes import size_index
 
 STREAM_TITLE_METRICS = {
     "antt": ("ANTT", "{:.2f}"),
@@ -45,6 +46,19 @@ def task_label(task: Mapping[str, Any]) -> str:
     return f"{task['model']} b{task['batch']} p{task['priority']}"
 
 
+def batch_names(task: int, members: Sequence[int]) -> tuple[str, ...]:
+    """Return names of a task and those that run with it, the longest first: "#5+6+9" and "#5 ×3"; alone it is "#5"."""
+    if not members:
+        return (f"#{task}",)
+    return (f"#{'+'.join(map(str, (task, *members)))}", f"#{task} ×{1 + len(members)}")
+
+
+def batch_name(task: int, members: Sequence[int], most: int = 16) -> str:
+    """Return the first of their names that has at most ``most`` characters, else the shortest."""
+    names = batch_names(task, members)
+    return next((name for name in names if len(name) <= most), names[-1])
+
+
 def context_lookup(simulator: Simulator, tasks: np.ndarray, times: np.ndarray) -> Lookup:
     """Return what a preemption costs ``tasks`` (n,) TASK in row 0 of ``simulator``, on the NPU where they have committed.
 
@@ -53,9 +67,17 @@ def context_lookup(simulator: Simulator, tasks: np.ndarray, times: np.ndarray) -
     state = simulator.state
     on_configuration = tasks["program"][:, None] if state.several is None else times["program"]
     programs = on_configuration[:, state.npus[0]["configuration"]].tolist()
+    tables = simulator.tables
 
-    def lookup(task: int, executed_cycles: int, npu: int) -> Context:
-        _, save, restore, _ = next_commit(simulator.tables, programs[task][npu], executed_cycles)
+    def of_batch(members: Sequence[int], npu: int) -> int:
+        """Return the program of ``members``: of the longest input, at the size that holds all samples."""
+        own = [programs[member][npu] for member in members]
+        longest = max(own, key=lambda program: int(tables.sized[program]["input_length"]))
+        return int(tables.at_size[longest, size_index(int(tables.sized["samples"][own].sum()))])
+
+    def lookup(task: int, executed_cycles: int, npu: int, *members: int) -> Context:
+        program = of_batch((task, *members), npu) if members else programs[task][npu]
+        _, save, restore, _ = next_commit(tables, program, executed_cycles)
         return Context(int(save), int(restore), simulator.config.all_npus[npu].context_cycles(int(restore)))
 
     return lookup
@@ -158,6 +180,16 @@ class RecordedEpisode:
         """Return ``cycles`` of this recording's NPU in milliseconds."""
         return self.config.npu.ms(cycles)
 
+    @property
+    def several(self) -> bool:
+        """Whether there are several NPUs."""
+        return len(self.timeline.npus) > 1
+
+    @property
+    def shows_npus(self) -> bool:
+        """Whether pictures have a lane for each NPU beside those of tasks: where there are several, or tasks run in batches."""
+        return self.several or self.config.batching > 1
+
     def utilisation(self, npu: int) -> float:
         """Return the share of the time in which an NPU was not idle."""
         return 1.0 - self.timeline.cycles(Kind.IDLE, npu=npu) / max(self.end_cycles, 1)
@@ -195,6 +227,13 @@ class RecordedEpisode:
             return {}
         shown = STREAM_TITLE_METRICS if self.config.stream else TITLE_METRICS
         return {name: form.format(value) for key, (name, form) in shown.items() if (value := self.metrics[key]) == value}
+
+
+def kinds_in(recordings: Iterable[RecordedEpisode]) -> set[Kind]:
+    """Return the kinds of slices that occur: what a legend explains."""
+    return {
+        part.kind for recording in recordings for lane in (*recording.timeline.npus, *recording.timeline.tasks) for part in lane
+    }
 
 
 def _notes(env: Any) -> list[dict[str, Any]] | None:

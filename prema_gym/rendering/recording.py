@@ -23,7 +23,8 @@ TABLES = ("tasks", "npus", "decisions", "events", "slices")
 """Tables of :meth:`Recording.to_pandas`."""
 BUSY = tuple(kind for kind in Kind if kind not in (Kind.IDLE, Kind.WAIT))
 TASK_ACCOUNTS = {"wait": (Kind.WAIT,), "execute": (Kind.EXECUTE,), "killed": (Kind.KILLED,), "overhead": ACCOUNTS["overhead"]}
-"""What a task's time went into; together it is the turnaround."""
+BATCHED_ACCOUNTS = {**TASK_ACCOUNTS, "joined": (Kind.JOINED,)}
+"""What a task's time went into; together it is the turnaround. The latter where tasks run in batches."""
 
 
 @dataclasses.dataclass(frozen=True, repr=False)
@@ -76,7 +77,7 @@ class Recording(RecordedEpisode):
 
     def _task_row(self, task: int) -> dict[str, Any]:
         entry, of = self.tasks[task], partial(self.timeline.cycles, task=task)
-        spent = {f"{name}_cycles": of(*kinds) for name, kinds in TASK_ACCOUNTS.items()}
+        spent = {f"{name}_cycles": of(*kinds) for name, kinds in self._task_accounts.items()}
         times = {f"{name}_ms": self.ms(entry[f"{name}_cycles"]) for name in ("arrival", "isolated", "predicted")}
         done = entry["completion_cycles"] != NONE
         return {
@@ -92,6 +93,10 @@ class Recording(RecordedEpisode):
             **spent,
             **self._where(task),
         }
+
+    @property
+    def _task_accounts(self) -> dict[str, tuple[Kind, ...]]:
+        return BATCHED_ACCOUNTS if self.config.batching > 1 else TASK_ACCOUNTS
 
     @cached_property
     def _preemptions(self) -> Counter[int]:

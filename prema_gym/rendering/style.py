@@ -49,7 +49,10 @@ KIND_COLORS = {
     Kind.WAIT: WAIT_COLOR,
     Kind.IDLE: "#FFFFFF",
 }
-"""Everything but execution."""
+"""What looks the same at every priority."""
+SHADED = (Kind.EXECUTE, Kind.JOINED)
+"""What looks as its task's priority does."""
+JOINED_LABEL = "runs in a batch that another leads"
 
 
 def shade_of(priority: int) -> Shade:
@@ -59,7 +62,7 @@ def shade_of(priority: int) -> Shade:
 
 def color_of(kind: Kind, priority: int) -> str:
     """Return the colour of a slice of a task of ``priority``."""
-    return shade_of(priority).color if kind is Kind.EXECUTE else KIND_COLORS[kind]
+    return shade_of(priority).color if kind in SHADED else KIND_COLORS[kind]
 
 
 def learned_look(number: int) -> tuple[str, str]:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from prema_gym.config import EnvConfig
 from prema_gym.rendering.episode import RecordedEpisode
+from prema_gym.rendering.timeline import Kind
+from prema_gym.types import NONE
 
 
 class Column(NamedTuple):
@@ -40,13 +43,24 @@ STREAM_COLUMNS = (
     Column("decisions", "decisions", "{:d}", None),
 )
 """The same of a stream, whose metrics are those of its cohort."""
+BATCH_SAMPLES = Column("batch_samples", "samples a batch", "{:.2f}", None)
+"""Shown where tasks run in batches."""
 RETURN = Column("return", "return", "{:.4f}", False)
 """The sum of rewards, shown where one was asked for."""
 
 
-def columns_of(stream: bool, rewarded: bool = False) -> tuple[Column, ...]:
-    """Return the columns of a table of episodes, or of streams."""
-    return (*(STREAM_COLUMNS if stream else COLUMNS), *((RETURN,) if rewarded else ()))
+def columns_of(config: EnvConfig, rewarded: bool = False) -> tuple[Column, ...]:
+    """Return the columns of a table of episodes of ``config``."""
+    metrics = STREAM_COLUMNS if config.stream else COLUMNS
+    return (*metrics, *((BATCH_SAMPLES,) if config.batching > 1 else ()), *((RETURN,) if rewarded else ()))
+
+
+def batch_samples(recording: RecordedEpisode) -> float:
+    """Return the mean samples that ran together, of what has completed; NaN where nothing has."""
+    lanes = zip(recording.tasks, recording.timeline.tasks, strict=True)
+    done = [(task["batch"], lane[-1].kind) for task, lane in lanes if task["completion_cycles"] != NONE]
+    batches = sum(kind is not Kind.JOINED for _, kind in done)
+    return sum(samples for samples, _ in done) / batches if batches else float("nan")
 
 
 def summary_metrics(recording: RecordedEpisode) -> dict[str, Any]:
@@ -59,7 +73,8 @@ def summary_metrics(recording: RecordedEpisode) -> dict[str, Any]:
         "elapsed_ms": recording.ms(recording.end_cycles),
         "decisions": len(decisions),
     }
-    return {**recording.metrics, **more}
+    batched = {"batch_samples": batch_samples(recording)} if recording.config.batching > 1 else {}
+    return {**recording.metrics, **batched, **more}
 
 
 def best_value(values: Sequence[float], lower_is_better: bool | None) -> float | None:

@@ -26,6 +26,8 @@ class Kind(StrEnum):
     """A decision costs scheduler latency."""
     WAIT = "wait"
     """The task has arrived and is on no NPU."""
+    JOINED = "joined"
+    """The task is in a batch that another one leads, and that is on an NPU. It belongs to no account: its leader's slices do."""
     IDLE = "idle"
     """The NPU has nothing to do."""
 
@@ -51,6 +53,10 @@ class Slice(NamedTuple):
     """Moved over the DRAM port by a save or a restore; 0 where unknown."""
     npu: int = NONE
     """On which NPU it happened; NONE where a task waits."""
+    members: tuple[int, ...] = ()
+    """Who runs with the task in the batch that it leads, in order of arrival; nobody where it runs by itself."""
+    leader: int = NONE
+    """Of a joined slice: the task that leads the batch."""
 
     @property
     def cycles(self) -> int:
@@ -67,8 +73,9 @@ class Context(NamedTuple):
     """Of the transfer; what a dispatch takes beyond it is the refill."""
 
 
-Lookup = Callable[[int, int, int], Context]
-"""``lookup(task, executed_cycles, npu)`` returns the context of the point at which ``task`` has committed on ``npu``."""
+Lookup = Callable[..., Context]
+"""``lookup(task, executed_cycles, npu)`` returns the context of the point at which ``task`` has committed on ``npu``; of a batch
+its members follow: ``lookup(task, executed_cycles, npu, *members)``."""
 
 
 class _Lane:
@@ -83,6 +90,8 @@ class _Lane:
         self.executed_cycles = 0
         self.first_kept = 0  # before it, in ``slices``, lie earlier lives that ended in a KILL
         self.context: Context | None = None
+        self.members: tuple[int, ...] = ()  # of the batch that it leads
+        self.leader = NONE  # of the batch that it has joined
 
     def close(self, cycle: int) -> list[Slice]:
         """Return the slices that end at ``cycle`` if what is going on ends there."""
@@ -94,9 +103,11 @@ class _Lane:
         if self.context is not None and self.kind is Kind.RESTORE:
             nbytes = self.context.restore_bytes
             middle = min(self.since + self.context.restore_cycles, cycle)
+        members = self.members if self.npu != NONE else ()
+        leader = self.leader if self.kind is Kind.JOINED else NONE
         parts = [
-            Slice(self.kind, self.since, middle, self.task, nbytes, self.npu),
-            Slice(Kind.REFILL, middle, cycle, self.task, npu=self.npu),
+            Slice(self.kind, self.since, middle, self.task, nbytes, self.npu, members, leader),
+            Slice(Kind.REFILL, middle, cycle, self.task, 0, self.npu, members),
         ]
         return [part for part in parts if part.cycles]
 
@@ -142,8 +153,21 @@ class TimelineBuilder:
         self._lanes[task].turn(Kind.WAIT, cycle)
 
     def _dispatch(self, cycle: int, task: int, npu: int) -> None:
-        self._running[npu] = self._lanes[task]
-        self._lanes[task].turn(Kind.RESTORE, cycle, npu)
+        self._running[npu] = lane = self._lanes[task]
+        lane.turn(Kind.RESTORE, cycle, npu)
+        self._turn_members(lane, Kind.JOINED, cycle, npu)
+
+    def _join(self, cycle: int, task: int, npu: int) -> None:
+        """Let a task run with the one that was just dispatched. Where its leader is none of these tasks, it goes on waiting."""
+        leader = self._running[npu]
+        if leader is not None:
+            leader.members += (task,)
+            self._lanes[task].leader = leader.task
+            self._lanes[task].turn(Kind.JOINED, cycle, npu)
+
+    def _turn_members(self, leader: _Lane, kind: Kind, cycle: int, npu: int = NONE) -> None:
+        for member in leader.members:
+            self._lanes[member].turn(kind, cycle, npu)
 
     def _run(self, cycle: int, task: int, npu: int) -> None:
         self._lanes[task].turn(Kind.EXECUTE, cycle, npu)
@@ -152,7 +176,8 @@ class TimelineBuilder:
     def _commit(self, cycle: int, task: int, npu: int) -> None:
         lane = self._lanes[task]
         lane.turn(Kind.SAVE, cycle, npu)
-        lane.context = self._lookup(task, lane.executed_cycles, npu) if self._lookup else None
+        lane.context = self._lookup(task, lane.executed_cycles, npu, *lane.members) if self._lookup else None
+        self._turn_members(lane, Kind.WAIT, cycle)
         self._running[npu] = None
 
     def _saved(self, cycle: int, task: int, npu: int) -> None:
@@ -162,6 +187,8 @@ class TimelineBuilder:
         lane = self._lanes[task]
         lane.turn(Kind.WAIT, cycle)
         lane.drop_progress()
+        self._turn_members(lane, Kind.WAIT, cycle)
+        lane.members = ()
         self._running[npu] = None
 
     def _completion(self, cycle: int, task: int, npu: int) -> None:
@@ -181,6 +208,7 @@ class TimelineBuilder:
     _HANDLERS: Mapping[str, Callable[[TimelineBuilder, int, int, int], None]] = {
         "arrival": _arrival,
         "dispatch": _dispatch,
+        "join": _join,
         "run": _run,
         "commit": _commit,
         "saved": _saved,
@@ -194,7 +222,7 @@ class TimelineBuilder:
         tasks = tuple(_until(end_cycles, [*lane.slices, *lane.close(end_cycles)]) for lane in self._lanes.values())
         lanes: list[list[Slice]] = [[] for _ in self._running]
         for part in itertools.chain(*tasks, _until(end_cycles, self._stalls)):
-            if part.npu != NONE:
+            if part.npu != NONE and part.kind is not Kind.JOINED:
                 lanes[part.npu].append(part)
         npus = (_with_idle(sorted(lane, key=_start), end_cycles, npu) for npu, lane in enumerate(lanes))
         return Timeline(end_cycles, tasks, tuple(map(tuple, npus)))
@@ -231,9 +259,9 @@ class Timeline:
     end_cycles: int
     tasks: tuple[tuple[Slice, ...], ...]
     """Per task, in order of arrival: from its arrival to its completion without a gap. A task that is being saved counts as
-    waiting in the context table; here its save is a slice of its own."""
+    waiting in the context table; here its save is a slice of its own. Members of a batch wait from its commit on."""
     npus: tuple[tuple[Slice, ...], ...]
-    """What each NPU did, without a gap: no slice waits."""
+    """What each NPU did, without a gap: no slice waits. A batch is there once, as slices of its leader."""
 
     @property
     def npu(self) -> tuple[Slice, ...]:

@@ -249,17 +249,24 @@ def leads(row, slot):
 
 
 @jit_apart
-def load_batch(row, tables, n, slot):
-    """Note the program and the true total of the batch that ``slot`` leads and NPU ``n`` is given."""
+def total_of_batch(row, tables, slot, c):
+    """Return the program of the batch that ``slot`` leads, on a configuration, and how long that truly takes."""
     batch = row.batches[slot]
-    program = _program_of_batch(row, tables, batch.longest, batch.samples, row.npus[n].configuration)
+    program = _program_of_batch(row, tables, batch.longest, batch.samples, c)
     output = row.tasks[truth_of(row, slot)].output_length
     member = next_member(row, slot, NONE)
     while member != NONE:
         output = max(output, row.tasks[truth_of(row, member)].output_length)
         member = next_member(row, slot, row.table[member].task)
     record = tables.programs[program]
-    row.engines[n].total_cycles = tables.totals[record.first_total + min(output, record.totals) - 1]
+    return program, tables.totals[record.first_total + min(output, record.totals) - 1]
+
+
+@jit_borrowing
+def load_batch(row, tables, n, slot):
+    """Note the program and the true total of the batch that ``slot`` leads and NPU ``n`` is given."""
+    program, total = total_of_batch(row, tables, slot, row.npus[n].configuration)
+    row.engines[n].total_cycles = total
     row.table[slot].program = program
 
 

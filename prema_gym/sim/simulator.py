@@ -38,6 +38,7 @@ from prema_gym.workloads.limits import check_deadline, check_drawn, check_predic
 from prema_gym.workloads.listing import Listing, with_listing
 from prema_gym.workloads.mixes import draws_of
 from prema_gym.workloads.programs import ProgramTable
+from prema_gym.workloads.sizes import size_index
 from prema_gym.workloads.trace import TraceTask
 
 
@@ -319,7 +320,10 @@ class Simulator:
         return tasks, times
 
     def true_totals(self) -> np.ndarray:
-        """Return the (N, T) int64 true totals of the present tasks: on the asked NPU, or where they have begun; else 0."""
+        """Return the (N, T) int64 true totals of the present tasks, and of the batches that they lead; 0 where a slot is empty.
+
+        They are those on the asked NPU, or where a task has begun.
+        """
         state, table = self.state, self.state.table
         slots = np.arange(self.slots)[None, :]
         tasks = np.broadcast_to(slots, table.shape) if self.config.stream else np.maximum(table["task"], 0)
@@ -328,7 +332,18 @@ class Simulator:
         else:
             own = np.where(table["executed_cycles"] > 0, table["configuration"], state.status["configuration"][:, None])
             totals = state.times["isolated_cycles"][np.arange(self.rows)[:, None], tasks, own]
+            for row, slot in np.argwhere(state.batches["leader"] == slots) if state.batches.size else ():
+                totals[row, slot] = self._batch_total(row, slot, tasks[row], int(own[row, slot]))
         return np.where(table["state"] == EMPTY, 0, totals)
+
+    def _batch_total(self, row: int, leader: int, tasks: np.ndarray, configuration: int) -> int:
+        """Return the true total of the batch that slot ``leader`` of ``row`` leads; ``tasks`` (T,) are records by slot."""
+        batches, state = self.state.batches[row], self.state
+        members = tasks[batches["leader"] == leader]
+        own = state.times["program"][row, tasks[batches["longest"][leader]], configuration]
+        program = self.tables.programs[self.tables.at_size[own, size_index(int(batches["samples"][leader]))]]
+        output = min(int(state.tasks["output_length"][row, members].max()), int(program["totals"]))
+        return int(self.tables.totals[program["first_total"] + output - 1])
 
     def describe_tasks(self, row: int) -> list[dict[str, Any]]:
         """Return the tasks of ``row`` in order of arrival, truth included, as :meth:`describe` does: of a stream those present."""

@@ -19,10 +19,26 @@ SAVE_BYTES = 5114
 """Takes 10 cycles at 511.43 bytes per cycle, 110 with the latency of 100."""
 CONTEXT_CYCLES = 110
 REFILL_CYCLES = 7
+BATCH_BYTES = 10228
+"""Of a batch of ``echo``: takes 20 cycles, 120 with the latency."""
 KEEP = 0
 
 THREE: dict[str, Any] = {"npus": ["prema", "prema", "edge"], "slots": 6}
 """Arguments of an environment of two like NPUs and one that is not, with room for the tasks of :func:`play_three`."""
+
+BATCHES: dict[str, Any] = {
+    "batching": 4,
+    "slots": 8,
+    "horizon_requests": 60,
+    "quantum_cycles": 150,
+    "workload": {
+        "models": ["echo", "lone"],
+        "batches": [1],
+        "sla": 4.0,
+        "arrivals": {"process": "poisson", "utilisation": 1.4},
+    },
+}
+"""Arguments of a stream of requests that run together."""
 
 Log = list[tuple[int, str, int]]
 
@@ -40,6 +56,19 @@ def register_round_programs() -> None:
             predicted_cycles=total,
         )
         register_program(name, program)
+
+
+def register_sized_programs() -> None:
+    """Register ``echo`` (300 cycles for one sample, 400 for two, 600 for up to four), and ``lone`` (1000, for one sample only).
+
+    All have a point every 100 cycles.
+    """
+
+    def program(total: int, nbytes: int) -> Program:
+        return Program.from_points(total, np.arange(100, total + 1, 100), nbytes, refill_cycles=REFILL_CYCLES)
+
+    register_program("echo", {1: program(300, SAVE_BYTES), 2: program(400, BATCH_BYTES), 4: program(600, BATCH_BYTES)})
+    register_program("lone", program(1000, SAVE_BYTES))
 
 
 def task(arrival: int, model: str, priority: int = 1) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """Gantt charts of recordings, drawn with matplotlib: a lane per task, and two or more policies one above the other.
 
-Where there are several NPUs, each has a lane too, above those of the tasks. A stream has too many requests for lanes of their own:
-its chart is in :mod:`prema_gym.rendering.charts.stream`.
+Where there are several NPUs, or tasks run in batches, each NPU has a lane too, above those of the tasks. A stream has too many
+requests for lanes of their own: its chart is in :mod:`prema_gym.rendering.charts.stream`.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from prema_gym.errors import ConfigError
 from prema_gym.files import save_figure
 from prema_gym.rendering.charts.lanes import Axes, Span, bar_style, draw_lane, draw_npus, inside, write_names
 from prema_gym.rendering.charts.stream import count_stream_lanes, draw_stream, stream_legend
-from prema_gym.rendering.episode import RecordedEpisode, task_label
+from prema_gym.rendering.episode import RecordedEpisode, kinds_in, task_label
 from prema_gym.rendering.style import (
+    JOINED_LABEL,
     KILLED_COLOR,
     LEARNED_COLORS,
     OVERHEAD_COLOR,
@@ -77,22 +78,21 @@ def _lane_label(recording: RecordedEpisode, task: int) -> str:
 
 
 def _draw_tasks(ax: Axes, recording: RecordedEpisode, window: Span, targets: Sequence[float]) -> None:
-    several = len(recording.timeline.npus) > 1
-    lanes = draw_npus(ax, recording, window) if several else []
-    top = len(lanes) + GAP if several else 0.0
+    lanes = draw_npus(ax, recording, window) if recording.shows_npus else []
+    top = len(lanes) + GAP if lanes else 0.0
     shown = [task for task in range(len(recording.tasks)) if _overlaps(recording, task, window)]
     for index, task in enumerate(shown):
         lane = top + index
         draw_lane(ax, recording, recording.timeline.tasks[task], lane, window)
         _draw_marks(ax, recording, task, lane, window, targets)
-        if several:
-            write_names(ax, recording, recording.timeline.tasks[task], lane, window, lambda part: f"NPU {part.npu}")
+        if recording.several:
+            write_names(ax, recording, recording.timeline.tasks[task], lane, window, lambda part: (f"NPU {part.npu}",))
         lanes.append((lane, _lane_label(recording, task)))
     ax.set_yticks([place for place, _ in lanes], [label for _, label in lanes], fontsize=8)
     ax.tick_params(axis="y", length=0, pad=9)
     ax.tick_params(axis="x", labelsize=8)
     ax.set_ylim(top + max(len(shown), 1) - 0.4, -0.6)
-    ax.set_ylabel("NPUs, and tasks (arrival order)" if several else "task (arrival order)", fontsize=8)
+    ax.set_ylabel("NPUs, and tasks (arrival order)" if top else "task (arrival order)", fontsize=8)
 
 
 def _draw(ax: Axes, recording: RecordedEpisode, window: Span, targets: Sequence[float]) -> None:
@@ -119,7 +119,7 @@ def _legend(ax: Axes, recordings: Sequence[RecordedEpisode], targets: Sequence[f
     from matplotlib.patches import Patch
 
     priorities = sorted({task["priority"] for recording in recordings for task in recording.tasks})
-    kinds = {part.kind for recording in recordings for lane in recording.timeline.npus for part in lane}
+    kinds = kinds_in(recordings)
     handles: list[Any] = []
     for shade in SHADES:
         reached = [priority for priority in priorities if shade_of(priority) is shade]
@@ -127,6 +127,8 @@ def _legend(ax: Axes, recordings: Sequence[RecordedEpisode], targets: Sequence[f
             style = {key: value for key, value in bar_style(Kind.EXECUTE, shade.least).items() if key != "height"}
             handles.append(Patch(label=f"runs, {shade.name} priority ({', '.join(map(str, reached))})", **style))
     stream = any(recording.config.stream for recording in recordings)
+    if Kind.JOINED in kinds and not stream:
+        handles.append(Line2D([], [], color=SHADES[0].color, linewidth=3, solid_capstyle="butt", label=JOINED_LABEL))
     handles += stream_legend(recordings) if stream else [Patch(facecolor=WAIT_COLOR, label="waits")]
     if Kind.KILLED in kinds:
         handles.append(Patch(facecolor=KILLED_COLOR, edgecolor="white", hatch="xxxx", label="killed work"))
@@ -184,9 +186,9 @@ def _window_of(requests: int | tuple[int, int], recordings: Sequence[RecordedEpi
 def _count_lanes(recording: RecordedEpisode, window: Span) -> float:
     if recording.config.stream:
         return count_stream_lanes(recording)
-    npus = len(recording.timeline.npus)
+    npus = len(recording.timeline.npus) if recording.shows_npus else 0
     tasks = sum(_overlaps(recording, task, window) for task in range(len(recording.tasks)))
-    return max(tasks, 3) + (npus + GAP if npus > 1 else 0)
+    return max(tasks, 3) + (npus + GAP if npus else 0)
 
 
 def _new_axes(recordings: Sequence[RecordedEpisode], window: Span, to_file: bool) -> list[Axes]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from prema_gym.rendering.episode import RecordedEpisode, npu_labels
-from prema_gym.rendering.style import KILLED_COLOR, OVERHEAD_COLOR, STALL_COLOR, WAIT_COLOR, shade_of
+from prema_gym.rendering.episode import RecordedEpisode, batch_names, npu_labels
+from prema_gym.rendering.style import KILLED_COLOR, OVERHEAD_COLOR, SHADED, STALL_COLOR, WAIT_COLOR, shade_of
 from prema_gym.rendering.timeline import Kind, Slice
 from prema_gym.types import NONE
 
@@ -24,6 +24,8 @@ MIN_SHARE = 0.002
 NPU_BACKGROUND = "#F4F4F4"
 NAME_POINTS = 6.5
 """Size of what is written into bars: the task on an NPU's lane, the NPU on a task's lane."""
+CHARACTER_SHARE = 0.007
+"""Width of a character of it, in shares of the window."""
 
 _BARS: dict[Kind, dict[str, Any]] = {
     Kind.WAIT: {"height": 0.16, "facecolor": WAIT_COLOR, "edgecolor": "none"},
@@ -33,16 +35,22 @@ _BARS: dict[Kind, dict[str, Any]] = {
     Kind.REFILL: {"height": 0.9, "facecolor": OVERHEAD_COLOR, "edgecolor": "none"},
     Kind.STALL: {"height": 0.3, "facecolor": STALL_COLOR, "edgecolor": "none"},
 }
-"""How each kind but execution is drawn; heights in lanes."""
+"""How each kind without a priority's shade is drawn; heights in lanes."""
+_SHADED_HEIGHTS = {Kind.EXECUTE: 0.66, Kind.JOINED: 0.34}
+_ORDER = (Kind.WAIT, Kind.JOINED, Kind.EXECUTE, Kind.KILLED, Kind.RESTORE, Kind.REFILL, Kind.SAVE, Kind.STALL)
+"""What is drawn over what."""
+_FIRST, _STEP = 2.0, 0.1
+_SEPARATORS = _FIRST + _STEP * (_ORDER.index(Kind.EXECUTE) + 0.5)
+"""Places of bars in matplotlib's order, and of the lines between those of an NPU's lane, which are drawn over execution."""
 _WIDENED = (Kind.SAVE, Kind.RESTORE, Kind.REFILL)
 
 
 def bar_style(kind: Kind, priority: int) -> dict[str, Any]:
     """Return how a slice of a task of ``priority`` is drawn."""
-    if kind is Kind.EXECUTE:
+    if kind in SHADED:
         shade = shade_of(priority)
         return {
-            "height": 0.66,
+            "height": _SHADED_HEIGHTS[kind],
             "facecolor": shade.color,
             "edgecolor": "white" if shade.hatch else "none",
             "hatch": shade.hatch,
@@ -64,7 +72,7 @@ def _priority(recording: RecordedEpisode, part: Slice) -> int:
 def draw_lane(ax: Axes, recording: RecordedEpisode, slices: Sequence[Slice], lane: float, window: Span) -> None:
     """Draw the slices of a task or an NPU, those of one look at a time."""
     thin = (window[1] - window[0]) * MIN_SHARE
-    for order, kind in enumerate((Kind.WAIT, Kind.EXECUTE, Kind.KILLED, Kind.RESTORE, Kind.REFILL, Kind.SAVE, Kind.STALL)):
+    for order, kind in enumerate(_ORDER):
         least = thin if kind in _WIDENED else 0.0
         of_kind = [part for part in slices if part.kind is kind]
         for priority in sorted({_priority(recording, part) for part in of_kind}):
@@ -72,7 +80,7 @@ def draw_lane(ax: Axes, recording: RecordedEpisode, slices: Sequence[Slice], lan
             height = style.pop("height")
             spans = _spans([part for part in of_kind if _priority(recording, part) == priority], recording, window, least)
             if spans:
-                ax.broken_barh(spans, (lane - height / 2, height), linewidth=0.0, zorder=2 + 0.1 * order, **style)
+                ax.broken_barh(spans, (lane - height / 2, height), linewidth=0.0, zorder=_FIRST + _STEP * order, **style)
 
 
 def write_names(
@@ -81,15 +89,16 @@ def write_names(
     slices: Sequence[Slice],
     lane: float,
     window: Span,
-    name_of: Callable[[Slice], str],
+    names_of: Callable[[Slice], Sequence[str]],
 ) -> None:
-    """Write a name into every bar that has room for it."""
+    """Write into every bar the first of its names that it has room for."""
     for part in slices:
         if part.kind not in (Kind.EXECUTE, Kind.KILLED):
             continue
         first, last = max(recording.ms(part.start_cycles), window[0]), min(recording.ms(part.end_cycles), window[1])
-        name = name_of(part)
-        if (last - first) / (window[1] - window[0]) < 0.007 * (len(name) + 1):
+        room = (last - first) / (window[1] - window[0]) / CHARACTER_SHARE - 1
+        name = next((name for name in names_of(part) if len(name) + name.count("+") / 3 <= room), "")  # a plus is wider
+        if not name:
             continue
         priority = _priority(recording, part)
         box = {"facecolor": bar_style(part.kind, priority)["facecolor"], "edgecolor": "none", "pad": 0.8}
@@ -103,9 +112,11 @@ def draw_npus(ax: Axes, recording: RecordedEpisode, window: Span) -> Places:
     ax.axhspan(-0.6, len(npus) - 0.4, facecolor=NPU_BACKGROUND, zorder=0)
     for npu, slices in enumerate(npus):
         draw_lane(ax, recording, slices, npu, window)
-        write_names(ax, recording, slices, npu, window, lambda part: f"#{part.task}")
+        write_names(ax, recording, slices, npu, window, lambda part: batch_names(part.task, part.members))
         ends = [recording.ms(part.end_cycles) for part in slices if part.kind is not Kind.IDLE]
-        ax.vlines([end for end in ends if inside(end, window)], npu - 0.33, npu + 0.33, color="white", linewidth=0.8, zorder=2.15)
+        ax.vlines(
+            [end for end in ends if inside(end, window)], npu - 0.33, npu + 0.33, color="white", linewidth=0.8, zorder=_SEPARATORS
+        )
     labels = npu_labels(recording.config)
     return [(npu, f"{labels[npu]}   {recording.utilisation(npu):.0%} busy") for npu in range(len(npus))]
 

@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 
 from prema_gym.errors import ConfigError
 from prema_gym.files import write_text
-from prema_gym.rendering.episode import RecordedEpisode, npu_labels, task_label
+from prema_gym.rendering.episode import RecordedEpisode, kinds_in, npu_labels, task_label
 from prema_gym.rendering.export.page import Cell, Plot, configuration, heading, render_page, table
 from prema_gym.rendering.style import (
+    JOINED_LABEL,
     KILLED_COLOR,
     LEARNED_COLORS,
     OVERHEAD_COLOR,
+    SHADED,
     SHADES,
     STALL_COLOR,
     TARGET_COLORS,
@@ -34,10 +36,10 @@ MOST_PIXELS = 1400
 """Height of a plot; more lanes are thinner."""
 CHARACTER_PIXELS = 6.6
 """Width of a character of a lane's label."""
-HEIGHTS = {Kind.WAIT: 0.16, Kind.EXECUTE: 0.66, Kind.KILLED: 0.66, Kind.STALL: 0.3}
+HEIGHTS = {Kind.WAIT: 0.16, Kind.JOINED: 0.34, Kind.EXECUTE: 0.66, Kind.KILLED: 0.66, Kind.STALL: 0.3}
 """Of bars, in lanes; saves, restores and refills are OVERHEAD_HEIGHT."""
 OVERHEAD_HEIGHT = 0.86
-ORDER = (Kind.WAIT, Kind.EXECUTE, Kind.KILLED, Kind.RESTORE, Kind.REFILL, Kind.SAVE, Kind.STALL)
+ORDER = (Kind.WAIT, Kind.JOINED, Kind.EXECUTE, Kind.KILLED, Kind.RESTORE, Kind.REFILL, Kind.SAVE, Kind.STALL)
 """What is drawn over what."""
 WORDS = {
     Kind.EXECUTE: "runs",
@@ -47,10 +49,12 @@ WORDS = {
     Kind.REFILL: "refills the pipeline",
     Kind.STALL: "scheduler latency",
     Kind.WAIT: "waits",
+    Kind.JOINED: "runs in the batch that #{leader} leads",
 }
+"""What the mouse says of a slice; of a leader's its members follow."""
 QUEUE_COLOR = "#777777"
 MOST_NAMES = 12
-"""Waiting tasks that the mouse names; the rest is counted."""
+"""Tasks that wait, or run together, that the mouse names."""
 
 _SLICE_TIP = (
     '<div class="tip"><b>@who</b> @what<br>cycles @start to @end<br>@cycles cycles, @ms ms<br>@where</div>'  # escaped by Bokeh
@@ -82,7 +86,7 @@ def slice_columns(recording: RecordedEpisode, lanes: Sequence[tuple[float, Seque
         moved = f", {_number(part.nbytes)} bytes" if part.nbytes else ""
         values = (
             recording.ms(part.start_cycles), recording.ms(part.end_cycles), lane - half, lane + half, color_of(part.kind, priority),
-            _hatch(part, priority), _who(recording, part.task), WORDS[part.kind],
+            _hatch(part, priority), _who(recording, part.task), _what(part),
             ("" if part.npu == NONE else f"on {names[part.npu]}") + moved,
             _number(part.start_cycles), _number(part.end_cycles), _number(part.cycles), f"{recording.ms(part.cycles):.6f}",
         )  # fmt: skip
@@ -95,10 +99,21 @@ def _who(recording: RecordedEpisode, task: int) -> str:
     return "" if task == NONE else f"#{task} {task_label(recording.tasks[task])}"
 
 
+def _what(part: Slice) -> str:
+    """Return what a slice went into, and who ran with its task."""
+    what = WORDS[part.kind].format(leader=part.leader)
+    return f"{what}, in a batch with {_named(part.members)}" if part.members else what
+
+
+def _named(tasks: Sequence[int]) -> str:
+    """Return the numbers of tasks, as far as the mouse names them."""
+    return ", ".join(f"#{task}" for task in tasks[:MOST_NAMES]) + (", ..." if len(tasks) > MOST_NAMES else "")
+
+
 def _hatch(part: Slice, priority: int) -> str:
     if part.kind is Kind.KILLED:
         return "cross"
-    return "right_diagonal_line" if part.kind is Kind.EXECUTE and shade_of(priority).hatch else "blank"
+    return "right_diagonal_line" if part.kind in SHADED and shade_of(priority).hatch else "blank"
 
 
 def mark_columns(recording: RecordedEpisode, lanes: Sequence[float]) -> dict[str, list[Any]]:
@@ -154,15 +169,11 @@ def queue_stretches(recording: RecordedEpisode) -> list[tuple[int, int, tuple[in
 def queue_columns(recording: RecordedEpisode) -> dict[str, list[Any]]:
     """Return the columns of the queue's steps."""
     stretches = queue_stretches(recording)
-    names = [
-        ", ".join(f"#{task}" for task in tasks[:MOST_NAMES]) + (", ..." if len(tasks) > MOST_NAMES else "")
-        for *_, tasks in stretches
-    ]
     return {
         "left": [recording.ms(first) for first, _, _ in stretches],
         "right": [recording.ms(last) for _, last, _ in stretches],
         "waiting": [len(tasks) for *_, tasks in stretches],
-        "who": names,
+        "who": [_named(tasks) for *_, tasks in stretches],
         "start": [_number(first) for first, _, _ in stretches],
         "end": [_number(last) for _, last, _ in stretches],
         "cycles": [_number(last - first) for first, last, _ in stretches],
@@ -174,7 +185,7 @@ def queue_columns(recording: RecordedEpisode) -> dict[str, list[Any]]:
 
 
 class Lanes(NamedTuple):
-    """Where what is drawn: NPUs first, where there are several, then a lane for each task; requests of a stream share lanes."""
+    """Where what is drawn: NPUs first, where they are shown, then a lane for each task; requests of a stream share lanes."""
 
     labels: list[str]
     """By lane."""
@@ -198,7 +209,7 @@ def lanes_of(recording: RecordedEpisode) -> Lanes:
     """Return the lanes of a recording."""
     npus, tasks = recording.timeline.npus, recording.timeline.tasks
     labels: list[str] = []
-    if len(npus) > 1:
+    if recording.shows_npus:
         labels += [f"{label}  {recording.utilisation(npu):.0%} busy" for npu, label in enumerate(npu_labels(recording.config))]
         labels.append("")
     first = len(labels)
@@ -242,7 +253,7 @@ def add_hover(plot: Plot, renderers: Sequence[Any], tooltips: str) -> None:
 
 
 def lanes_plot(recording: RecordedEpisode, span: Any, border: int) -> Plot:
-    """Return the lanes of the NPUs, where there are several, and of the tasks."""
+    """Return the lanes of the NPUs, where they are shown, and of the tasks."""
     from bokeh.models import ColumnDataSource, Range1d
 
     labels, npus, places = lanes_of(recording)
@@ -310,12 +321,14 @@ HINT = (
 def legend(recordings: Sequence[RecordedEpisode]) -> str:
     """Return what colours and marks mean, as far as they occur, as HTML."""
     priorities = sorted({int(task["priority"]) for recording in recordings for task in recording.tasks})
-    kinds = {part.kind for recording in recordings for lane in recording.timeline.npus for part in lane}
+    kinds = kinds_in(recordings)
     entries = [
         (f"background:{_swatch(shade.color, bool(shade.hatch))}", f"runs, {shade.name} priority ({', '.join(map(str, reached))})")
         for shade in SHADES
         if (reached := [priority for priority in priorities if shade_of(priority) is shade])
     ]
+    if Kind.JOINED in kinds:
+        entries.append((f"background:linear-gradient(transparent 30%,{SHADES[0].color} 30% 70%,transparent 70%)", JOINED_LABEL))
     entries.append((f"background:{WAIT_COLOR}", "waits"))
     if Kind.KILLED in kinds:
         entries.append((f"background:{_swatch(KILLED_COLOR, True)}", "killed work"))
@@ -337,7 +350,7 @@ def metrics_rows(recordings: Sequence[RecordedEpisode]) -> list[list[Cell | str]
     rows: list[list[Cell | str]] = [
         [Cell(recording.policy, color=LEARNED_COLORS[0] if recording.learned else "")] for recording in recordings
     ]
-    for column in columns_of(recordings[0].config.stream):
+    for column in columns_of(recordings[0].config):
         values = [entry[column.metric] for entry in measured]
         best = best_value(values, column.lower_is_better)
         for row, value in zip(rows, values, strict=True):
@@ -357,7 +370,7 @@ def episode_page(recordings: Sequence[RecordedEpisode], heading_text: str = "") 
     if any(recording.metrics is None for recording in recordings):
         raise ConfigError("save_page: every recording must be of a finished episode.")
     title = heading_text or " and ".join(recording.title() for recording in recordings)
-    heads = ("policy", *(column.head for column in columns_of(recordings[0].config.stream)))
+    heads = ("policy", *(column.head for column in columns_of(recordings[0].config)))
     config = recordings[0].config.to_dict()
     return render_page(
         title,

@@ -1,6 +1,6 @@
 """The summary of a recording that notebooks show: metrics, and a line with a timeline for each NPU and task. Plain HTML, no script.
 
-A single NPU has no line of its own: the tasks' lines say it all.
+A single NPU has no line of its own, unless tasks run in batches: the tasks' lines say it all.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ MAX_TASKS = 32
 STRIP_CELLS = 240
 STRIP_WIDTH, STRIP_HEIGHT = 480, 12
 """Size of a task's timeline in pixels."""
+_HEIGHTS = {Kind.WAIT: 4, Kind.JOINED: 6}
+"""Of what is thinner than that."""
 
 
 def _rectangle(first: int, last: int, part: Slice, priority: int) -> str:
     scale = STRIP_WIDTH / STRIP_CELLS
-    height = 4 if part.kind is Kind.WAIT else STRIP_HEIGHT
+    height = _HEIGHTS.get(part.kind, STRIP_HEIGHT)
     top = (STRIP_HEIGHT - height) / 2
     color = color_of(part.kind, priority)
     return f'<rect x="{first * scale:g}" y="{top:g}" width="{(last - first) * scale:g}" height="{height}" fill="{color}"/>'
@@ -58,8 +60,8 @@ def _task_line(recording: RecordedEpisode, task: int) -> str:
 
 
 def _npu_lines(recording: RecordedEpisode) -> str:
-    """Return a line per NPU, where there are several: its name, how busy it was, what it did."""
-    if len(recording.timeline.npus) == 1:
+    """Return a line per NPU, where pictures show them: its name, how busy it was, what it did."""
+    if not recording.shows_npus:
         return ""
     labels = npu_labels(recording.config)
     return "".join(
@@ -82,7 +84,7 @@ def render_html(recording: RecordedEpisode) -> str:
     heads = ("task", "model", "batch", "priority", "arrival (ms)", "isolated (ms)", "NTT", span)
     shown = range(min(len(recording.tasks), MAX_TASKS))
     more = len(recording.tasks) - len(shown)
-    machine = "NPU" if len(recording.timeline.npus) == 1 else "NPUs"
+    machine = "NPUs" if recording.several else "NPU"
     accounts = ", ".join(f"{name} {recording.ms(cycles):.2f} ms" for name, cycles in recording.timeline.accounts().items())
     return (
         f"<p><b>{escape(recording.title())}</b><br>{_metrics_line(recording)}<br>{machine}: {accounts}</p><table><thead><tr>"

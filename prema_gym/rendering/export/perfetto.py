@@ -17,8 +17,8 @@ import gymnasium as gym
 
 from prema_gym.errors import ConfigError
 from prema_gym.files import write_bytes
-from prema_gym.rendering.episode import RecordedEpisode, npu_labels, task_label
-from prema_gym.rendering.queues import TABLE_STEPS, backlog_steps
+from prema_gym.rendering.episode import RecordedEpisode, batch_name, npu_labels, task_label
+from prema_gym.rendering.queues import backlog_steps, table_changes
 from prema_gym.rendering.timeline import Kind, Slice
 from prema_gym.types import NONE
 
@@ -62,11 +62,12 @@ def _task_track(recording: RecordedEpisode, task: int) -> int:
 
 def _slice_name(recording: RecordedEpisode, part: Slice, tid: int) -> str:
     npus = len(recording.timeline.npus)
-    if tid >= npus and npus > 1 and part.npu != NONE:
-        return f"{part.kind} on NPU {part.npu}"
-    if tid >= npus or part.task == NONE:
+    if tid >= npus:
+        what = f"{part.kind} #{part.leader}" if part.kind is Kind.JOINED else str(part.kind)
+        return f"{what} on NPU {part.npu}" if npus > 1 and part.npu != NONE else what
+    if part.task == NONE:
         return str(part.kind)
-    name = f"#{part.task} {task_label(recording.tasks[part.task])}"
+    name = f"{batch_name(part.task, part.members)} {task_label(recording.tasks[part.task])}"
     return name if part.kind is Kind.EXECUTE else f"{part.kind} {name}"
 
 
@@ -75,13 +76,28 @@ def _named_npu(recording: RecordedEpisode, npu: int) -> dict[str, int]:
     return {"npu": npu} if len(recording.timeline.npus) > 1 else {}
 
 
+def _batch(recording: RecordedEpisode, part: Slice) -> dict[str, Any]:
+    """Return the arguments that tell of a batch: who runs with a leader, and how many samples they are; whom a member runs with."""
+    if part.kind is Kind.JOINED:
+        return {"leader": part.leader}
+    if not part.members:
+        return {}
+    samples = sum(recording.tasks[task]["batch"] for task in (part.task, *part.members))
+    return {"members": list(part.members), "samples": samples}
+
+
 def _slices(recording: RecordedEpisode, pid: int, tid: int, track: Sequence[Slice]) -> Iterator[TraceEvent]:
     for part in track:
         if part.kind is Kind.IDLE:
             continue
         begin, end = _nanoseconds(recording, part.start_cycles), _nanoseconds(recording, part.end_cycles)
-        args = {"start_cycles": part.start_cycles, "end_cycles": part.end_cycles, "cycles": part.cycles, "task": part.task}
-        args |= _named_npu(recording, part.npu)
+        args: dict[str, Any] = {
+            "start_cycles": part.start_cycles,
+            "end_cycles": part.end_cycles,
+            "cycles": part.cycles,
+            "task": part.task,
+        }
+        args |= _named_npu(recording, part.npu) | _batch(recording, part)
         if part.kind in (Kind.SAVE, Kind.RESTORE):
             args["bytes"] = part.nbytes
         yield {
@@ -123,11 +139,9 @@ def _counter(recording: RecordedEpisode, pid: int, cycle: int, name: str, values
 def _queue(recording: RecordedEpisode, pid: int) -> Iterator[TraceEvent]:
     waiting = 0
     yield _counter(recording, pid, 0, "waiting tasks", {"tasks": 0})
-    for event in recording.events:
-        step = TABLE_STEPS.get(event["event"], 0)
-        if step:
-            waiting += step
-            yield _counter(recording, pid, event["cycle"], "waiting tasks", {"tasks": waiting})
+    for cycle, change in table_changes(recording.events):
+        waiting += change
+        yield _counter(recording, pid, cycle, "waiting tasks", {"tasks": waiting})
 
 
 def _stream(recording: RecordedEpisode, pid: int) -> Iterator[TraceEvent]:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prema_gym.rendering.episode import batch_names
 from prema_gym.rendering.live.scene import DONE, MAX_ROWS, RUNS, NpuRow, Scene, TaskRow
 from prema_gym.rendering.live.text import headline, size, slack
-from prema_gym.rendering.style import KIND_COLORS, OVERHEAD_COLOR, SHADES, shade_of
+from prema_gym.rendering.style import JOINED_LABEL, KIND_COLORS, OVERHEAD_COLOR, SHADES, shade_of
 from prema_gym.rendering.timeline import ACCOUNTS, Kind, Slice
 from prema_gym.types import NONE
 
@@ -32,6 +33,8 @@ NAME_MARGIN = 4
 """Pixels that a bar is longer than the name that is written into it."""
 BACKGROUND, INK, FAINT, HIGHLIGHT = "#FFFFFF", "#111111", "#777777", "#FFF3C4"
 _OVERHEAD = frozenset(ACCOUNTS["overhead"])
+_INSETS = {Kind.WAIT: 10, Kind.JOINED: 8}
+"""Pixels above and below bars that are thinner than those of execution."""
 
 
 def span_of(now_ms: float) -> float:
@@ -77,7 +80,7 @@ class Painter:
         for lane, row in enumerate(scene.rows[: self.lanes], self.npus):
             self._lane(draw, scene, row, HEADER + LANE * lane, span)
         self._axis(draw, scene, span)
-        self._legend(draw)
+        self._legend(draw, scene.batching)
         return np.array(image, np.uint8)
 
     def _text(self, draw: ImageDraw, x: float, y: float, text: str, *, anchor: str = "lm", fill: str = INK) -> None:
@@ -96,17 +99,19 @@ class Painter:
                 if (part.kind in _OVERHEAD) is not over or part.kind is Kind.IDLE:
                     continue
                 first, last = self._columns(scene, part, span)
-                inset = 10 if part.kind is Kind.WAIT else 3 if over else 5
+                inset = 3 if over else _INSETS.get(part.kind, 5)
                 draw.rectangle((first, top + inset, last, top + LANE - inset - 1), fill=scene.color_of(part))
 
     def _names(self, draw: ImageDraw, scene: Scene, slices: tuple[Slice, ...], top: int, span: float) -> None:
-        """Write the task's number into every bar of an NPU that has room for it, and part it from its neighbour."""
+        """Write who runs into every bar of an NPU that has room for it, and part it from its neighbour."""
         for part in slices:
             if part.kind not in (Kind.EXECUTE, Kind.KILLED):
                 continue
             first, last = self._columns(scene, part, span)
-            name, color = f"#{part.task}", shade_of(scene.priorities[part.task]).name_color
-            if last - first > NAME_MARGIN + self._small.getlength(name):
+            room, color = last - first - NAME_MARGIN, shade_of(scene.priorities[part.task]).name_color
+            names = batch_names(part.task, part.members)
+            name = next((name for name in names if self._small.getlength(name) < room), "")
+            if name:
                 draw.text(((first + last) / 2, top + LANE // 2), name, fill=color, font=self._small, anchor="mm")
             if last - first > 3:
                 draw.line((last, top + 5, last, top + LANE - 6), fill=BACKGROUND)
@@ -117,9 +122,10 @@ class Painter:
             draw.rectangle((0, top, WIDTH - 1, top + LANE - 1), fill=HIGHLIGHT)
         self._text(draw, 12, top + LANE // 2, npu.label)
         self._bars(draw, scene, scene.timeline.npus[lane], top, span)
+        if self.npus > 1 or scene.batching:
+            self._names(draw, scene, scene.timeline.npus[lane], top, span)
         if self.npus == 1:
             return
-        self._names(draw, scene, scene.timeline.npus[lane], top, span)
         self._text(draw, STRIP_RIGHT + 12, top + LANE // 2, npu.doing, fill=FAINT if npu.doing == "idle" else INK)
         if npu.is_asked:
             self._text(draw, STRIP_LEFT - 8, top + LANE // 2, "asked", anchor="rm")
@@ -131,7 +137,7 @@ class Painter:
         middle = top + LANE // 2
         fill = FAINT if row.state == DONE else INK
         self._text(draw, 12, middle, f"#{row.task}  {row.model}  b{row.batch}  p{row.priority}", fill=fill)
-        self._text(draw, STRIP_LEFT - 8, middle, row.where, anchor="rm", fill=fill)
+        self._text(draw, STRIP_LEFT - 8, middle, row.where_in_short, anchor="rm", fill=fill)
         self._bars(draw, scene, scene.lane(row.task), top, span)
         values = {
             "token": "" if row.state == DONE else f"{row.token:.1f}",
@@ -157,7 +163,7 @@ class Painter:
         now = STRIP_LEFT + int((scene.now_ms - scene.since_ms) / span * (STRIP_RIGHT - STRIP_LEFT))
         draw.line((now, HEADER, now, bottom), fill=FAINT)
 
-    def _legend(self, draw: ImageDraw) -> None:
+    def _legend(self, draw: ImageDraw, batching: bool) -> None:
         words = {f"runs, {shade.name} priority": shade.color for shade in SHADES}
         words |= {
             "waits": KIND_COLORS[Kind.WAIT],
@@ -169,3 +175,6 @@ class Painter:
             draw.rectangle((x, y - 5, x + 14, y + 5), fill=color)
             draw.text((x + 20, y), word, fill=INK, font=self._small, anchor="lm")
             x += 40 + self._small.getlength(word)
+        if batching:
+            draw.rectangle((x, y - 2, x + 14, y + 2), fill=SHADES[0].color)
+            draw.text((x + 20, y), JOINED_LABEL, fill=INK, font=self._small, anchor="lm")

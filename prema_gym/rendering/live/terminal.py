@@ -8,14 +8,16 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from prema_gym.rendering.episode import batch_name
 from prema_gym.rendering.live.scene import DONE, RUNS, NpuRow, Scene, TaskRow
 from prema_gym.rendering.live.text import bar, headline, size, slack
-from prema_gym.rendering.style import color_of, shade_of
+from prema_gym.rendering.style import SHADED, color_of, shade_of
 from prema_gym.rendering.timeline import ACCOUNTS, Kind, Slice, shares
 from prema_gym.types import NONE
 
 STRIP_CELLS = 48
 _OVERHEAD = frozenset(ACCOUNTS["overhead"])
+_JOINED_GLYPH = "▬"
 _GLYPHS = {Kind.KILLED: "x", Kind.WAIT: "─", Kind.IDLE: " "}
 _WAIT_STYLE, _KILLED_STYLE, _OVERHEAD_STYLE, _ASKED_STYLE = "grey50", "#D55E00", "bold", "bold"
 
@@ -30,9 +32,9 @@ def _strip(scene: Scene, slices: tuple[Slice, ...]) -> Any:
             strip.append(" ")
         elif part.kind in _OVERHEAD:
             strip.append("!", _OVERHEAD_STYLE)
-        elif part.kind is Kind.EXECUTE:
+        elif part.kind in SHADED:
             shade = shade_of(scene.priorities[part.task])
-            strip.append(shade.glyph, shade.color)
+            strip.append(shade.glyph if part.kind is Kind.EXECUTE else _JOINED_GLYPH, shade.color)
         else:
             strip.append(_GLYPHS[part.kind], _KILLED_STYLE if part.kind is Kind.KILLED else _WAIT_STYLE)
     return strip
@@ -75,8 +77,8 @@ def live_table(scene: Scene) -> Any:
 
 def summary_line(scene: Scene) -> str:
     """Return a moment in one line, for output that is no terminal."""
-    waiting = ", ".join(f"#{row.task}" for row in scene.rows if row.state not in (RUNS, DONE))
-    running = ", ".join(f"#{npu.task}" for npu in scene.npus if npu.task != NONE)
+    waiting = ", ".join(f"#{row.task}" for row in scene.rows if row.waits)
+    running = ", ".join(batch_name(npu.task, npu.members) for npu in scene.npus if npu.task != NONE)
     runs = f"{running} runs" if running else "idle"
     backlog = "" if scene.backlog is None else f"  backlog: {scene.backlog}"
     done = f"done: {scene.finished} of {scene.arrived} arrived"

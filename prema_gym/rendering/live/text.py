@@ -11,7 +11,7 @@ IDLE_MARK, OVERHEAD_MARK, ASKED_MARK = ".", "!", ">"
 STRIP_CELLS = 80
 BAR_CELLS = 12
 STATE_CELLS = 5
-"""Width of a task's state; the number of its NPU takes three cells more."""
+"""Width of a task's state; the number of its NPU takes three cells more, and whom it has joined what it needs."""
 
 
 def mark_of(part: Slice | None) -> str:
@@ -93,7 +93,7 @@ def _line(row: TaskRow, state_cells: int) -> str:
 
 def render_text(scene: Scene) -> str:
     """Return the scene as text."""
-    state_cells = STATE_CELLS if len(scene.npus) == 1 else STATE_CELLS + 3
+    state_cells = max(STATE_CELLS if len(scene.npus) == 1 else STATE_CELLS + 3, *(len(row.where) for row in scene.rows), 0)
     since = [f"since {scene.since_ms:.3f} ms"] if scene.since_cycles else []
     lines = [headline(scene), *since, *_npu_lines(scene), _heads(state_cells), *(_line(row, state_cells) for row in scene.rows)]
     hidden = scene.listed - len(scene.rows)
