@@ -13,7 +13,8 @@ from prema_gym.hardware.listing import Roofline
 from prema_gym.hardware.program import compile_model
 from prema_gym.sim.simulator import Simulator
 from prema_gym.workloads.models import MODELS
-from prema_gym.workloads.programs import Key, registered_program
+from prema_gym.workloads.programs import registered_program
+from prema_gym.workloads.sizes import Key
 from prema_gym.workloads.trace import TraceTask
 
 

@@ -18,7 +18,7 @@ from prema_gym.sim.simulator import Simulator
 from prema_gym.workloads.models import MODELS, Model
 from prema_gym.workloads.models.counting import network_macs
 from prema_gym.workloads.predictor import predict_cycles
-from prema_gym.workloads.programs import Key
+from prema_gym.workloads.sizes import Key
 
 DRAWS = 200
 """Pairs of lengths per network and batch; a network without lengths has one program."""

@@ -25,7 +25,8 @@ from prema_gym.errors import ConfigError, UsageError, shown
 from prema_gym.sim.tables import State
 from prema_gym.types import ASKING, MACHINE, NONE, SLOT, STATUS, TASK, TIMES
 from prema_gym.workloads.listing import Listing
-from prema_gym.workloads.programs import Key, ProgramTable, known_models
+from prema_gym.workloads.programs import ProgramTable, known_models
+from prema_gym.workloads.sizes import Key
 
 AnyEnv = TypeVar("AnyEnv", bound=Any)
 _AT_ONCE = "SameStep"

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import logging
 from collections.abc import Collection, Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple, TypeAlias, cast
+from typing import Any, ClassVar, TypeAlias, cast
 
 import numpy as np
 
@@ -20,7 +20,7 @@ from prema_gym.workloads.lengths import LengthSpec, predicted_output_length
 from prema_gym.workloads.models import BUILT_IN, MEASURED, MODELS, Model, register_model
 from prema_gym.workloads.models.measured import MeasuredModel
 from prema_gym.workloads.predictor import predict_cycles
-from prema_gym.workloads.sizes import Name, sized_programs, sizes_of
+from prema_gym.workloads.sizes import Key, Name, sized_programs, sizes_of
 from prema_gym.workloads.trace import TraceTask
 
 Registered: TypeAlias = "Program | Mapping[NPUConfig, Program]"
@@ -31,14 +31,6 @@ _MOST_BATCH = 1 << 20
 _CONTEXTS = ("save_bytes", "restore_bytes")
 
 log = logging.getLogger(__name__)
-
-
-class Key(NamedTuple):
-    """What a row of the table is: a model at a batch and an input length (None where it has none)."""
-
-    model: str
-    batch: int
-    input_length: int | None
 
 
 def register_program(name: str, program: Program | Mapping[Any, Any]) -> None:

@@ -16,7 +16,8 @@ import numpy as np
 
 from prema_gym.workloads.lengths import LengthSpec, predicted_output_length
 from prema_gym.workloads.models import MODELS
-from prema_gym.workloads.programs import Key, ProgramTable
+from prema_gym.workloads.programs import ProgramTable
+from prema_gym.workloads.sizes import Key
 
 STEP = np.dtype(
     [

@@ -7,15 +7,20 @@ batches too, so that there are few programs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from prema_gym._jit import jit_borrowing
 from prema_gym.types import NONE, SIZED
 
-if TYPE_CHECKING:
-    from prema_gym.workloads.programs import Key
+
+class Key(NamedTuple):
+    """What a row of the table is: a model at a batch and an input length (None where it has none)."""
+
+    model: str
+    batch: int
+    input_length: int | None
 
 
 class Name(NamedTuple):

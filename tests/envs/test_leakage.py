@@ -31,7 +31,7 @@ def _points(rng: random.Random) -> list[int]:
 def _seen(env: Any) -> tuple[Any, ...]:
     """Return all that a policy may know, as plain values."""
     view = env.view()
-    return view.table.tolist(), view.npu.tolist(), view.mask.tolist(), view.observation.tolist()
+    return view.table.tolist(), view.npu.tolist(), view.mask.tolist(), view.observation.tolist(), view.batches.tolist()
 
 
 def _clock(env: Any) -> int:
@@ -80,9 +80,10 @@ def test_true_lengths_stay_hidden_until_a_task_completes() -> None:
     assert sum(_unequal_lengths(seed) for seed in range(20)) >= 100
 
 
-def test_output_lengths_of_translations_stay_hidden_until_they_complete() -> None:
-    workload = {"models": ["RNN-MT1"], "batches": [1], "num_tasks": 2}
-    first, second = (_make(workload=workload, quantum_cycles=400_000, mechanisms=["CHECKPOINT"]) for _ in range(2))
+@pytest.mark.parametrize("batching", [1, 4])
+def test_output_lengths_of_translations_stay_hidden_until_they_complete(batching: int) -> None:
+    shared = {"workload": {"models": ["RNN-MT1"], "batches": [1], "num_tasks": 2}, "batching": batching}
+    first, second = (_make(**shared, quantum_cycles=400_000, mechanisms=["CHECKPOINT"]) for _ in range(2))
     task = {"model": "RNN-MT1", "batch": 1, "input_length": 20}
     for env, length in ((first, 18), (second, 31)):
         env.reset(options={"trace": [{"arrival_cycles": 0, "output_length": length} | task, {"arrival_cycles": 9000} | task]})
@@ -125,7 +126,7 @@ def test_the_window_of_arrivals_shows_nowhere() -> None:
 def test_observe_has_no_argument_that_holds_the_truth() -> None:
     parameters = inspect.signature(getattr(observe, "py_func", observe)).parameters
     assert set(parameters) == {"seen", "out", "several", "stream"}
-    assert set(Visible._fields) == {"status", "npus", "table", "predictions", "rules"}
+    assert set(Visible._fields) == {"status", "npus", "table", "predictions", "batches", "rules"}
 
 
 def test_visible_records_hold_no_hidden_field() -> None:
