@@ -6,6 +6,7 @@ A table stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
 from __future__ import annotations
 
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 from tables import renewed_by, table
@@ -58,10 +59,12 @@ def _policies() -> dict[str, tuple[Policy | str, dict[str, int]]]:
     return {**one_by_one, **timeouts, **others}
 
 
-def play(load: float, episodes: int) -> dict[str, Results]:
-    """Return what every policy makes of the same streams."""
+def play(load: float, episodes: int, chosen: Collection[str]) -> dict[str, Results]:
+    """Return what each of the ``chosen`` policies makes of the same streams."""
     found = {}
     for name, (policy, more) in _policies().items():
+        if name not in chosen:
+            continue
         played = make_policy(policy) if isinstance(policy, str) else policy
         found[name] = evaluate([played], episodes, scenario=SCENARIO, workload={"arrivals": {"utilisation": load}}, **more)
     return found
@@ -77,7 +80,7 @@ def at_loads() -> str:
     """Return the measures of every policy at each load."""
     rows = []
     for load in LOADS:
-        for name, results in play(load, EPISODES).items():
+        for name, results in play(load, EPISODES, _policies()).items():
             rows.append([f"{load:g}", name, *(_cell(results, measure) for measure in MEASURES)])
     return table(["load", "policy", *(label for label, _, _ in MEASURES.values())], rows, right=len(MEASURES))
 
@@ -108,8 +111,7 @@ def draw() -> None:
     cells = [
         {"policy": name, "load": load, "measures": results.summary(results.policies[0])}
         for load in CURVE_LOADS
-        for name, results in play(load, CURVE_EPISODES).items()
-        if name in CURVES
+        for name, results in play(load, CURVE_EPISODES, CURVES).items()
     ]
     draw_loads(cells, PICTURE, f"{SCENARIO} by load", PANELS)
 
