@@ -84,11 +84,12 @@ def _program_on(row, slot, c):
 
 
 @jit_borrowing
-def _may_join(row, tables, slot, model, c):
-    """Whether the task in ``slot`` waits without progress, and is of ``model``."""
+def _may_join(row, slot, model, c):
+    """Whether the task in ``slot`` is of ``model``, and waits without progress."""
+    if row.batches[slot].model != model:
+        return False
     entry = row.table[slot]
-    fresh = choosable(entry, c) and entry.configuration == NONE
-    return fresh and tables.sized[_program_on(row, slot, c)].model == model
+    return entry.configuration == NONE and choosable(entry, c)
 
 
 @jit_borrowing
@@ -125,18 +126,18 @@ def _imagine(row, tables, slot, c):
     """Note in the slot's record who would run together if an NPU of configuration ``c`` were given to it now."""
     batch = row.batches[slot]
     own = _program_on(row, slot, c)
-    model = tables.sized[own].model
+    model = batch.model
     _clear_would(batch)
-    batch.would_samples = tables.sized[own].samples
+    batch.would_samples = batch.samples
     _add_member(batch, row.table[slot])
     longest = slot
     for k in range(row.batches.shape[0]):
         other = row.batches[k].by_age
         if row.table[other].state == EMPTY:
             break
-        if other == slot or not _may_join(row, tables, other, model, c):
+        if other == slot or not _may_join(row, other, model, c):
             continue
-        samples = batch.would_samples + tables.sized[_program_on(row, other, c)].samples
+        samples = batch.would_samples + row.batches[other].samples
         if not _fits(tables, own, samples):
             break
         batch.would_samples = samples
@@ -173,9 +174,12 @@ def see_batches(row, tables, asked):
         if entry.state == EMPTY:
             clear_batch(batch)
             continue
+        known = tables.sized[_program_on(row, slot, c)]
+        batch.model = known.model
         if batch.members == 0:
-            batch.samples = tables.sized[_program_on(row, slot, c)].samples
-        batch.model = tables.sized[_program_on(row, slot, c)].model
+            batch.samples = known.samples
+    for slot in range(row.batches.shape[0]):
+        entry = row.table[slot]
         if not asked or (entry.state != READY and entry.state != RUNNING):
             continue
         if entry.configuration == NONE:
@@ -210,12 +214,12 @@ def form_batch(row, tables, n, slot):
     if members == 1:
         batch.longest = NONE
         return
-    model, left = tables.sized[_program_on(row, slot, c)].model, members - 1
+    model, left = batch.model, members - 1
     for k in range(row.batches.shape[0]):
         other = row.batches[k].by_age
         if left == 0:
             break
-        if other == slot or not _may_join(row, tables, other, model, c):
+        if other == slot or not _may_join(row, other, model, c):
             continue
         row.table[other].state = JOINED
         row.table[other].npu = n
