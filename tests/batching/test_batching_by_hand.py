@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from batching.instances import BATCH_PLAYERS, batching_setup
-from reference.player import Arrival, Player
+from reference.player import Arrival, Player, ReferencePlayer
 from tools.several_npus import KEEP, Decision, give, play
 
 
@@ -168,9 +168,9 @@ def test_only_one_model_is_in_a_batch_and_only_sizes_that_are_known(player: Play
     ]
 
 
-def test_a_batch_generates_as_long_as_the_longest_of_its_members(player: Player) -> None:
+def test_a_batch_generates_as_long_as_the_longest_of_its_members() -> None:
     # Alone the first would take 200 and the second 600; together 900, with 600 predicted. At 700 it has run longer than that. The
-    # third, alone from 900, takes its own 400.
+    # third, alone from 900, takes its own 400. (Of the kernel only networks generate, not programs that are registered.)
     trace = [
         Arrival(0, "talk", output_length=1),
         Arrival(0, "talk", output_length=3),
@@ -181,7 +181,7 @@ def test_a_batch_generates_as_long_as_the_longest_of_its_members(player: Player)
         Decision(700, 0, KEEP, "arrival"),
         Decision(900, 0, give(2), "completion"),
     ]
-    played = play(player, batching_setup(), trace, decisions)
+    played = play(ReferencePlayer(), batching_setup(), trace, decisions)
     assert played.log[2:] == [
         (0, "dispatch", 0, 0),
         (0, "join", 1, 0),
@@ -217,8 +217,9 @@ def test_predictions_are_off_as_those_of_the_oldest_with_the_longest_input(playe
 
 
 def test_the_group_batching_shows_what_would_run_and_what_is_joined(player: Player) -> None:
-    # At 200 two run as one; two others wait, of samples 2 and 1, since 50 and 100: as 3 they'd take 600 cycles. Their density is
-    # (1 / 400 + 3 / 300) / 600 * 10^12, the logarithm of which, over 4, is 4.2: it shows as 4, the most there is.
+    # At 200 two run as one, with 200 of 400 cycles left; two others wait, of samples 2 and 1, since 50 and 100: as 3 they'd take
+    # 600 cycles. Their density is (1 / 400 + 3 / 300) / 600 * 10^12, the logarithm of which, over 4, is 4.2: it shows as 4, the
+    # most there is, as does that of the two that run, 2 / 300 / 200 * 10^12.
     trace = [ECHO, ECHO, Arrival(50, "echo", samples=2), Arrival(100, "echo", 3), Arrival(200, "long")]
     decisions = [
         Decision(0, 0, give(0), "arrival"),
@@ -230,14 +231,15 @@ def test_the_group_batching_shows_what_would_run_and_what_is_joined(player: Play
     ]
     shown = play(player, batching_setup(), trace, decisions).shown[3]["observation"]
     together = [math.log(600 / 1e6) / 4, 4.0, math.log(1 + 150 / 1e6) / 4]
+    running = [math.log(200 / 1e6) / 4, 4.0, math.log(1 + 200 / 1e6) / 4]
     alone = [math.log(1000 / 1e6) / 4, math.log(1 / 1000 / 1000 * 1e12) / 4, 0.0]
     names = ("log_batch_predicted", "log_batch_density", "log_batch_wait")
-    for name, both, long in zip(names, together, alone, strict=True):
-        assert shown[name] == pytest.approx([0, 0, both, both, long], abs=1e-6)
+    for name, first, both, long in zip(names, running, together, alone, strict=True):
+        assert shown[name] == pytest.approx([first, 0, both, both, long], abs=1e-6)
     assert shown["leads"] == [1, 0, 0, 0, 0]
     assert shown["joined"] == [0, 1, 0, 0, 0]
     assert shown["batch_members"] == pytest.approx([2 / 5, 2 / 5, 0, 0, 0])
-    assert shown["batch_samples"] == [0, 0, 3 / 4, 3 / 4, 1 / 4]
+    assert shown["batch_samples"] == [2 / 4, 0, 3 / 4, 3 / 4, 1 / 4]
     assert list(shown)[-7:] == [*names, "leads", "joined", "batch_members", "batch_samples"]
 
 

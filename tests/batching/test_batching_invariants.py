@@ -167,10 +167,11 @@ def the_offers_are_right(machine: Machine, case: Case) -> None:
     assert shown["mask"][0] == 1, "keep is always legal"
     for index, slot in enumerate(shown["slots"]):
         batch, task = slot["batch"], machine.table[index]
-        if task is None or not slot["choosable"]:
-            assert [batch[name] for name in batch if name.startswith("would")] == [0, 0, 0, 0, -1]
+        runs = task is not None and task is question.npu.running
+        if task is None or not (slot["choosable"] or runs):
+            assert [batch[name] for name in batch if name.startswith("would")] == [0, 0, 0, 0, -1, -1]
             continue
-        joining = [machine.tasks[each] for each in who_would_join(machine, case, index)]
+        joining = [] if runs else [machine.tasks[each] for each in who_would_join(machine, case, index)]
         members = [task, *task.others, *joining]
         assert not (task.others and joining)
         assert batch["would_members"] == len(members)

@@ -104,7 +104,7 @@ def test_members_of_a_preempted_batch_wait_and_earn_tokens_each_at_its_own_rate(
     observation = shown[2]["observation"]
     assert (observation["leads"], observation["joined"]) == ([1, 0, 0, 0, 0], [0, 1, 0, 0, 0])
     assert observation["batch_members"] == pytest.approx([0.4, 0.4, 0, 0, 0])
-    assert observation["batch_samples"] == pytest.approx([0.5, 0, 0, 0.25, 0])
+    assert observation["batch_samples"] == pytest.approx([0.5, 0, 0.25, 0.25, 0])
 
 
 def test_a_lone_request_with_progress_takes_nobody_in_either(player: Player) -> None:
