@@ -17,7 +17,7 @@ from tools.twin import network_programs, network_tasks
 from prema_gym import NPUConfig
 from prema_gym.envs.prema_env import PremaEnv
 
-NPUS = {"prema": NPUConfig(), "edge": NPUConfig.preset("edge")}
+NPUS = {"plain": NPUConfig(), "brisk": NPUConfig(dram_bytes_per_second=2 * NPUConfig().dram_bytes_per_second)}
 PROGRAMS = network_programs(NPUS)
 QUANTUM = 400_000
 MECHANISMS = (CHECKPOINT, KILL)
@@ -74,6 +74,6 @@ def _play(names: tuple[str, ...], batching: int, seed: int) -> int:
 
 
 @pytest.mark.parametrize("batching", [2, 4, 16])
-@pytest.mark.parametrize("names", [("prema",), ("prema", "edge")])
+@pytest.mark.parametrize("names", [("plain",), ("plain", "brisk")])
 def test_networks_run_together_on_both_sides_alike(names: tuple[str, ...], batching: int) -> None:
     assert sum(_play(names, batching, seed) for seed in range(EPISODES)) > 0
