@@ -139,7 +139,9 @@ class Planning:
         for field in ("seed", "actions", "requests", "errors", "confirms"):
             self._plan[field] = getattr(search, field)
         self._plan["futures"], self._plan["clairvoyant"] = 1 if policy.clairvoyant else search.futures, policy.clairvoyant
-        self._scratch = np.zeros(NUM_TERMS), np.zeros((1, search.actions), np.int64), np.zeros((search.actions, search.futures))
+        self._scratch = np.zeros(NUM_TERMS), np.zeros((1, search.actions), np.int64)
+        self.returns = np.zeros((search.actions, search.futures))
+        """What each tried action paid in each future when the latest decision was last looked at."""
 
     def act(self, view: View, truth: np.ndarray | None = None) -> np.ndarray:
         """Return (N,) int64 actions for the rows of the core, which is what ``view`` shows."""
@@ -149,7 +151,7 @@ class Planning:
         memory, out = self._memory, np.empty(view.rows, np.int64)
         plan_rows(
             simulator.words, memory.words, memory.places, self._chooser.entry.address, memory.asks, memory.own_asks, self._plan,
-            memory.outputs, self._weights, *self._scratch, out,
+            memory.outputs, self._weights, *self._scratch, self.returns, out,
         )  # fmt: skip
         return out
 
