@@ -16,7 +16,7 @@ from baselines.policies.registry import is_built_in
 from baselines.policies.rollouts import best_action
 from prema_gym.envs.prema_env import PremaEnv
 from prema_gym.errors import ConfigError, PolicyError
-from prema_gym.types import EMPTY
+from prema_gym.types import EMPTY, IN_COMMIT, IN_RUN_OUT
 
 PLAIN: dict[str, Any] = {"workload": {"models": ["one", "two", "three"], "batches": [1], "num_tasks": 2, "window": 0.2}}
 
@@ -114,6 +114,8 @@ def scramble(env: PremaEnv, rng: np.random.Generator) -> None:
             state.times[0, at, c]["isolated_cycles"] = long[c][length]
         for n in np.flatnonzero(state.npus[0]["running_slot"] == slot).tolist():
             state.engines[0, n]["total_cycles"] = long[own][length]
+            if state.engines[0, n]["phase"] in (IN_COMMIT, IN_RUN_OUT):
+                state.engines[0, n]["phase_end_cycles"] += int(rng.integers(1 << 20))
     if not stream:
         first, count = int(machine["next_task"]), int(machine["tasks"])
         for i in range(first, count):
@@ -132,7 +134,7 @@ def scramble(env: PremaEnv, rng: np.random.Generator) -> None:
     state.tasks[0, at + 1]["priority"] += 1
     state.arrivals[0]["cycles"] = now + gap
     state.arrivals[0]["bursting"] = not state.arrivals[0]["bursting"]
-    state.heads[0]["turn_cycles"] += gap
+    state.heads[0]["cycles"] += gap
     for name in ("backlog_share", "backlog_weight", "late_share", "late_weight"):
         memory[name] *= 1.5
 
@@ -181,19 +183,20 @@ def test_looking_changes_nothing(world):
 def test_the_true_future_pays_what_the_episode_pays(world, objective):
     """What a decision pays and what the rest pays then is what was foreseen, all requests of the episode taken together."""
     env = made(WORLDS[world], reward=objective)
-    env.reset(seed=4)
-    planning, rule, foreseen = planner(env, clairvoyant=True, futures=2, requests=1000), make_policy("WSRPT"), []
-    while True:
-        _, returns = asked(env, planning)
-        foreseen.append(returns[0, 0])
-        _, reward, terminated, truncated, _ = env.step(int(rule.act(env.view())[0]))
-        if terminated or truncated:
-            break
-        pairs = len(foreseen)
-        _, after = asked(env, planning)
-        if foreseen[-1] != 0.0 and after[0, 0] != 0.0:
-            assert foreseen[-1] == pytest.approx(reward + after[0, 0], rel=1e-9, abs=1e-9), pairs
-    assert len(foreseen) > 5
+    planning, rule = planner(env, clairvoyant=True, futures=2, requests=1000), make_policy("WSRPT")
+    added = 0
+    for seed in range(3):
+        env.reset(seed=seed)
+        before, reward, over = 0.0, 0.0, False
+        while not over:
+            _, returns = asked(env, planning)
+            if before != 0.0 and returns[0, 0] != 0.0:  # both decisions were looked at
+                assert before == pytest.approx(reward + returns[0, 0], rel=1e-9, abs=1e-9)
+                added += 1
+            before = returns[0, 0]
+            _, reward, terminated, truncated, _ = env.step(int(rule.act(env.view())[0]))
+            over = terminated or truncated
+    assert added > 1
 
 
 def test_with_the_true_future_no_episode_gets_worse_by_much_and_most_get_better():
@@ -223,13 +226,13 @@ def test_the_table_says_who_knows_the_future():
     assert results.clairvoyant == ("LOOKAHEAD-CLAIRVOYANT/WSRPT",)
     again = evaluate(["LOOKAHEAD/WSRPT"], episodes=2, **{**STREAM, "horizon_requests": 20})
     np.testing.assert_array_equal(results.values["LOOKAHEAD/WSRPT"], again.values["LOOKAHEAD/WSRPT"])
-    assert "LOOKAHEAD-CLAIRVOYANT/WSRPT †" in results.table(width=300) if hasattr(results, "table") else True
+    assert "†" in results.table()
+    assert "is told true times" in results.table()
 
 
 def test_a_recording_plans_too():
     recording = record("LOOKAHEAD/NP-FCFS", seed=3, **CLOSED)
     results = evaluate([lookahead("LOOKAHEAD", make_policy("NP-FCFS"))], episodes=1, seed=3, split="env", **CLOSED)
-    assert recording.name == "LOOKAHEAD/NP-FCFS"
     assert recording.metrics is not None
     assert recording.metrics["weighted_antt"] == pytest.approx(results.mean("LOOKAHEAD/NP-FCFS", "weighted_antt"))
 
@@ -250,7 +253,7 @@ def test_names_and_what_they_stand_for():
     assert (plain.name, plain.base.name, plain.clairvoyant) == ("LOOKAHEAD", DEFAULT_BASE, False)
     twin = policy_of("LOOKAHEAD-CLAIRVOYANT/PREMA")
     assert isinstance(twin, LookaheadPolicy)
-    assert (twin.asked_every, twin.clairvoyant, twin.mechanisms) == (1, True, ("CHECKPOINT", "KILL", "DRAIN"))
+    assert (twin.asked_every, twin.clairvoyant, twin.mechanisms) == (1, True, ("CHECKPOINT",))
     assert is_built_in("LOOKAHEAD/GATE/EDF")
     assert isinstance(make_policy("LOOKAHEAD/JSQ/WSRPT").base, DispatchedPolicy)
 

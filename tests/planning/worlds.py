@@ -18,11 +18,13 @@ STREAM: dict[str, Any] = {
     "horizon_requests": 60,
     "workload": {**SPEECH, "sla": 3.0, "arrivals": {"process": "poisson", "utilisation": 1.1}},
 }
-CLOSED: dict[str, Any] = {"workload": {**SPEECH, "num_tasks": 8, "window": 0.3}}
+CLOSED: dict[str, Any] = {"workload": {**SPEECH, "num_tasks": 8, "window": 0.2, "sla": 1.5}}
 WORLDS: dict[str, dict[str, Any]] = {
     "closed": CLOSED,
     "closed cluster": {**CLOSED, "npus": ["prema", "edge"], "allow_idle": True},
-    "closed by a rate": {"workload": {**SPEECH, "num_tasks": 8, "sla": 3.0, "arrivals": {"process": "poisson", "utilisation": 1.0}}},
+    "closed by a rate": {
+        "workload": {**SPEECH, "num_tasks": 16, "sla": 3.0, "arrivals": {"process": "poisson", "utilisation": 2.0}},
+    },
     "stream": STREAM,
     "bursts": {**STREAM, "workload": {**STREAM["workload"], "arrivals": {"process": "bursty", "utilisation": 0.8}}},
     "cluster": {**STREAM, "npus": ["prema", "prema", "edge"], "allow_idle": True},
