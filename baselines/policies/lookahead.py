@@ -1,10 +1,12 @@
 """LOOKAHEAD: a base rule that looks before it decides. At every decision a few actions are tried on copies of the machine.
 
 Each action is played on the same sampled futures, and the base rule goes on from there until all requests are done. The lookahead
-plays the base rule's own action, unless another one has paid more by two standard errors of the paired gain, and once more so on as
-many fresh futures. Futures are sampled from what is public (:mod:`prema_gym.sim.futures`): no truth is used.
+plays the base rule's own action, unless another one has paid more by two standard errors of the paired gain. Futures are sampled
+from what is public (:mod:`prema_gym.sim.futures`): no truth is used. At decisions that the quantum alone asks, the base rule plays
+unlooked, and in rollouts it is asked at events only.
 
-``LOOKAHEAD-CLAIRVOYANT`` is the same search on the one true future. No scheduler can know it: it is a mark, and tables show it as one.
+``LOOKAHEAD-CLAIRVOYANT`` is the same search on the one true future. No scheduler can know it: it is a mark, and tables show it as
+one.
 
 A lookahead needs more than a view: the rows themselves, to copy them. So ``act`` alone can't answer; ``on_rows(core)`` returns what
 plays on the rows of a core, and ``evaluate``, ``compare`` and ``record`` call it before they play.
@@ -58,8 +60,6 @@ class Search:
     """What is to become large, as ``reward=`` has it; None is the environment's own reward."""
     errors: float = 2.0
     """Standard errors that a paired gain must exceed."""
-    confirms: bool = True
-    """Whether the gain of the best action must show again on fresh futures: the best of ten looks better than it is."""
 
     def __post_init__(self) -> None:
         for name, least in (("futures", 2), ("actions", 2), ("requests", 1)):
@@ -107,7 +107,9 @@ class LookaheadPolicy(StatesNeeds):
         """What it does, in words."""
         futures = "the true future" if self.clairvoyant else f"{self.search.futures} sampled futures"
         behind = getattr(self.base, "rule", self.base.name)
-        return f"Tries actions on copies of the machine, over {futures}; the base rule goes on there, and decides otherwise. {behind}"
+        return (
+            f"Tries actions on copies of the machine, over {futures}; the base rule goes on there, and decides otherwise. {behind}"
+        )
 
     def check(self, view: View) -> None:
         """Raise :class:`PolicyError` where it can't plan."""
@@ -136,7 +138,7 @@ class Planning:
         self._memory: _Memory | None = None
         search = policy.search
         self._plan = np.zeros(1, PLAN)
-        for field in ("seed", "actions", "requests", "errors", "confirms"):
+        for field in ("seed", "actions", "requests", "errors"):
             self._plan[field] = getattr(search, field)
         self._plan["futures"], self._plan["clairvoyant"] = 1 if policy.clairvoyant else search.futures, policy.clairvoyant
         self._scratch = np.zeros(NUM_TERMS), np.zeros((1, search.actions), np.int64)

@@ -6,11 +6,11 @@ None there, and ``actions``, the number that it was trained with, which tells ho
 that leaves an NPU idle though tasks wait. PREMA, whose tokens grow while tasks wait, is asked at every quantum; shortest job first
 need not be.
 
-Three more hooks are optional. ``start_episodes(starts)``, with (N,) bool, is called before ``act`` where the decision of a row is its
-episode's first: what remembers something of a row forgets it then. ``check(view)`` raises a PolicyError where the policy can't
-play what a view of its environment shows; it is called before anything is played. ``on_rows(core)`` returns what plays on the rows
-of a core, for a policy that a view is not enough for: a planner copies the rows. What plays learns no truth from it unless it says
-``clairvoyant``; that is its author's to keep, and a test's to see.
+Three more hooks are optional. ``start_episodes(starts)``, with (N,) bool, is called before ``act`` where the decision of a row is
+its episode's first: what remembers something of a row forgets it then. ``check(view)`` raises a PolicyError where the policy can't
+play what a view of its environment shows; it is called before anything is played. ``on_rows(core)`` returns what plays on the
+rows of a core, for a policy that a view is not enough for: a planner copies the rows. Unless it says ``clairvoyant`` its decisions
+must not depend on their truth; that is its author's to keep, and a test's to see.
 """
 
 from __future__ import annotations

@@ -30,7 +30,6 @@ PLAN = np.dtype(
         ("requests", np.int64),  # of a stream that come after the decision in a future
         ("errors", np.float64),  # standard errors that a gain must exceed
         ("clairvoyant", np.bool_),  # the future is the true one
-        ("confirms", np.bool_),  # a gain must show again on as many fresh futures
     ],
     align=True,
 )
@@ -113,7 +112,7 @@ def _add_slot(row, rules, actions, count, slot):
 
 @jit_borrowing
 def _densest(row):
-    """Return the slot that could be chosen of the largest priority over predicted time, squared as WSRPT has it; NONE without one."""
+    """Return the slot that could be chosen whose task WSRPT would run first; NONE where there is none."""
     best, most = NONE, -1.0
     for slot in range(row.table.shape[0]):
         entry = row.table[slot]
@@ -280,20 +279,13 @@ def plan_rows(words, own, places, entry, asks, own_asks, plans, outputs, weights
         _take(places, i)
         _try_anew(places)
         count = list_actions(trial, own_tables, entry, own_asks, TRIAL, out[i], actions)
-        seed, first, rounds = _seed_of(row, plan), 0, 0
-        while count > 1:
-            for s in range(plan.futures):
-                _take(places, i)
-                write_future(future, own_tables, draws, outputs, plan, substream(seed, _FUTURES, first + s))
-                for a in range(count):
-                    _try_anew(places)
-                    returns[a, s] = _play_out(trial, own_tables, entry, own_asks, actions[a], weights, terms)
-            best = best_action(returns, count, plan.futures, plan.errors)
-            rounds += 1
-            if best == 0:
-                break
-            if plan.clairvoyant or not plan.confirms or rounds == 2:
-                out[i] = actions[best]
-                break
-            actions[1] = actions[best]
-            count, first = 2, plan.futures
+        if count == 1:
+            continue
+        seed = _seed_of(row, plan)
+        for s in range(plan.futures):
+            _take(places, i)
+            write_future(future, own_tables, draws, outputs, plan, substream(seed, _FUTURES, s))
+            for a in range(count):
+                _try_anew(places)
+                returns[a, s] = _play_out(trial, own_tables, entry, own_asks, actions[a], weights, terms)
+        out[i] = actions[best_action(returns, count, plan.futures, plan.errors)]

@@ -93,7 +93,8 @@ def record(
     Parameters
     ----------
     policy: also gets ``truth`` if it has ``clairvoyant`` set, and is told by ``start_episodes`` that one begins if it has that
-        method, as in ``baselines``; one with ``on_rows(core)`` is asked what plays on the rows of the environment; ``record`` of ``baselines.evaluation.recording`` takes names and other agents too.
+        method, as in ``baselines``; one with ``on_rows(core)`` is asked what plays here. ``record`` of
+        ``baselines.evaluation.recording`` takes names and other agents too.
     seed: of ``reset``: the same episode as ``gym.make("Prema-v0", **arguments).reset(seed=seed)`` plays.
     trace: tasks of your own in place of that episode, or the name of a JSONL file.
     name: of the recording; the policy's ``name`` by default.

@@ -1,9 +1,10 @@
 """Futures of a row: what it doesn't know yet, written anew into a copy of it, so that a planner can play on.
 
-What is *sampled* is drawn from what is public: the configuration's classes and arrivals, and how long a network's outputs are. It is
-given what a scheduler sees, and nothing else: how much of a task has been executed, how many requests wait and since when, how long
-ago the latest came, how many are missing of a closed episode. Counters are those of a seed of the planner's own. Which program a task
-is (network, batch, input length) stands in the table, and is public with its times; a predictor's error misleads rules only.
+What is *sampled* is drawn from what is public: the configuration's classes and arrivals, and how long a network's outputs are. It
+goes by what a scheduler sees, and by nothing else: how much of a task has been executed, how many requests wait and since when,
+how long ago the latest came, how many are missing of a closed episode. Counters are those of a seed of the planner's own. Which
+program a task is (network, batch, input length) stands in the table, and is public with its times: a predictor's error misleads
+rules only.
 
 A *true* future is the one that the row would play: for marks that no scheduler can reach.
 

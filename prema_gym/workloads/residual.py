@@ -47,7 +47,7 @@ class Outputs(NamedTuple):
     """How long the outputs of P programs get."""
 
     programs: np.ndarray
-    """(P,) STEPS, by row of the program table: where in ``at_most`` the program's entries lie, one for each output length 1, 2, ..."""
+    """(P,) STEPS, by row of the program table: where in ``at_most`` it has an entry for each output length 1, 2, ..."""
     at_most: np.ndarray
     """(...,) float64: the probability of this output length or a shorter one."""
 

@@ -34,7 +34,8 @@ def task(arrival: int, model: str, priority: int = 1) -> dict[str, Any]:
 
 
 def test_where_the_rule_is_wrong_the_better_action_is_found():
-    # First come, first served: 3 then 1. Weighted NTT: (1 * 1 + 9 * 400 / 100) / 10 = 3.7; the other way (9 * 1 + 1 * 400 / 300) / 10.
+    # First come, first served: three, then one. Weighted NTT: (1 * 1 + 9 * 400 / 100) / 10 = 3.7; the other way round
+    # (9 * 1 + 1 * 400 / 300) / 10.
     env = made(PLAIN)
     env.reset(options={"trace": [task(0, "three", 1), task(0, "one", 9)]})
     action, returns = asked(env, planner(env, "NP-FCFS"))
@@ -222,7 +223,9 @@ def test_a_seed_decides_once_and_for_all():
 
 
 def test_the_table_says_who_knows_the_future():
-    results = evaluate(["WSRPT", "LOOKAHEAD/WSRPT", "LOOKAHEAD-CLAIRVOYANT/WSRPT"], episodes=2, **{**STREAM, "horizon_requests": 20})
+    results = evaluate(
+        ["WSRPT", "LOOKAHEAD/WSRPT", "LOOKAHEAD-CLAIRVOYANT/WSRPT"], episodes=2, **{**STREAM, "horizon_requests": 20}
+    )
     assert results.clairvoyant == ("LOOKAHEAD-CLAIRVOYANT/WSRPT",)
     again = evaluate(["LOOKAHEAD/WSRPT"], episodes=2, **{**STREAM, "horizon_requests": 20})
     np.testing.assert_array_equal(results.values["LOOKAHEAD/WSRPT"], again.values["LOOKAHEAD/WSRPT"])
@@ -281,4 +284,3 @@ def test_clients_that_wait_for_answers_are_refused():
     world = {**STREAM, "workload": {**STREAM["workload"], "arrivals": {"process": "closed", "clients": 3, "think_ms": 1.0}}}
     with pytest.raises(PolicyError, match="clients"):
         evaluate(["LOOKAHEAD"], episodes=1, **world)
-

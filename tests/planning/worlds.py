@@ -33,7 +33,7 @@ TASKS = ("one", "two", "three")
 
 
 def register_programs() -> None:
-    """Register ``one``, ``two`` and ``three``: so many times 100 000 cycles, a point every 10 000, and half as much again on edge."""
+    """Register ``one``, ``two``, ``three``: so many times 100 000 cycles, a point every 10 000; half as much again on edge."""
     for times, name in enumerate(TASKS, start=1):
         total = times * 100_000
         points = np.arange(10_000, total + 1, 10_000)

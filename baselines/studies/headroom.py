@@ -1,0 +1,124 @@
+"""Head room: how much better than the best rule a scheduler could be, world by world. Without any there is nothing to learn.
+
+In every world the rules play the split "valid" first. The best of them in the world's main measure plays the split "eval", and so
+do two lookaheads over it, on the same episodes: one that samples futures, and one that knows the true one. The first says what a
+scheduler can still gain; the second, told what none can know, is an outer mark. A world is a *track* where the first one's gain
+is at least a tenth of the best rule's value at the lower end of its 95 % interval, and by misses only where that rule misses at
+least five in a hundred.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from baselines.evaluation.estimates import Estimate, estimate_of
+from baselines.evaluation.evaluate import evaluate
+from baselines.evaluation.results import Results
+from baselines.policies.lookahead import CLAIRVOYANT, LOOKAHEAD, lookahead
+from baselines.policies.registry import make_policy
+
+Json = dict[str, Any]
+Report = Callable[[str, int], None]
+
+RULES = (
+    "PREMA", "WSRPT", "INDEX", "EDF-FEASIBLE", "WMRL", "DEADLINE-RESIDUAL", "GATE", "GATE/INDEX", "GATE/WMRL",
+    "GATE/DEADLINE-RESIDUAL", "GATE-DEADLINE", "GATE-EDF-FEASIBLE",
+)  # fmt: skip
+"""Who may be the best rule."""
+MEASURES = ("deadline_misses", "tardiness", "weighted_antt", "ntt_p99")
+"""What is reported beside the main measure, where the world has it."""
+LEAST_GAIN = 0.1
+"""Share of the best rule's value that a track leaves to be gained."""
+LEAST_MISSES = 0.05
+"""Share of deadlines that the best rule of a track by misses misses."""
+
+
+@dataclasses.dataclass(frozen=True)
+class World:
+    """Where head room is measured."""
+
+    name: str
+    arguments: Mapping[str, Any]
+    """Of the environment."""
+    measure: str = "deadline_misses"
+    """The main measure, smaller is better; a lookahead makes the reward term of this name large."""
+    requests: int = 16
+    """That still come in a sampled future."""
+
+
+def _cluster(name: str, **workload: Any) -> World:
+    return World(name, {"scenario": "PremaCluster-v0", "workload": workload})
+
+
+_WORLDS = (
+    World("PremaStream-v0", {"scenario": "PremaStream-v0"}),
+    World("PremaCluster-v0", {"scenario": "PremaCluster-v0"}),
+    _cluster("PremaCluster-v0, load 1.0", arrivals={"utilisation": 1.0}),
+    _cluster("PremaCluster-v0, bursts", arrivals={"process": "bursty", "utilisation": 0.8}),
+    _cluster("PremaCluster-v0, unknown lengths", mix="rnn", sla=4.0),
+    _cluster("PremaCluster-v0, tight deadlines", sla=2.0),
+)
+WORLDS = {world.name: world for world in _WORLDS}
+"""By name."""
+
+
+def _measured(results: Results, name: str) -> Json:
+    return {measure: results.estimate(name, measure).to_dict() for measure in MEASURES if measure in results.measures}
+
+
+def gain(results: Results, policy: str, rule: str, measure: str) -> Estimate:
+    """Return by which share of ``rule``'s mean ``policy`` is better, with its paired interval."""
+    ours, theirs = results.mean(policy, measure), results.mean(rule, measure)
+    return estimate_of(1 - ours / theirs, 1 - results.draws(policy, measure) / results.draws(rule, measure))
+
+
+def is_track(best: float, gained: Estimate, measure: str) -> bool:
+    """Return whether a world is one, ``best`` being the best rule's mean."""
+    often_enough = measure != "deadline_misses" or best >= LEAST_MISSES
+    return often_enough and gained.has_interval and gained.low >= LEAST_GAIN
+
+
+def best_rule(world: World, rules: Sequence[str], episodes: int, seed: int, report: Report) -> tuple[str, dict[str, float]]:
+    """Return the best of ``rules`` on the split "valid", and the mean of each."""
+    results = evaluate(rules, episodes, seed, split="valid", progress=report, **world.arguments)
+    means = {name: results.mean(name, world.measure) for name in results.policies}
+    return min(means, key=lambda name: means[name]), means
+
+
+def measure(
+    world: World, rules: Sequence[str] = RULES, *, episodes: int = 200, seed: int = 0, report: Report = lambda name, count: None,
+    **search: Any,
+) -> Json:  # fmt: skip
+    """Return the head room of ``world`` as plain JSON; ``search`` has fields of :class:`baselines.policies.lookahead.Search`."""
+    begin = time.perf_counter()
+    best, means = best_rule(world, rules, episodes, seed, report)
+    given = {"objective": world.measure, "requests": world.requests, **search}
+    made = [lookahead(first, make_policy(best), **given) for first in (LOOKAHEAD, CLAIRVOYANT)]
+    results = evaluate([best, *made], episodes, seed, progress=report, **world.arguments)
+    gains = {policy.name: gain(results, policy.name, best, world.measure) for policy in made}
+    open_minded, clairvoyant = (policy.name for policy in made)
+    return {
+        "arguments": dict(world.arguments),
+        "measure": world.measure,
+        "episodes": episodes,
+        "seed": seed,
+        "search": dataclasses.asdict(made[0].search),
+        "valid": means,
+        "best": best,
+        "lookahead": open_minded,
+        "clairvoyant": clairvoyant,
+        "policies": {name: _measured(results, name) for name in results.policies},
+        "differences": {
+            name: {
+                each: results.difference(name, best, each).to_dict() for each in MEASURES if each in results.measures
+            }
+            for name in gains
+        },
+        "gains": {name: gained.to_dict("gain") for name, gained in gains.items()},
+        "decisions": results.mean(open_minded, "decisions"),
+        "track": is_track(results.mean(best, world.measure), gains[open_minded], world.measure),
+        "seconds": round(time.perf_counter() - begin),
+    }  # fmt: skip
