@@ -142,8 +142,8 @@ class Planning:
             self._plan[field] = getattr(search, field)
         self._plan["futures"], self._plan["clairvoyant"] = 1 if policy.clairvoyant else search.futures, policy.clairvoyant
         self._scratch = np.zeros(NUM_TERMS), np.zeros((1, search.actions), np.int64)
-        self.returns = np.zeros((search.actions, search.futures))
-        """What each tried action paid in each future when the latest decision was last looked at."""
+        self.returns = np.full((search.actions, search.futures), np.nan)
+        """What each tried action paid in each future at the latest decision that was looked at; NaN from where it was dropped."""
 
     def act(self, view: View, truth: np.ndarray | None = None) -> np.ndarray:
         """Return (N,) int64 actions for the rows of the core, which is what ``view`` shows."""

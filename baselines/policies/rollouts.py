@@ -1,7 +1,8 @@
 """Rollouts in compiled code: what each of a few actions is worth where a base rule goes on, over the same futures for all.
 
 Two rows of memory are enough: one holds a future of the asked row, the other plays it, action by action. What plays is the
-environment's own machine, from the decision until every request that is there, or comes in the future, is done.
+environment's own machine, from the decision until every request that is there, or comes in the future, is done. An action that has
+paid no more than the base rule's own over half of the futures is tried no further.
 """
 
 from __future__ import annotations
@@ -246,6 +247,17 @@ def best_action(returns, count, futures, errors):
 
 
 @jit_borrowing
+def drop_losers(returns, count, futures):
+    """Mark with NaN, behind these futures, the actions that have paid no more than the first; return how many others are left."""
+    left = 0
+    for a in range(1, count):
+        mean, _ = _gain(returns, a, futures)
+        returns[a, futures] = 0.0 if mean > 0.0 else np.nan
+        left += mean > 0.0
+    return left
+
+
+@jit_borrowing
 def _seed_of(row, plan):
     """Return the seed of a decision: of the planner's own, and of what is seen."""
     status = row.status
@@ -282,10 +294,18 @@ def plan_rows(words, own, places, entry, asks, own_asks, plans, outputs, weights
         if count == 1:
             continue
         seed = _seed_of(row, plan)
+        half, left = plan.futures // 2, count
         for s in range(plan.futures):
+            if 0 < s == half:
+                left = drop_losers(returns, count, half)
+            if left == 0:
+                break
             _take(places, i)
             write_future(future, own_tables, draws, outputs, plan, substream(seed, _FUTURES, s))
             for a in range(count):
+                if 0 < half <= s and a > 0 and np.isnan(returns[a, half]):
+                    continue
                 _try_anew(places)
                 returns[a, s] = _play_out(trial, own_tables, entry, own_asks, actions[a], weights, terms)
-        out[i] = actions[best_action(returns, count, plan.futures, plan.errors)]
+        if left > 0:
+            out[i] = actions[best_action(returns, count, plan.futures, plan.errors)]

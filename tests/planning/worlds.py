@@ -57,8 +57,8 @@ def planner(env: PremaEnv, base: str = "WSRPT", *, clairvoyant: bool = False, **
 
 
 def asked(env: PremaEnv, planning: Planning) -> tuple[int, np.ndarray]:
-    """Return the action for the present decision, and (K, S) what each tried action paid in each future; zeros are no trials."""
-    planning.returns[:] = 0.0
+    """Return the action for the present decision, and (K, S) what each action paid in each future; NaN where it wasn't tried."""
+    planning.returns[:] = np.nan
     return int(planning.act(env.view())[0]), planning.returns.copy()
 
 
