@@ -163,12 +163,12 @@ class _Memory:
 
     def __init__(self, simulator: Simulator, chooser: Chooser, config: EnvConfig, requests: int) -> None:
         self.of = simulator.words
-        self._own = own = Simulator(config, 2)
+        self.rows = own = Simulator(config, 2)
         own.tables.rules["decision_every"] = 0  # a rollout asks at events
         # A list holds what can be in the backlog, what comes, and the request that never does.
         size = requests + max(config.horizon, len(simulator.draws.listed)) + 1 if config.stream else 0
-        self._draws = own.draws._replace(listed=np.zeros(size, LISTED), kinds=np.zeros(size, KIND))
-        self.words = write_book(own.tables, self._draws, own.state)
+        self.draws = own.draws._replace(listed=np.zeros(size, LISTED), kinds=np.zeros(size, KIND))
+        self.words = write_book(own.tables, self.draws, own.state)
         self.outputs = outputs_of(own.programs)
         self.places = self._places(simulator)
         self.asks = _asks(simulator, chooser)
@@ -176,7 +176,7 @@ class _Memory:
 
     def _places(self, simulator: Simulator) -> np.ndarray:
         """Return the (...,) PLACE of all arrays that make a row."""
-        theirs, own = simulator.state._asdict(), self._own.state._asdict()
+        theirs, own = simulator.state._asdict(), self.rows.state._asdict()
         names = simulator.memory_layout.sizes
         places = np.zeros(len(names), PLACE)
         for place, (name, nbytes) in zip(places, names, strict=True):
