@@ -2,7 +2,8 @@
 
     python docs/tracks_tables.py results/headroom.json
 
-Of several files the later ones add worlds, or replace them. A table stands between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``.
+Of several files the later ones add worlds, or replace them. A table stands between ``<!-- begin NAME -->`` and
+``<!-- end NAME -->``.
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from baselines.evaluation.estimates import Estimate, estimate_of
 from baselines.evaluation.evaluate import evaluate
 from baselines.evaluation.results import Results
@@ -58,7 +60,7 @@ _WORLDS = (
     World("PremaCluster-v0", {"scenario": "PremaCluster-v0"}),
     _cluster("PremaCluster-v0, load 1.0", arrivals={"utilisation": 1.0}),
     _cluster("PremaCluster-v0, bursts", arrivals={"process": "bursty", "utilisation": 0.8}),
-    _cluster("PremaCluster-v0, unknown lengths", mix="rnn", sla=4.0),
+    _cluster("PremaCluster-v0, unknown lengths", models=["RNN-SA", "RNN-MT1", "RNN-MT2", "RNN-ASR"]),
     _cluster("PremaCluster-v0, tight deadlines", sla=2.0),
 )
 WORLDS = {world.name: world for world in _WORLDS}
@@ -70,9 +72,11 @@ def _measured(results: Results, name: str) -> Json:
 
 
 def gain(results: Results, policy: str, rule: str, measure: str) -> Estimate:
-    """Return by which share of ``rule``'s mean ``policy`` is better, with its paired interval."""
-    ours, theirs = results.mean(policy, measure), results.mean(rule, measure)
-    return estimate_of(1 - ours / theirs, 1 - results.draws(policy, measure) / results.draws(rule, measure))
+    """Return by which share of ``rule``'s mean ``policy`` is better, with its paired interval; NaN where that mean is 0."""
+    ours, theirs = (np.append(results.draws(name, measure), results.mean(name, measure)) for name in (policy, rule))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        gains = np.where(theirs > 0, 1 - ours / theirs, np.nan)
+    return estimate_of(gains[-1], gains[:-1])
 
 
 def is_track(best: float, gained: Estimate, measure: str) -> bool:

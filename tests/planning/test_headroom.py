@@ -19,6 +19,7 @@ from baselines.policies.kinds import policy_of
 from baselines.studies import headroom
 from baselines.studies.headroom import RULES, WORLDS, World, gain, is_track, measure
 from prema_gym.config import EnvConfig
+from prema_gym.config.scenarios import with_scenario
 
 DOCS = Path(__file__).parents[2] / "docs"
 SMALL = World("small", {**STREAM, "horizon_requests": 30}, requests=4)
@@ -68,16 +69,11 @@ def test_what_a_track_is(best, low, measure, track):
 
 def test_every_world_and_rule_exists():
     for world in WORLDS.values():
-        config = EnvConfig.coerce({"scenario": "Prema-v0"} if not world.arguments else headroom_arguments(world))
+        config = EnvConfig.coerce(with_scenario(world.arguments))
         assert config.stream
+        assert config.workload.has_deadlines
     for name in RULES:
         assert policy_of(name).name == name
-
-
-def headroom_arguments(world: World) -> dict[str, Any]:
-    from prema_gym.config.scenarios import with_scenario
-
-    return with_scenario(world.arguments)
 
 
 def test_the_command_goes_on_with_what_is_missing_and_the_page_shows_it(tmp_path, monkeypatch, capsys):
