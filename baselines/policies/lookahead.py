@@ -181,7 +181,7 @@ class _Memory:
         places = np.zeros(len(names), PLACE)
         for place, (name, nbytes) in zip(places, names, strict=True):
             assert nbytes % 8 == 0, name
-            place["theirs"], place["own"], place["nbytes"] = theirs[name].ctypes.data, own[name].ctypes.data, nbytes
+            place["theirs"], place["own"], place["row_bytes"] = theirs[name].ctypes.data, own[name].ctypes.data, nbytes
         return places
 
 

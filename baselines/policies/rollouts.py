@@ -35,7 +35,7 @@ PLAN = np.dtype(
     align=True,
 )
 """How a row is planned for."""
-PLACE = np.dtype([("theirs", np.int64), ("own", np.int64), ("nbytes", np.int64)])
+PLACE = np.dtype([("theirs", np.int64), ("own", np.int64), ("row_bytes", np.int64)])
 """Where an array of the rows that are planned for lies, where that of the two rows of memory, and bytes of a row."""
 FUTURE, TRIAL = 0, 1
 """The rows of memory."""
@@ -63,7 +63,7 @@ def _take(places, i):
     """Copy row ``i`` of those that are planned for into memory."""
     for k in range(places.shape[0]):
         place = places[k]
-        _copy_words(place.theirs + i * place.nbytes, place.own + FUTURE * place.nbytes, place.nbytes // 8)
+        _copy_words(place.theirs + i * place.row_bytes, place.own + FUTURE * place.row_bytes, place.row_bytes // 8)
 
 
 @jit_apart
@@ -71,7 +71,7 @@ def _try_anew(places):
     """Let the trial stand where the future begins."""
     for k in range(places.shape[0]):
         place = places[k]
-        _copy_words(place.own + FUTURE * place.nbytes, place.own + TRIAL * place.nbytes, place.nbytes // 8)
+        _copy_words(place.own + FUTURE * place.row_bytes, place.own + TRIAL * place.row_bytes, place.row_bytes // 8)
 
 
 # --- Which actions are tried --------------------------------------------------------------------------------------------------
