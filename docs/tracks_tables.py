@@ -53,7 +53,7 @@ def worlds(found: Mapping[str, Json]) -> str:
         rows.append(
             [
                 name,
-                str(world["episodes"]),
+                f"{world['episodes']} of {world['requests']}",
                 f"`{world['best']}`",
                 _value(world["policies"][world["best"]][world["measure"]], "mean", world["measure"]),
                 _gained(world, world["lookahead"]),
@@ -62,7 +62,7 @@ def worlds(found: Mapping[str, Json]) -> str:
             ]
         )
     label = "/".join(dict.fromkeys(MEASURES[world["measure"]][0] for world in found.values()))
-    head = ["world", "episodes", "best rule", label, "LOOKAHEAD gains (%)", "its clairvoyant twin † (%)", "a track"]
+    head = ["world", "episodes, requests", "best rule", label, "LOOKAHEAD gains (%)", "its clairvoyant twin † (%)", "a track"]
     return table(head, rows, right=4)
 
 

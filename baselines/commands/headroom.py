@@ -30,6 +30,7 @@ def build_parser() -> Parser:
     add("--worlds", nargs="+", default=list(WORLDS), metavar="NAME", help=f"which of: {'; '.join(WORLDS)} (default all)")
     add("--rules", nargs="+", default=list(RULES), metavar="NAME", help=f"who may be the best rule (default {' '.join(RULES)})")
     add("--episodes", type=int, default=200, help="episodes, the same for all (default %(default)s)")
+    add("--requests", type=int, metavar="N", help="requests of an episode (default: as many as the world has)")
     add("--seed", type=int, default=0, help="seed of the episodes (default %(default)s)")
     add("--futures", type=int, default=_DEFAULTS.futures, help="futures that are sampled (default %(default)s)")
     add("--actions", type=int, default=_DEFAULTS.actions, help="actions that are tried at most (default %(default)s)")
@@ -62,15 +63,16 @@ def headroom(options: argparse.Namespace) -> None:
     known: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     path.parent.mkdir(parents=True, exist_ok=True)
     for name in options.worlds:
-        done = known.get(name)
-        if done is None or done["episodes"] != options.episodes or done["seed"] != options.seed:
+        world = WORLDS[name].shortened(options.requests)
+        asked = {"arguments": dict(world.arguments), "episodes": options.episodes, "seed": options.seed}
+        if any(known.get(name, {}).get(key) != value for key, value in asked.items()):
 
-            def report(policy: str, count: int, world: str = name) -> None:
+            def report(policy: str, count: int, name: str = name) -> None:
                 if not options.quiet:
-                    print(f"{world}: {policy} {count}", file=sys.stderr, flush=True)
+                    print(f"{name}: {policy} {count}", file=sys.stderr, flush=True)
 
             known[name] = measure(
-                WORLDS[name], options.rules, episodes=options.episodes, seed=options.seed, report=report,
+                world, options.rules, episodes=options.episodes, seed=options.seed, report=report,
                 futures=options.futures, actions=options.actions,
             )  # fmt: skip
             write_text(path, json.dumps(known, indent=1, allow_nan=False) + "\n")

@@ -50,6 +50,12 @@ class World:
     requests: int = 16
     """That still come in a sampled future."""
 
+    def shortened(self, requests: int | None) -> World:
+        """Return the same world with episodes of so many requests; with None itself."""
+        if requests is None:
+            return self
+        return dataclasses.replace(self, arguments={**self.arguments, "horizon_requests": requests})
+
 
 def _cluster(name: str, **workload: Any) -> World:
     return World(name, {"scenario": "PremaCluster-v0", "workload": workload})
@@ -106,6 +112,7 @@ def measure(
     open_minded, clairvoyant = (policy.name for policy in made)
     return {
         "arguments": dict(world.arguments),
+        "requests": results.config.horizon,
         "measure": world.measure,
         "episodes": episodes,
         "seed": seed,

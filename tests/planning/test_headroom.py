@@ -87,6 +87,7 @@ def test_the_command_goes_on_with_what_is_missing_and_the_page_shows_it(tmp_path
     )
     path = tmp_path / "deep" / "headroom.json"
     options = ["--rules", "WSRPT", "--episodes", "2", "--futures", "2", "--actions", "3", "--quiet", "--output", str(path)]
+    options += ["--requests", "20"]
     assert main(["--worlds", "small", *options]) == 0
     assert main(["--worlds", "small", "other", *options]) == 0
     assert played == ["small", "other"]
@@ -107,7 +108,7 @@ def test_the_command_goes_on_with_what_is_missing_and_the_page_shows_it(tmp_path
     monkeypatch.setattr(tables, "PAGE", page)
     assert tables.main([str(path)]) == 0
     text = page.read_text(encoding="utf-8")
-    assert "| small | 2 | `WSRPT` |" in text
+    assert "| small | 2 of 20 | `WSRPT` |" in text
     assert "LOOKAHEAD-CLAIRVOYANT/WSRPT †" in text
 
 
