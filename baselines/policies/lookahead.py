@@ -118,7 +118,8 @@ class LookaheadPolicy(StatesNeeds):
             raise PolicyError(f"{self.name}: plans for requests that come by themselves; clients that wait for answers don't.")
 
     def on_rows(self, core: Core) -> Planning:
-        """Return what plays on the rows of ``core``."""
+        """Return what plays on the rows of ``core``; raises :class:`PolicyError` as :meth:`check` does."""
+        self.check(core.view())
         return Planning(self, core)
 
     def act(self, view: View, truth: np.ndarray | None = None) -> np.ndarray:
@@ -138,12 +139,14 @@ class Planning:
         self._memory: _Memory | None = None
         search = policy.search
         self._plan = np.zeros(1, PLAN)
-        for field in ("seed", "actions", "requests", "errors"):
+        for field in ("seed", "requests", "errors"):
             self._plan[field] = getattr(search, field)
         self._plan["futures"], self._plan["clairvoyant"] = 1 if policy.clairvoyant else search.futures, policy.clairvoyant
-        self._scratch = np.zeros(NUM_TERMS), np.zeros((1, search.actions), np.int64)
+        self._terms = np.zeros(NUM_TERMS)
+        self.tried = np.zeros((1, search.actions), np.int64)
+        """The actions that were tried at the latest decision that was looked at, the base rule's own first."""
         self.returns = np.full((search.actions, search.futures), np.nan)
-        """What each tried action paid in each future at the latest decision that was looked at; NaN from where it was dropped."""
+        """What each of them paid in each future; NaN from where it was dropped."""
 
     def act(self, view: View, truth: np.ndarray | None = None) -> np.ndarray:
         """Return (N,) int64 actions for the rows of the core, which is what ``view`` shows."""
@@ -153,7 +156,7 @@ class Planning:
         memory, out = self._memory, np.empty(view.rows, np.int64)
         plan_rows(
             simulator.words, memory.words, memory.places, self._chooser.entry.address, memory.asks, memory.own_asks, self._plan,
-            memory.outputs, self._weights, *self._scratch, self.returns, out,
+            memory.outputs, self._weights, self._terms, self.tried, self.returns, out,
         )  # fmt: skip
         return out
 

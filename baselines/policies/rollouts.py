@@ -27,7 +27,6 @@ PLAN = np.dtype(
     [
         ("seed", np.uint64),
         ("futures", np.int64),
-        ("actions", np.int64),  # that are tried at most, the base rule's own among them
         ("requests", np.int64),  # of a stream that come after the decision in a future
         ("errors", np.float64),  # standard errors that a gain must exceed
         ("clairvoyant", np.bool_),  # the future is the true one

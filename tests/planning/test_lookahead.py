@@ -202,6 +202,29 @@ def test_the_true_future_pays_what_the_episode_pays(world, objective):
     assert added > 1
 
 
+@pytest.mark.parametrize("world", [name for name in WORLDS if name.startswith("closed")])
+def test_what_an_action_pays_is_what_a_clone_is_paid_for_it(world):
+    env = made(WORLDS[world])
+    planning, rule, compared = planner(env, clairvoyant=True, futures=2), make_policy("WSRPT"), 0
+    for seed in range(3):
+        env.reset(seed=seed)
+        going = True
+        while going:
+            _, returns = asked(env, planning)
+            for action, foreseen in zip(planning.tried[0].tolist(), returns[:, 0].tolist(), strict=True):
+                if np.isnan(foreseen):
+                    break
+                clone = env.clone()
+                _, total, terminated, truncated, _ = clone.step(action)
+                while not (terminated or truncated):
+                    _, reward, terminated, truncated, _ = clone.step(int(rule.act(clone.view())[0]))
+                    total += reward
+                assert foreseen == pytest.approx(total, rel=1e-9)
+                compared += 1
+            going = play_on(env, 1)
+    assert compared > 30
+
+
 def test_with_the_true_future_no_episode_gets_worse_by_much_and_most_get_better():
     results = evaluate(["NP-FCFS", "LOOKAHEAD-CLAIRVOYANT/NP-FCFS", "LOOKAHEAD/NP-FCFS"], episodes=30, split="valid", **CLOSED)
     for name in ("LOOKAHEAD-CLAIRVOYANT/NP-FCFS", "LOOKAHEAD/NP-FCFS"):
