@@ -150,7 +150,7 @@ def test_the_truth_is_not_looked_at(world):
         env.reset(seed=seed)
         while play_on(env, 2):
             kept = env.get_state()
-            open_minded, clairvoyant = planner(env, futures=3), planner(env, clairvoyant=True, futures=3)
+            open_minded, clairvoyant = planner(env, futures=3, requests=6), planner(env, clairvoyant=True, requests=6)
             before, known = asked(env, open_minded), asked(env, clairvoyant)
             scramble(env, rng)
             after, other = asked(env, open_minded), asked(env, clairvoyant)
@@ -168,7 +168,7 @@ def test_looking_changes_nothing(world):
     env, other = made(WORLDS[world]), made(WORLDS[world])
     for one in (env, other):
         one.reset(seed=1)
-    planning = planner(env, futures=2)
+    planning = planner(env, futures=2, actions=3, requests=2)
     going = True
     while going:
         planning.act(env.view())

@@ -15,7 +15,7 @@ SPEECH: dict[str, Any] = {"models": ["RNN-MT1", "CNN-AN"], "batches": [1]}
 """One network whose outputs end when they end, and one that is known."""
 STREAM: dict[str, Any] = {
     "slots": 4,
-    "horizon_requests": 60,
+    "horizon_requests": 40,
     "workload": {**SPEECH, "sla": 3.0, "arrivals": {"process": "poisson", "utilisation": 1.1}},
 }
 CLOSED: dict[str, Any] = {"workload": {**SPEECH, "num_tasks": 8, "window": 0.2, "sla": 1.5}}
