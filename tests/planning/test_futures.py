@@ -101,21 +101,24 @@ def test_the_backlog_keeps_its_ends_and_its_length():
     count = int(status["backlog"])
 
     def read(memory: Any) -> tuple[Any, ...]:
-        listed = memory.draws.listed[: count + 4].copy()
+        listed, kinds = memory.draws.listed[: count + 4].copy(), memory.draws.kinds[:count]
         row = memory.rows.state
+        firsts = memory.rows.tables.programs["first_total"][kinds["program"]]
+        ends = np.minimum(kinds["output_length"], memory.rows.tables.programs["totals"][kinds["program"]])
+        isolated = memory.draws.totals[firsts + ends - 1]
         head = row.tasks[FUTURE, env._core.simulator.slots + 1]
-        return listed, head["arrival_cycles"].item(), row.streams[FUTURE]["backlog_share"].item()
+        return listed, head["arrival_cycles"].item(), (row.streams[FUTURE]["backlog_share"].item(), (1 / isolated).sum().item())
 
     found = futures(env, read, draws=40, requests=3)
-    for listed, head, share in found:
+    for listed, head, (share, summed) in found:
         arrivals = listed["arrival_cycles"]
         assert head == arrivals[0] == status["oldest_backlog_cycles"]
         assert arrivals[count - 1] == status["last_arrival_cycles"]
         assert (np.diff(arrivals) >= 0).all()
         assert (arrivals[count : count + 3] > status["clock_cycles"]).all()
         assert arrivals[count + 3] == NO_ARRIVAL_CYCLES
-        assert share > 0
-    assert len({share for *_, share in found}) > 5
+        assert share == pytest.approx(summed)
+    assert len({share for *_, (share, _) in found}) > 5
     assert len({listed["arrival_cycles"][1].item() for listed, *_ in found}) > 30
 
 
