@@ -32,6 +32,7 @@ def build_parser() -> Parser:
     add("--episodes", type=int, default=200, help="episodes, the same for all (default %(default)s)")
     add("--requests", type=int, metavar="N", help="requests of an episode (default: as many as the world has)")
     add("--seed", type=int, default=0, help="seed of the episodes (default %(default)s)")
+    add("--tuning", type=int, default=32, metavar="N", help="episodes that gates are tuned on; 0: not at all (default %(default)s)")
     add("--futures", type=int, default=_DEFAULTS.futures, help="futures that are sampled (default %(default)s)")
     add("--actions", type=int, default=_DEFAULTS.actions, help="actions that are tried at most (default %(default)s)")
     add("--output", type=Path, default=OUTPUT, metavar="FILE", help="JSON file to write, and to go on from (default %(default)s)")
@@ -72,7 +73,7 @@ def headroom(options: argparse.Namespace) -> None:
                     print(f"{name}: {policy} {count}", file=sys.stderr, flush=True)
 
             known[name] = measure(
-                world, options.rules, episodes=options.episodes, seed=options.seed, report=report,
+                world, options.rules, episodes=options.episodes, seed=options.seed, report=report, tuning=options.tuning,
                 futures=options.futures, actions=options.actions,
             )  # fmt: skip
             write_text(path, json.dumps(known, indent=1, allow_nan=False) + "\n")

@@ -11,13 +11,15 @@ from typing import Any
 import numpy as np
 import pytest
 from planning.worlds import STREAM
+from planning.worlds import WORLDS as WORLDS_OF_TESTS
 
 from baselines.commands.headroom import main
 from baselines.evaluation.estimates import Estimate
 from baselines.evaluation.evaluate import evaluate
+from baselines.policies.heuristic import Heuristic
 from baselines.policies.kinds import policy_of
 from baselines.studies import headroom
-from baselines.studies.headroom import RULES, WORLDS, World, gain, is_track, measure
+from baselines.studies.headroom import RULES, WORLDS, World, gain, is_track, measure, tuned
 from prema_gym.config import EnvConfig
 from prema_gym.config.scenarios import with_scenario
 
@@ -27,7 +29,7 @@ SMALL = World("small", {**STREAM, "horizon_requests": 30}, requests=4)
 
 @pytest.fixture(scope="module")
 def found() -> dict[str, Any]:
-    return measure(SMALL, ["NP-FCFS", "WSRPT", "EDF"], episodes=6, futures=4, actions=4)
+    return measure(SMALL, ["NP-FCFS", "WSRPT", "EDF"], episodes=6, tuning=0, futures=4, actions=4)
 
 
 def test_the_best_rule_of_valid_plays_eval(found):
@@ -38,6 +40,18 @@ def test_the_best_rule_of_valid_plays_eval(found):
     assert list(found["policies"]) == [best, f"LOOKAHEAD/{best}", f"LOOKAHEAD-CLAIRVOYANT/{best}"]
     on_eval = evaluate([best], 6, **SMALL.arguments)
     assert found["policies"][best]["deadline_misses"]["mean"] == pytest.approx(on_eval.mean(best, "deadline_misses"))
+
+
+def test_a_gate_is_the_best_of_its_grid_on_train(monkeypatch):
+    grid = ({"gate": 1.5, "advantage_power": 0.0}, {"gate": 10.0, "advantage_power": 0.0})
+    monkeypatch.setitem(headroom.GRIDS, "MINE", ("GATE/EDF-FEASIBLE", grid))
+    world = World("cluster", {**WORLDS_OF_TESTS["cluster"], "horizon_requests": 30})
+    best = tuned(world, "MINE", 8, 0, lambda name, count: None)
+    rules = [Heuristic(f"{k}", "GATE/EDF-FEASIBLE", "CHECKPOINT", **parameters) for k, parameters in enumerate(grid)]
+    results = evaluate(rules, 8, split="train", **world.arguments)
+    means = [results.mean(rule.name, "deadline_misses") for rule in rules]
+    assert means[0] != means[1]
+    assert (best.name, best.parameters["gate"]) == ("MINE", grid[int(np.argmin(means))]["gate"])
 
 
 def test_a_gain_is_a_share_of_the_rules_mean_with_a_paired_interval(found):
@@ -87,7 +101,7 @@ def test_the_command_goes_on_with_what_is_missing_and_the_page_shows_it(tmp_path
     )
     path = tmp_path / "deep" / "headroom.json"
     options = ["--rules", "WSRPT", "--episodes", "2", "--futures", "2", "--actions", "3", "--quiet", "--output", str(path)]
-    options += ["--requests", "20"]
+    options += ["--requests", "20", "--tuning", "0"]
     assert main(["--worlds", "small", *options]) == 0
     assert main(["--worlds", "small", "other", *options]) == 0
     assert played == ["small", "other"]
