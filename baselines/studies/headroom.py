@@ -3,8 +3,8 @@
 In every world two gates are tuned first, each the best of a grid on the split "train". They and the rules then play "valid". The
 best of all in the world's main measure plays the split "eval", and so do two lookaheads over it, on the same episodes: one that
 samples futures, and one that knows the true one. The first says what a scheduler can still gain; the second, told what none can
-know, is an outer mark. A world is a *track* where the first one's gain is at least a tenth of the best rule's value at the lower end
-of its 95 % interval, and by misses only where that rule misses at least five in a hundred.
+know, is an outer mark. A world is a *track* where the first one's gain is at least a tenth of the best rule's value at the lower
+end of its 95 % interval, and by misses only where that rule misses at least five in a hundred.
 """
 
 from __future__ import annotations
