@@ -68,8 +68,8 @@ class World:
         return dataclasses.replace(self, arguments={**self.arguments, "horizon_requests": requests})
 
 
-def _cluster(name: str, **workload: Any) -> World:
-    return World(name, {"scenario": "PremaCluster-v0", "workload": workload})
+def _cluster(name: str, measure: str = "deadline_misses", **workload: Any) -> World:
+    return World(name, {"scenario": "PremaCluster-v0", "workload": workload}, measure)
 
 
 _WORLDS = (
@@ -79,6 +79,7 @@ _WORLDS = (
     _cluster("PremaCluster-v0, bursts", arrivals={"process": "bursty", "utilisation": 0.8}),
     _cluster("PremaCluster-v0, unknown lengths", models=["RNN-SA", "RNN-MT1", "RNN-MT2", "RNN-ASR"]),
     _cluster("PremaCluster-v0, tight deadlines", sla=2.0),
+    _cluster("PremaCluster-v0, tight deadlines, tardiness", "tardiness", sla=2.0),
 )
 WORLDS = {world.name: world for world in _WORLDS}
 """By name."""
