@@ -50,19 +50,28 @@ def worlds(found: Mapping[str, Json]) -> str:
     """Return the main measure of every world, what two lookaheads gain, and whether it is a track."""
     rows = []
     for name, world in found.items():
+        measure = world["measure"]
+        main = _value(world["policies"][world["best"]][measure], "mean", measure)
         rows.append(
             [
                 name,
                 f"{world['episodes']} of {world['requests']}",
                 f"`{world['best']}`",
-                _value(world["policies"][world["best"]][world["measure"]], "mean", world["measure"]),
+                f"{MEASURES[measure][0]}: {main}",
                 _gained(world, world["lookahead"]),
                 _gained(world, world["clairvoyant"]),
                 "yes" if world["track"] else "no",
             ]
         )
-    label = "/".join(dict.fromkeys(MEASURES[world["measure"]][0] for world in found.values()))
-    head = ["world", "episodes, requests", "best rule", label, "LOOKAHEAD gains (%)", "its clairvoyant twin † (%)", "a track"]
+    head = [
+        "world",
+        "episodes, requests",
+        "best rule",
+        "its main measure",
+        "LOOKAHEAD gains (%)",
+        "its clairvoyant twin † (%)",
+        "a track",
+    ]
     return table(head, rows, right=4)
 
 
