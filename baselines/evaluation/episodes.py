@@ -11,7 +11,7 @@ from typing import TypeAlias
 import numpy as np
 
 from baselines.policies.compiled import Chooser, Compiled, Shown, addresses, ask, is_asked
-from baselines.policies.needs import tell_of_starts
+from baselines.policies.needs import on_rows, tell_of_starts
 from baselines.policies.policy import Policy
 from prema_gym._jit import jit_borrowing, jit_nogil
 from prema_gym.config import EnvConfig, mechanism_bits
@@ -378,5 +378,5 @@ def play_policy(
     else:
         core = Core(config.to_dict(), min(BATCH_ROWS, episodes), split=split)
         start = _draws(core, seed) if traces is None else _plays(core, traces)
-        _play_in_python(policy, core, start, played, progress)
+        _play_in_python(on_rows(policy, core), core, start, played, progress)
     return played

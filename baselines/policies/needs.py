@@ -6,9 +6,11 @@ None there, and ``actions``, the number that it was trained with, which tells ho
 that leaves an NPU idle though tasks wait. PREMA, whose tokens grow while tasks wait, is asked at every quantum; shortest job first
 need not be.
 
-Two more hooks are optional. ``start_episodes(starts)``, with (N,) bool, is called before ``act`` where the decision of a row is its
-episode's first: what remembers something of a row forgets it then. ``check(view)`` raises a PolicyError where the policy can't
-play what a view of its environment shows; it is called before anything is played.
+Three more hooks are optional. ``start_episodes(starts)``, with (N,) bool, is called before ``act`` where the decision of a row is
+its episode's first: what remembers something of a row forgets it then. ``check(view)`` raises a PolicyError where the policy can't
+play what a view of its environment shows; it is called before anything is played. ``on_rows(core)`` returns what plays on the
+rows of a core, for a policy that a view is not enough for: a planner copies the rows. Unless it says ``clairvoyant`` its decisions
+must not depend on their truth; that is its author's to keep, and a test's to see.
 """
 
 from __future__ import annotations
@@ -20,9 +22,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from baselines.policies.policy import Policy
 from prema_gym.checks import one_of
 from prema_gym.config import MECHANISMS, EnvConfig
 from prema_gym.config.scenarios import with_scenario
+from prema_gym.envs.core import Core
 from prema_gym.errors import PolicyError
 
 
@@ -62,6 +66,12 @@ def config_for(policy: object, config: EnvConfig, arguments: Mapping[str, Any]) 
     given = with_scenario(arguments)
     needed = {name: value for name, value in env_arguments(policy, slots=config.num_slots).items() if name not in given}
     return dataclasses.replace(config, **needed)
+
+
+def on_rows(policy: Policy, core: Core) -> Policy:
+    """Return what plays on the rows of ``core``: ``policy`` itself, unless it says otherwise."""
+    hook = getattr(policy, "on_rows", None)
+    return policy if hook is None else hook(core)
 
 
 def tell_of_starts(policy: object, starts: np.ndarray) -> None:

@@ -13,6 +13,7 @@ from baselines.policies.chance import RandomPolicy
 from baselines.policies.compiled import Compiled
 from baselines.policies.dispatch import DISPATCHERS, DispatchedPolicy
 from baselines.policies.heuristic import Heuristic
+from baselines.policies.lookahead import DEFAULT_BASE, LOOKAHEADS, lookahead
 from baselines.policies.policy import Policy
 from baselines.policies.rules.gate import DEFAULTS as GATE_PARAMETERS
 from baselines.policies.rules.gate import GATE
@@ -159,7 +160,8 @@ def make_policy(name: str) -> Policy:
     """Return the policy called ``name``; raises :class:`PolicyError` naming the nearest for an unknown one.
 
     ``LEAST-LOADED/RULE`` and ``JSQ/RULE`` are a dispatcher in front of a policy or, by CHECKPOINT, of a selection rule;
-    ``GATE/RULE`` is the gate over one, with the parameters that are frozen for GATE.
+    ``GATE/RULE`` is the gate over one, with the parameters that are frozen for GATE. ``LOOKAHEAD/POLICY`` and
+    ``LOOKAHEAD-CLAIRVOYANT/POLICY`` are lookaheads over a compiled policy, without a slash over GATE.
     """
     if not isinstance(name, str):
         raise PolicyError(unknown_name("policy", name, POLICIES))
@@ -168,12 +170,14 @@ def make_policy(name: str) -> Policy:
     if name.count("/") > _MOST_PARTS:
         raise PolicyError(f"policy {shown(name)}: is put together from more than {_MOST_PARTS + 1} parts.")
     first, slash, rest = name.partition("/")
+    if first in LOOKAHEADS:
+        return lookahead(first, make_policy(rest if slash else DEFAULT_BASE), name=name)
     if not slash:
         raise PolicyError(unknown_name("policy", name, POLICIES))
     if first == GATE.name:
         return _gate_over(rest)
     if first not in DISPATCHERS:
-        raise PolicyError(unknown_name("dispatcher", first, (*DISPATCHERS, GATE.name)))
+        raise PolicyError(unknown_name("dispatcher", first, (*DISPATCHERS, GATE.name, *LOOKAHEADS)))
     behind = make_policy(rest) if "/" in rest else _policy_or_rule(rest)
     if not isinstance(behind, Compiled):
         raise PolicyError(f"{name}: {rest} is not a compiled policy, and only those can stand behind a dispatcher.")
@@ -210,4 +214,4 @@ _built_in: tuple[Policy, ...] = (*_paper_family(), *_prema_variants(), *_relativ
 for _policy in _built_in:
     register_policy(_policy.name, _returning(_policy))
 
-_BUILT_IN = frozenset((*(policy.name for policy in _built_in), *SELECTION_RULES, *DISPATCHERS))
+_BUILT_IN = frozenset((*(policy.name for policy in _built_in), *SELECTION_RULES, *DISPATCHERS, *LOOKAHEADS))

@@ -164,7 +164,7 @@ def notes(results: Comparison, *, reference: str | None) -> list[str]:
     if results.asked_every:
         lines.append("asked: decisions per episode; q: at every quantum too, or as --decision-every says, not on events alone.")
     if results.clairvoyant:
-        lines.append("† is told true times; the best of the others is in bold (in a file: *).")
+        lines.append("† is told true times, or the future; the best of the others is in bold (in a file: *).")
     lines.append(_bound_note(results))
     if results.trained_elsewhere:
         lines.append(

@@ -93,7 +93,8 @@ def record(
     Parameters
     ----------
     policy: also gets ``truth`` if it has ``clairvoyant`` set, and is told by ``start_episodes`` that one begins if it has that
-        method, as in ``baselines``; ``record`` of ``baselines.evaluation.recording`` takes names and other agents too.
+        method, as in ``baselines``; one with ``on_rows(core)`` is asked what plays here. ``record`` of
+        ``baselines.evaluation.recording`` takes names and other agents too.
     seed: of ``reset``: the same episode as ``gym.make("Prema-v0", **arguments).reset(seed=seed)`` plays.
     trace: tasks of your own in place of that episode, or the name of a JSONL file.
     name: of the recording; the policy's ``name`` by default.
@@ -109,6 +110,7 @@ def record(
     noted = RecordDecisions(env)
     noted.reset(seed=seed, options=None if trace is None else {"trace": trace})
     clairvoyant = bool(getattr(policy, "clairvoyant", False))
+    plays = policy.on_rows(env._core) if hasattr(policy, "on_rows") else policy
     begin = getattr(policy, "start_episodes", None)
     if begin is not None:
         begin(np.ones(1, np.bool_))
@@ -116,7 +118,7 @@ def record(
     while not ended and (most is None or simulator.state.machine[0]["next_task"] < most):
         view = env.view()
         told = (read_only(simulator.true_totals()),) if clairvoyant else ()
-        answer = np.asarray(policy.act(view, *told))
+        answer = np.asarray(plays.act(view, *told))
         if answer.shape != (1,) or answer.dtype.kind not in "iu":
             called = getattr(policy, "name", type(policy).__name__)
             what = f"actions of shape {answer.shape} and type {answer.dtype}"

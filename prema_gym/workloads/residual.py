@@ -44,6 +44,15 @@ class Residuals(NamedTuple):
     """(S,) STEP."""
 
 
+class Outputs(NamedTuple):
+    """How long the outputs of P programs get."""
+
+    programs: np.ndarray
+    """(P,) STEPS, by row of the program table: where in ``at_most`` it has an entry for each output length 1, 2, ..."""
+    at_most: np.ndarray
+    """(...,) float64: the probability of this output length or a shorter one."""
+
+
 @functools.cache
 def output_chances(spec: LengthSpec, input_length: int) -> np.ndarray:
     """Return the probability of each output length 1, 2, ..., max_output given the input length: float64 (max_output,)."""
@@ -77,10 +86,16 @@ def steps_of(chances: np.ndarray, totals: np.ndarray, predicted: int) -> np.ndar
     return steps
 
 
+def _spec(key: Key) -> LengthSpec | None:
+    """Return what the output lengths of a program are drawn by; None where its length is known."""
+    spec = MODELS[key.model].lengths if key.model in MODELS else None
+    return None if spec is None or spec.ratio is None or key.input_length is None else spec
+
+
 def _steps(table: ProgramTable, row: int, key: Key) -> np.ndarray | None:
     """Return the STEP of a program; None where its length is known."""
-    spec = MODELS[key.model].lengths if key.model in MODELS else None
-    if spec is None or spec.ratio is None or key.input_length is None:
+    spec = _spec(key)
+    if spec is None or key.input_length is None:
         return None
     program = table.library.programs[row]
     totals = table.library.totals[program["first_total"] :][: program["totals"]]
@@ -106,3 +121,17 @@ def residuals_of(table: ProgramTable) -> Residuals:
     found = Residuals(programs, np.concatenate(parts))
     _FOUND[id(table)] = table, len(programs), found  # holding the table keeps its id its own
     return found
+
+
+def outputs_of(table: ProgramTable) -> Outputs:
+    """Return how long the outputs of all programs of ``table`` get."""
+    programs = np.zeros(len(table.keys), STEPS)
+    parts, first = [np.zeros(0)], 0
+    for row, key in enumerate(table.keys):
+        spec = _spec(key)
+        if spec is not None and key.input_length is not None:
+            chances = np.cumsum(output_chances(spec, key.input_length))
+            programs[row] = first, len(chances)
+            first += len(chances)
+            parts.append(chances)
+    return Outputs(programs, np.concatenate(parts))
