@@ -116,6 +116,10 @@ class LookaheadPolicy(StatesNeeds):
         arrivals = view.config.workload.arrivals
         if arrivals is not None and arrivals.process == "closed":
             raise PolicyError(f"{self.name}: plans for requests that come by themselves; clients that wait for answers don't.")
+        if view.config.batching > 1:
+            raise PolicyError(
+                f"{self.name}: batching = {view.config.batching}: plans where requests run one by one, batching=1, only."
+            )
 
     def on_rows(self, core: Core) -> Planning:
         """Return what plays on the rows of ``core``; raises :class:`PolicyError` as :meth:`check` does."""
@@ -191,7 +195,9 @@ class _Memory:
 def _asks(simulator: Simulator, chooser: Chooser) -> np.ndarray:
     """Return the words that a chooser is called with for the rows of ``simulator``."""
     state = simulator.state
-    return addresses(Shown(state.status, state.table, state.npus, state.predictions), simulator.tables.rules, None, chooser)
+    return addresses(
+        Shown(state.status, state.table, state.npus, state.predictions, state.batches), simulator.tables.rules, None, chooser
+    )
 
 
 def lookahead(first: str, base: Policy, *, name: str = "", **search: Any) -> LookaheadPolicy:

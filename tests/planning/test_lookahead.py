@@ -305,6 +305,11 @@ def test_what_cannot_be_is_refused_in_one_line(ask, error, message):
     assert "\n" not in str(caught.value)
 
 
+def test_requests_that_run_together_are_refused():
+    with pytest.raises(PolicyError, match="batching = 4: plans where requests run one by one"):
+        evaluate(["LOOKAHEAD"], episodes=1, **STREAM, batching=4)
+
+
 def test_clients_that_wait_for_answers_are_refused():
     world = {**STREAM, "workload": {**STREAM["workload"], "arrivals": {"process": "closed", "clients": 3, "think_ms": 1.0}}}
     with pytest.raises(PolicyError, match="clients"):
