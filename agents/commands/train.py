@@ -33,6 +33,7 @@ REFUSED = {
     "--models": SAID_BY_WORKLOAD,
     "--batches": SAID_BY_WORKLOAD,
     "--utilisation": "a run trains on closed episodes: its objective compares the metrics of an episode's tasks",
+    "--batching": "a run's networks schedule requests that run one by one; gym.make takes batching=B for agents of other libraries",
 }
 """Options of other commands that a run does not take, and why."""
 

@@ -7,9 +7,10 @@ import json
 import numpy as np
 import pytest
 
-from agents.commands import tune_gate, tune_index
+from agents.commands import tune_batching, tune_gate, tune_index
 from agents.learning.objective import SCALES, dominance, headline_values, improvements
 from baselines.evaluation.episodes import play_policy
+from baselines.policies.batch_index import BatchIndex
 from baselines.policies.heuristic import Heuristic
 from baselines.policies.registry import POLICIES, TUNED_FILE, make_policy
 from prema_gym.config import EnvConfig
@@ -36,7 +37,7 @@ def test_points_are_spaced_along_the_whole_front() -> None:
 
 
 def test_the_file_names_its_command_and_its_split() -> None:
-    assert list(TUNED) == [*tune_index.PARTS, "GATE", "GATE-DEADLINE", "GATE-EDF-FEASIBLE"]
+    assert list(TUNED) == [*tune_index.PARTS, "GATE", "GATE-DEADLINE", "GATE-EDF-FEASIBLE", "BATCHING"]
     for part in (TUNED[name] for name in tune_index.PARTS):
         assert part["split"] == "valid"
         assert part["command"].startswith("python -m agents.tune_index")
@@ -137,7 +138,37 @@ def test_what_is_not_tuned_stays_as_it_is_in_the_file(tmp_path) -> None:
         "GATE": True,
         "GATE-DEADLINE": True,
         "GATE-EDF-FEASIBLE": True,
+        "BATCHING": True,
     }
+
+
+def test_rules_for_batches_are_tuned_on_train_and_no_worse_than_never_waiting() -> None:
+    part = TUNED["BATCHING"]
+    assert part["command"].startswith("python -m agents.tune_batching")
+    assert (part["split"], part["scenario"], part["loads"]) == ("train", "PremaBatch-v0", [0.8, 1.5, 2.5])
+    results = {name: rule["results"]["weighted_antt"] for name, rule in part["rules"].items()}
+    for prefix, preemptive in (("NP-", ""), ("", "P-")):
+        never = part["opponents"][f"{prefix}DENSITY"]["weighted_antt"]
+        assert results[f"{prefix}BATCH-INDEX"] <= never
+        assert results[f"{preemptive}TIMEOUT"] <= never
+    tuned = make_policy("BATCH-INDEX")
+    assert isinstance(tuned, BatchIndex)
+    assert tuned.parameters == part["rules"]["BATCH-INDEX"]["parameters"]
+    assert {name: list(wait) for name, wait in tuned.networks.items()} == part["rules"]["BATCH-INDEX"]["networks"]
+
+
+def test_tuning_batches_freezes_all_four_rules_and_leaves_the_rest_of_the_file(tmp_path) -> None:
+    file = tmp_path / "tuned.json"
+    file.write_text(json.dumps(TUNED), encoding="utf-8")
+    few = ["--episodes", "1", "--loads", "1.5", "--evaluations", "4", "--threads", "1", "--output", str(file)]
+    assert tune_batching.main(few) == 0
+    after = json.loads(file.read_text(encoding="utf-8"))
+    assert {name for name, part in after.items() if part != TUNED[name]} == {"BATCHING"}
+    assert set(after["BATCHING"]["rules"]) == {"TIMEOUT", "P-TIMEOUT", "NP-BATCH-INDEX", "BATCH-INDEX"}
+    assert after["BATCHING"]["rules"]["BATCH-INDEX"]["results"]["weighted_antt"] > 1.0
+    for wrong in (["--measure", "goodput"], ["--loads", "much"]):
+        with pytest.raises(SystemExit):
+            tune_batching.main([*few, *wrong])
 
 
 @pytest.mark.parametrize("space", [tune_index.INDEX, tune_index.CAP_INDEX])

@@ -18,7 +18,7 @@ HEURISTICS = [name for name in POLICIES if isinstance(make_policy(name), Heurist
 SHOWN_BY_HAND = {"DYSTA", "GITTINS", "WMRL"}
 """Rules that change their mind in between where deadlines or distributions are other than in these episodes: see
 ``test_deadlines_by_hand.py`` and ``test_unknown_lengths.py`` in tests/rules."""
-CHANGE_ONLY_AT_EVENTS = {"FCFS", "HPF", "SJF", "SRPT", "WSPT", "WSRPT", "GATE"}
+CHANGE_ONLY_AT_EVENTS = {"FCFS", "HPF", "SJF", "SRPT", "WSPT", "WSRPT", "GATE", "DENSITY", "TIMEOUT", "LAZY", "BATCH-INDEX"}
 
 
 def played(policy, every: int | None, workload=BUSY, episodes: int = 60):

@@ -24,7 +24,7 @@ REFUSED = {
     "compare": {"--reward"},
     "evaluate": {"--reward"},
     "simulate": {"--episodes"},
-    "train": {"--models", "--batches", "--utilisation"},
+    "train": {"--models", "--batches", "--utilisation", "--batching"},
     "reproduce": {*WORLD, "--reward"},
     "sweep": {"--window", "--utilisation", "--tasks", "--reward"},
 }
