@@ -64,6 +64,7 @@ def views_on_the_way(steps: int = 60, rows: int = 24, seed: int = 5) -> list[tup
                     view.observation.copy(),
                     view.npus,
                     view.predictions,
+                    view.batches,
                 ),
                 truth.copy(),
             )
