@@ -32,7 +32,7 @@ MEASURES = {
 """Of each measure its label, what it is multiplied by, and its decimals."""
 PANELS = {
     "ntt_p99": "99th percentile of NTT",
-    "weighted_antt": "weighted ANTT",
+    "deadline_misses": "missed deadlines",
     "samples_per_second": "samples completed per second",
 }
 CURVES = (
