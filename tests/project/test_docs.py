@@ -17,6 +17,7 @@ from typing import NamedTuple
 import pytest
 
 from baselines.policies.registry import POLICIES
+from baselines.policies.rules.registry import SELECTION_RULES, SWITCHING_RULES
 from prema_gym.config import EnvConfig, NPUConfig, WorkloadConfig
 from prema_gym.envs.reward import REWARD_TERMS
 from prema_gym.metrics import METRICS
@@ -103,12 +104,12 @@ CODE = [page for page in PAGES if any(block.language == "python" for block in bl
 
 @pytest.fixture
 def workshop(tmp_path, monkeypatch):
-    """Work in an empty folder, and forget the policies and networks that a page registers."""
+    """Work in an empty folder, and forget the policies, rules and networks that a page registers."""
     import matplotlib.pyplot as plt
 
     monkeypatch.chdir(tmp_path)
     plt.switch_backend("agg")
-    registries = (POLICIES._factories, MODELS, REGISTERED, NPUConfig.PRESETS)
+    registries = (POLICIES._factories, SELECTION_RULES, SWITCHING_RULES, MODELS, REGISTERED, NPUConfig.PRESETS)
     list(POLICIES)  # plug-ins are loaded before the copy is taken
     before = [dict(registry) for registry in registries]
     yield tmp_path
