@@ -12,9 +12,8 @@ import numpy as np
 from baselines.policies.compiled import ask, is_asked
 from prema_gym._jit import jit_apart, jit_borrowing, jit_nogil
 from prema_gym.envs.actions import KEEP, count_columns, encode, is_legal, may_keep
-from prema_gym.envs.step import legal_move
-from prema_gym.envs.step_reward import NUM_TERMS, fill_terms
-from prema_gym.envs.stream_reward import fill_stream_terms
+from prema_gym.envs.step import fill_row_terms, legal_move
+from prema_gym.envs.step_reward import NUM_TERMS
 from prema_gym.sim.book import open_book
 from prema_gym.sim.borrow import borrowed
 from prema_gym.sim.futures import begin_step, sample_lengths, sample_stream, sample_tasks, true_stream
@@ -192,14 +191,6 @@ def write_future(row, tables, draws, outputs, plan, seed):
 
 
 @jit_borrowing
-def _fill_terms(row, start, now, out, stream):
-    if stream is None:
-        fill_terms(row.reward, row.machine, row.tasks, start, now, out)
-    else:
-        fill_stream_terms(row, start, now, out)
-
-
-@jit_borrowing
 def _play_out(row, tables, entry, asks, action, weights, terms):
     """Play ``action`` in the trial, and the base rule until all is done; return what that pays."""
     start, first = row.status.clock_cycles, True
@@ -209,7 +200,7 @@ def _play_out(row, tables, entry, asks, action, weights, terms):
             slot, mechanism, _ = legal_move(row, tables, action if first else ask(entry, asks, TRIAL))
         first = False
         make_move(row, tables, slot, mechanism)
-    _fill_terms(row, start, row.status.clock_cycles, terms, row.stream)
+    fill_row_terms(row, start, row.status.clock_cycles, terms, row.stream)
     total = 0.0
     for k in range(NUM_TERMS):
         total += weights[k] * terms[k]

@@ -126,11 +126,7 @@ class Core:
         return self.masks, self.observations, view
 
     def __getstate__(self) -> dict[str, Any]:
-        return {
-            key: value
-            for key, value in self.__dict__.items()
-            if key not in ("_npu", "_table", "_npus", "_predictions", "_batches", "_shown")
-        }
+        return {key: value for key, value in self.__dict__.items() if key not in _SHOWN}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

@@ -89,7 +89,8 @@ def legal_move(row, tables, action):
 
 
 @jit_borrowing
-def _fill_terms(row, start, now, out, stream):
+def fill_row_terms(row, start, now, out, stream):
+    """Fill ``out`` (NUM_TERMS,) with the reward terms of a step from cycle ``start`` to ``now``."""
     if stream is None:
         fill_terms(row.reward, row.machine, row.tasks, start, now, out)
     else:
@@ -112,7 +113,7 @@ def play(row, tables, outcome, weights, action):
     start = row.status.clock_cycles
     ended = make_move(row, tables, slot, mechanism)
     now = row.status.clock_cycles
-    _fill_terms(row, start, now, outcome.terms, row.stream)
+    fill_row_terms(row, start, now, outcome.terms, row.stream)
     reward = 0.0
     for k in range(NUM_TERMS):
         reward += weights[k] * outcome.terms[k]

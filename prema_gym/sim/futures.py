@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 from prema_gym._jit import jit_apart, jit_borrowing
-from prema_gym.sim.kernel import HORIZON_FACTOR
+from prema_gym.sim.kernel import HORIZON_FACTOR, slowest_cycles
 from prema_gym.sim.streams.cohort import clear_sums, read_numbered
 from prema_gym.sim.streams.records import STEP_SUMS
 from prema_gym.sim.switch import begin_commit, remaining_cycles
@@ -182,19 +182,11 @@ def _spread(row, draw, seed):
 
 
 @jit_borrowing
-def _slowest_cycles(row, task):
-    slowest = row.tasks[task].isolated_cycles
-    for c in range(row.times.shape[1]):
-        slowest = max(slowest, row.times[task, c].isolated_cycles)
-    return slowest
-
-
-@jit_borrowing
 def _count_anew(row):
     """Work out what a closed episode keeps about all its tasks."""
     machine, slowest, priority_sum, deadlines = row.machine, 0, 0, 0
     for task in range(machine.tasks):
-        slowest += _slowest_cycles(row, task)
+        slowest += slowest_cycles(row, task)
         priority_sum += row.tasks[task].priority
         deadlines += row.tasks[task].deadline_cycles != NONE
     machine.priority_sum = priority_sum
@@ -252,7 +244,7 @@ def _play_list(row, tables, first, end, slowest):
     last = row.tasks[at].arrival_cycles
     for slot in range(row.table.shape[0]):
         if row.table[slot].state != EMPTY:
-            slowest += _slowest_cycles(row, slot)
+            slowest += slowest_cycles(row, slot)
     row.tasks[at].arrival_cycles = NO_ARRIVAL_CYCLES
     row.tasks[at].deadline_cycles = NONE
     _list(row, at, end - first)
@@ -285,7 +277,7 @@ def sample_stream(row, tables, draws, seed, requests):
     _resume_arrivals(row.arrivals, status, draws.draw[0], seed)
     for number in range(first, machine.next_task + requests):
         draw_request(row.tasks[at], row.times[at], draws, tables.programs, seed, number)
-        slowest += _slowest_cycles(row, at)
+        slowest += slowest_cycles(row, at)
         if number >= machine.next_task:
             _move_on(row.arrivals, status, draws.draw[0], seed, number)
             arrive_at(row.tasks[at], row.arrivals.cycles)
@@ -324,13 +316,13 @@ def true_stream(row, tables, draws, requests):
     for number in range(first, machine.next_task):
         if number > first:
             _read_true(row, tables, draws, row.stream.head, head, number)
-        slowest += _slowest_cycles(row, head)
+        slowest += slowest_cycles(row, head)
         _list(row, head, number - first)
     arrive_at(row.tasks[at], row.stream.memory.next_arrival_cycles)
     for number in range(machine.next_task, end):
         if number > machine.next_task:
             _read_true(row, tables, draws, row.arrivals, at, number)
-        slowest += _slowest_cycles(row, at)
+        slowest += slowest_cycles(row, at)
         _list(row, at, number - first)
     _play_list(row, tables, first, end, slowest)
 

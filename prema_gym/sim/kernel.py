@@ -84,7 +84,7 @@ def make_move(row, tables, slot, mechanism):
 
 
 @jit_borrowing
-def _slowest_cycles(row, task):
+def slowest_cycles(row, task):
     """Return the isolated time of ``task`` on the configuration where it is longest."""
     slowest = row.tasks[task].isolated_cycles
     for c in range(row.times.shape[1]):
@@ -178,7 +178,7 @@ def begin(row, tables, count):
     levels = tables.rules[0].levels
     for task in range(count):
         row.tasks[task].completion_cycles = NONE
-        slowest += _slowest_cycles(row, task)
+        slowest += slowest_cycles(row, task)
         priority_sum += row.tasks[task].priority
         levels |= level_bit(row.tasks[task].priority)
         deadlines += row.tasks[task].deadline_cycles != NONE

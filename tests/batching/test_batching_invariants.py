@@ -16,6 +16,8 @@ from reference.snapshot import snapshot
 from tools.several_cases import Case, choose, draw, draw_batching
 from tools.several_npus import give
 
+from tests.sim.test_several_npus_invariants import tokens_come_from_waits
+
 BLOCK, CASES = 75, 300
 
 
@@ -178,18 +180,6 @@ def the_offers_are_right(machine: Machine, case: Case) -> None:
         assert batch["would_samples"] == sum(member.samples for member in members)
         assert batch["would_oldest_cycles"] == min(member.arrival for member in members)
         assert batch["would_weight"] == pytest.approx(sum(member.priority / member.predicted for member in members))
-
-
-def tokens_come_from_waits(machine: Machine, before: dict[int, float]) -> None:
-    """Check Algorithm 2: from its priority on, a token grows with what a task has waited without being bound, and never falls."""
-    for task in machine.tasks[: machine.arrived]:
-        if task.state == DONE:
-            continue
-        most = task.priority * (1 + task.waited(machine.clock) / task.predicted)
-        assert max(before.get(task.index, task.priority), task.priority) <= task.token <= most * (1 + 1e-12)
-        if task.state == WAITING and task.last_dispatch is None and not machine.over:
-            assert task.token == pytest.approx(most)
-        before[task.index] = task.token
 
 
 def watched(case: Case) -> Machine:
