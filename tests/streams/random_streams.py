@@ -69,6 +69,11 @@ def draw(number: int, cases: Callable[[int], Case] = draw_case) -> StreamCase:
     return StreamCase(dataclasses.replace(case, setup=setup), arguments, seed, given)
 
 
+def draw_any(number: int) -> StreamCase:
+    """Return stream ``number``, every other one with batching."""
+    return draw_batching(number) if number % 2 else draw(number)
+
+
 def draw_batching(number: int) -> StreamCase:
     """Return stream ``number`` with batching, one in six without. What its requests' samples may be is in ``Setup.samples``."""
     return draw(number, _few_models)

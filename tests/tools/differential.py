@@ -18,7 +18,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from streams import random_streams
 
 from tools import duel
-from tools.several_cases import Case, draw, draw_batching
+from tools.several_cases import draw_any
 from tools.several_npus import PLAYERS
 from tools.twin import differences
 
@@ -41,22 +41,13 @@ def _blocks(first: int, episodes: int) -> Iterator[tuple[int, int]]:
         yield start, min(BLOCK, first + episodes - start)
 
 
-def _case(number: int) -> Case:
-    """Return case ``number``, every other one with batching."""
-    return draw_batching(number) if number % 2 else draw(number)
-
-
-def _stream(number: int) -> random_streams.StreamCase:
-    return random_streams.draw_batching(number) if number % 2 else random_streams.draw(number)
-
-
 def _play(block: tuple[int, int]) -> tuple[int, list[str], int]:
     found, steps = differences(*block)
     for name, player in PLAYERS.items():
         if name != "twin":
-            more, decisions = duel.differences(*block, player, PLAYERS["twin"], _case)
+            more, decisions = duel.differences(*block, player, PLAYERS["twin"], draw_any)
             found, steps = found + more, steps + decisions
-    more, decisions = random_streams.differences(*block, _stream)
+    more, decisions = random_streams.differences(*block, random_streams.draw_any)
     found, steps = found + more, steps + decisions
     return block[1], found, steps
 

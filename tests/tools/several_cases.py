@@ -75,6 +75,11 @@ def draw(number: int) -> Case:
     return Case(number, Setup(rules, programs), _trace(rng, unit, rules, programs), rng.choice(MANNERS))
 
 
+def draw_any(number: int) -> Case:
+    """Return case ``number``, every other one with batching."""
+    return draw_batching(number) if number % 2 else draw(number)
+
+
 def draw_batching(number: int) -> Case:
     """Return case ``number`` with batching, one in six as it is. What batching takes is drawn apart from all else of the case.
 

@@ -27,6 +27,18 @@ SIMULATOR = Plan(
     ),
 )
 """Of the machine with one NPU, and of what it is worth."""
+TWO_BY_HAND = ("sim/test_two_npus_by_hand.py", "sim/test_two_npus_unlike.py", "sim/test_two_npus_timed.py")
+SEVERAL = Plan(games=("several", "streams"), tests=("sim/test_hand_solved.py", *TWO_BY_HAND))
+"""Of the driver of several NPUs, which plays batches and streams too."""
+BATCHES = Plan(
+    games=("several", "streams"),
+    tests=tuple(f"batching/test_{name}_by_hand.py" for name in ("batching", "preempted_batches", "waiting")),
+)
+STREAMS = Plan(
+    games=("streams",),
+    tests=("streams/test_streams_by_hand.py", "streams/test_traces_at_reset.py", "streams/test_streams.py"),
+)
+"""Of requests that come and go: the backlog, the cohort that is measured, lists and files."""
 DRAWN = "workloads/test_drawing.py"
 DRAWING = Plan(
     tests=(
@@ -45,14 +57,21 @@ SHOWN = ("envs/test_observation_groups.py", "envs/test_observation.py::test_an_e
 OBSERVATION = "prema_gym.envs.observation"
 SIM = ("tables", "programs", "table", "switch", "straight", "kernel")
 """Rooms of the simulator that one NPU plays in."""
+SIM_SEVERAL = ("asking", "events", "phases", "book", "borrow", "levels")
+STREAM_ROOMS = ("again", "arrivals", "backlog", "cohort", "lists", "metrics")
 _GROUPS: tuple[tuple[Plan, str, tuple[str, ...]], ...] = (
     (SIMULATOR, "prema_gym.sim", (*SIM, "simulator")),
+    (SEVERAL, "prema_gym.sim", SIM_SEVERAL),
+    (BATCHES, "prema_gym.sim", ("batches",)),
+    (STREAMS, "prema_gym.sim.streams", STREAM_ROOMS),
     (SIMULATOR, "prema_gym", ("metrics",)),
     (SIMULATOR, "prema_gym.envs", ("reward_terms", "step_reward")),
+    (STREAMS, "prema_gym.envs", ("stream_reward",)),
+    (Plan(("streams", "several"), SIMULATOR.tests), "prema_gym.sim", ("worth",)),
     (DRAWING, "prema_gym.workloads", ("seeding", "arrivals", "drawing")),
     (Plan(("episodes", "several"), ("envs/test_actions.py",)), "prema_gym.envs", ("actions",)),
     (Plan(("episodes",), SHOWN), OBSERVATION, ("base", "features", "lanes")),
-    (Plan(("streams", "several"), SHOWN), OBSERVATION, ("deadlines", "npus", "streams", "observe")),
+    (Plan(("streams", "several"), SHOWN), OBSERVATION, ("batching", "deadlines", "npus", "streams", "observe")),
 )
 PLANS = {f"{folder}.{name}": plan for plan, folder, names in _GROUPS for name in names}
 """By module."""
@@ -71,15 +90,16 @@ def _episodes(number: int) -> list[str]:
 
 def _several(number: int) -> list[str]:
     from tools import duel
+    from tools.several_cases import draw_any
     from tools.several_npus import PLAYERS
 
-    return duel.differences(number, 1, PLAYERS["kernel"], PLAYERS["twin"])[0]
+    return duel.differences(number, 1, PLAYERS["kernel"], PLAYERS["twin"], draw_any)[0]
 
 
 def _streams(number: int) -> list[str]:
     from streams import random_streams
 
-    return random_streams.differences(number, 1)[0]
+    return random_streams.differences(number, 1, random_streams.draw_any)[0]
 
 
 def _by_turns(episodes: int) -> Iterator[int]:
