@@ -24,13 +24,13 @@ from baselines.policies.compiled import Chooser, Compiled, Shown, addresses
 from baselines.policies.needs import StatesNeeds, mechanisms_of
 from baselines.policies.policy import Policy
 from baselines.policies.rollouts import PLACE, PLAN, plan_rows
-from prema_gym.checks import whole
+from prema_gym.checks import is_number, one_of, whole
 from prema_gym.config import EnvConfig
 from prema_gym.envs.core import Core
 from prema_gym.envs.reward import reward_weights
 from prema_gym.envs.step_reward import NUM_TERMS
 from prema_gym.envs.view import View
-from prema_gym.errors import PolicyError
+from prema_gym.errors import PolicyError, shown
 from prema_gym.sim.book import write_book
 from prema_gym.sim.simulator import Simulator
 from prema_gym.workloads.drawing import KIND, LISTED
@@ -65,8 +65,10 @@ class Search:
         for name, least in (("futures", 2), ("actions", 2), ("requests", 1)):
             whole(name, getattr(self, name), least, MOST, error=PolicyError)
         whole("seed", self.seed, 0, (1 << 64) - 1, error=PolicyError)
-        if not (isinstance(self.errors, (int, float)) and self.errors >= 0):
-            raise PolicyError(f"errors = {self.errors!r}: must be a number of at least 0.")
+        if self.futures * self.actions > MOST:
+            raise PolicyError(f"futures = {self.futures}, actions = {self.actions}: their product must be at most {MOST}.")
+        if not is_number(self.errors) or self.errors < 0:
+            raise PolicyError(f"errors = {shown(self.errors)}: must be a number of at least 0.")
         if self.objective is not None:
             reward_weights(self.objective)
 
@@ -77,6 +79,8 @@ class LookaheadPolicy(StatesNeeds):
     def __init__(self, base: Policy, *, clairvoyant: bool = False, search: Search | None = None, name: str = "") -> None:
         """Take the base rule; raises :class:`PolicyError` for one that isn't compiled, or is told true times."""
         first = CLAIRVOYANT if clairvoyant else LOOKAHEAD
+        if not isinstance(base, Policy):
+            raise PolicyError(f"{name or first}: the base rule must be a policy, not {shown(base)}.")
         self.name = name or f"{first}/{base.name}"
         if not isinstance(base, Compiled):
             raise PolicyError(f"{self.name}: {base.name} is not a compiled policy, and only those can be rolled out.")
@@ -202,4 +206,7 @@ def _asks(simulator: Simulator, chooser: Chooser) -> np.ndarray:
 
 def lookahead(first: str, base: Policy, *, name: str = "", **search: Any) -> LookaheadPolicy:
     """Return the lookahead ``first`` (of :data:`LOOKAHEADS`) over ``base``; ``search`` has fields of :class:`Search`."""
+    first = one_of("lookahead", first, LOOKAHEADS, error=PolicyError)
+    if not isinstance(name, str):
+        raise PolicyError(f"name = {shown(name)}: must be a string.")
     return LookaheadPolicy(base, clairvoyant=LOOKAHEADS[first], search=Search(**search), name=name)

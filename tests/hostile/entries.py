@@ -19,6 +19,7 @@ from agents.learning.checkpoint import Saved, load, save
 from agents.network.layout import Shape
 from agents.publishing.weights import load_weights, save_weights
 from baselines import evaluate, make_policy, policy_of, register_policy
+from baselines.policies.lookahead import lookahead
 from hostile.values import anything, damaged, spoilt
 from prema_gym import (
     BatchedGemm,
@@ -61,6 +62,7 @@ CLASS: dict[str, Any] = {"model": "short", "batch": [1, 4], "weight": 1.0, "prio
 CONFIG: dict[str, Any] = {
     "npu": "prema", "npus": None, "reward": "antt", "mechanisms": ["CHECKPOINT", "KILL"], "slots": 3, "horizon_requests": None,
     "decision_every": 2, "quantum_cycles": 20, "scheduler_latency_cycles": 0, "allow_idle": False, "strict": False,
+    "batching": 1,
 }  # fmt: skip
 NPU: dict[str, Any] = {
     "array_rows": 8, "array_cols": 8, "clock_hz": 1000, "ubuf_bytes": 4096, "wbuf_bytes": 1024, "accumulator_rows": 16,
@@ -137,7 +139,8 @@ def environment(rng: random.Random) -> None:
         workload |= {"window": 0.5, "arrivals": spoilt(rng, ARRIVALS)}
     elif draw < 0.5:
         workload = {"num_tasks": 3, "mix": [spoilt(rng, CLASS)]}
-    arguments = {**(spoilt(rng, CONFIG, 1) if rng.random() < 0.5 else CONFIG), "workload": workload}
+    config = {**CONFIG, "batching": rng.choice((1, 1, 4))}
+    arguments = {**(spoilt(rng, config, 1) if rng.random() < 0.5 else config), "workload": workload}
     if arguments.get("slots") is not None and isinstance(arguments["slots"], int) and arguments["slots"] > 64:
         arguments["slots"] = 64
     env = PremaEnv(**arguments)
@@ -224,6 +227,14 @@ def policy_name(rng: random.Random) -> None:
     rng.choice((make_policy, policy_of))(given)
 
 
+def planning(rng: random.Random) -> None:
+    """Make a lookahead of hostile arguments over some rule."""
+    fields = {"objective": "antt", "futures": 4, "requests": 4, "seed": 1, "name": "LOOK"}
+    base = anything(rng) if rng.random() < 0.3 else make_policy(rng.choice(("P-SJF", "GATE", "RANDOM", "PREMA")))
+    kind = anything(rng) if rng.random() < 0.2 else rng.choice(("LOOKAHEAD", "LOOKAHEAD-CLAIRVOYANT"))
+    lookahead(kind, base, **_known(spoilt(rng, fields), fields))
+
+
 def registration(rng: random.Random) -> None:
     """Register hostile things by hostile names."""
     name, thing = anything(rng), anything(rng)
@@ -232,6 +243,7 @@ def registration(rng: random.Random) -> None:
     calls: tuple[Callable[[], Any], ...] = (
         lambda: register_program(name, thing),
         lambda: register_program(name, {thing if isinstance(thing, str) else "edge": Program.from_points(10, [5])}),
+        lambda: register_program(name, {1: Program.from_points(10, [5]), rng.choice((2, 3, 64)): thing}),
         lambda: register_npu(name, thing),
         lambda: register_model(thing),
         lambda: register_model(Model(name, lambda: thing)),
@@ -349,8 +361,8 @@ def command_line(rng: random.Random) -> None:
 ENTRIES: dict[str, Callable[[random.Random], None]] = {
     entry.__name__: entry
     for entry in (
-        configuration, environment, step, reset, step_rows, state, rows, trace, stream_trace, trace_file, policy_name, registration,
-        program, network, rewards, importing, profile, weights, checkpoint, evaluation, command_line,
+        configuration, environment, step, reset, step_rows, state, rows, trace, stream_trace, trace_file, policy_name, planning,
+        registration, program, network, rewards, importing, profile, weights, checkpoint, evaluation, command_line,
     )
 }  # fmt: skip
 """Every entry by name."""
