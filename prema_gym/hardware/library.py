@@ -9,7 +9,7 @@ import os
 import zipfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 import numpy as np
 
@@ -19,6 +19,18 @@ from prema_gym.types import BLOCK, PROGRAM, RUN, SEGMENT
 
 if TYPE_CHECKING:
     from prema_gym.hardware.program import Program
+
+
+class Stored(NamedTuple):
+    """A program as a library holds it: the fields of a :class:`Program` that make its rows."""
+
+    blocks: np.ndarray
+    runs: np.ndarray
+    segments: np.ndarray
+    totals: np.ndarray
+    predicted_cycles: int
+    length_estimated: bool
+
 
 TABLES = {"runs": RUN, "blocks": BLOCK, "segments": SEGMENT, "programs": PROGRAM, "totals": np.dtype(np.int64)}
 """The tables by name, with the type of their records."""
@@ -67,7 +79,7 @@ class ProgramLibrary:
         self._tables = {name: _Growing(dtype) for name, dtype in TABLES.items()}
         self._block_rows: dict[bytes, int] = {}
 
-    def add(self, program: Program) -> int:
+    def add(self, program: Program | Stored) -> int:
         """Append ``program`` and return its row."""
         rows = [self._add_block(program, block) for block in program.blocks]
         segments = program.segments.copy()
@@ -81,7 +93,18 @@ class ProgramLibrary:
         record["length_estimated"] = program.length_estimated
         return self._tables["programs"].extend(record)
 
-    def _add_block(self, program: Program, block: np.void) -> int:
+    def stored(self, row: int) -> Stored:
+        """Return the program in ``row``, which another library can add."""
+        record = self.programs[row]
+        first, first_total = int(record["first_segment"]), int(record["first_total"])
+        segments = self.segments[first : first + int(record["segments"])].copy()
+        used, segments["block"] = np.unique(segments["block"], return_inverse=True)
+        totals = self.totals[first_total : first_total + int(record["totals"])]
+        return Stored(
+            self.blocks[used], self.runs, segments, totals, int(record["predicted_cycles"]), bool(record["length_estimated"])
+        )
+
+    def _add_block(self, program: Program | Stored, block: np.void) -> int:
         first = int(block["first_run"])
         runs = program.runs[first : first + int(block["runs"])]
         key = _block_key(block, runs)
@@ -212,7 +235,7 @@ def cached_library(key: str, build: Callable[[], ProgramLibrary]) -> ProgramLibr
     Processes that start together may build twice, and each leaves a whole file.
     """
     path = cache_dir() / "programs" / f"{key}.npz"
-    for kept in (SHIPPED, path) if key == _shipped_key() else (path,):
+    for kept in (SHIPPED, path) if comes_with_package(key) else (path,):
         try:
             return ProgramLibrary.load(kept)
         except (OSError, ValueError) as error:
@@ -224,6 +247,11 @@ def cached_library(key: str, build: Callable[[], ProgramLibrary]) -> ProgramLibr
     except OSError as error:
         log.info("the program library is not cached: %s", error)
     return library
+
+
+def comes_with_package(key: str) -> bool:
+    """Return whether the library of ``key`` is the one that comes with the package."""
+    return key == _shipped_key()
 
 
 @functools.cache

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import logging
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, TypeAlias, cast
 
 import numpy as np
@@ -13,7 +13,7 @@ import numpy as np
 from prema_gym.checks import MOST_CYCLES, is_whole, new_name
 from prema_gym.config import NPUConfig, WorkloadConfig
 from prema_gym.errors import ConfigError, ModelError, TraceError, shown, unknown_name
-from prema_gym.hardware.library import ProgramLibrary, cached_library, library_key
+from prema_gym.hardware.library import ProgramLibrary, Stored, cached_library, comes_with_package, library_key
 from prema_gym.hardware.program import Program, compile_model
 from prema_gym.workloads.importing.file import from_file, is_file_name
 from prema_gym.workloads.lengths import LengthSpec, predicted_output_length
@@ -165,6 +165,11 @@ def _shortest(networks: tuple[tuple[str, int], ...]) -> tuple[object, ...]:
     return (models, batches) if tuple(itertools.product(models, batches)) == networks else (networks,)
 
 
+def _key_of(npu: NPUConfig, networks: tuple[tuple[str, int], ...], hoist_inputs: bool, own: Sequence[str] = ()) -> str:
+    """Return the key of a library; ``own`` says what networks that aren't built in contain."""
+    return library_key(repr((npu, *_shortest(networks), hoist_inputs, list(own))))
+
+
 class ProgramTable:
     """Program rows by :class:`Key`; it only grows, so a row number stays valid.
 
@@ -235,11 +240,20 @@ class ProgramTable:
     def build(self, npu: NPUConfig) -> ProgramLibrary:
         """Compile every program that an episode can draw on ``npu``, in the order of the rows."""
         keys = self.keys[: self.stride]
-        log.info("compiling %d programs (once for this NPU and workload)", len(keys))
+        known = self._shipped(npu)
+        log.info("compiling %d programs (once for this NPU and workload)", sum(key not in known for key in keys))
         library = ProgramLibrary()
         for key in keys:
-            library.add(self._compile(key, npu))
+            library.add(known[key] if key in known else self._compile(key, npu))
         return library
+
+    def _shipped(self, npu: NPUConfig) -> Mapping[Key, Stored]:
+        """Return what comes with the package of programs on ``npu``: three of the five sizes of batch of the default networks."""
+        default = WorkloadConfig(hoist_inputs=self.hoist_inputs)
+        if not self._sizes or not comes_with_package(_key_of(npu, default.networks, default.hoist_inputs)):
+            return {}
+        table = ProgramTable((npu,), default)
+        return {key: table.library.stored(row) for row, key in enumerate(table.keys)}
 
     def _load(self, npu: NPUConfig) -> ProgramLibrary:
         if any(model not in MODELS for model, _ in self._networks):
@@ -249,7 +263,7 @@ class ProgramTable:
     def library_key(self, npu: NPUConfig) -> str:
         """Return what tells this workload's library on ``npu`` from others."""
         own = dict.fromkeys(model for model, _ in self._networks if model not in BUILT_IN)
-        return library_key(repr((npu, *_shortest(self._networks), self.hoist_inputs, [self._content(model) for model in own])))
+        return _key_of(npu, self._networks, self.hoist_inputs, [self._content(model) for model in own])
 
     def _content(self, model: str) -> str:
         """Return what the programs of a model that isn't built in depend on: its layers at every input length."""

@@ -66,3 +66,31 @@ def test_without_them_programs_are_compiled(content, tmp_path, monkeypatch):
     library = ProgramLibrary.load(SHIPPED)
     assert cached_library("key", lambda: library) is library
     module._shipped_key.cache_clear()
+
+
+def test_a_library_with_sizes_of_batches_takes_from_them_what_they_have(monkeypatch):
+    config = EnvConfig(batching=4, workload={"models": ["CNN-MN", "RNN-SA"], "batches": [1]})
+    compiled = []
+    compile_one = ProgramTable._compile
+    monkeypatch.setattr(ProgramTable, "_compile", lambda table, key, npu: compiled.append(key) or compile_one(table, key, npu))
+    table = ProgramTable((config.npu,), config.workload, config.batching)
+    built = table.build(config.npu)
+    assert {key.batch for key in compiled} == {2}
+    for row, key in enumerate(table.keys[: table.stride]):
+        assert_same_program(built.stored(row), compile_one(table, key, config.npu))
+
+
+def assert_same_program(stored, program):
+    """Both have the same segments of the same blocks, and the same totals and predictions."""
+    np.testing.assert_array_equal(stored.totals, program.totals)
+    assert (stored.predicted_cycles, stored.length_estimated) == (program.predicted_cycles, program.length_estimated)
+    for name in stored.segments.dtype.names:
+        if name != "block":
+            np.testing.assert_array_equal(stored.segments[name], program.segments[name])
+    assert [block_of(stored, row) for row in stored.segments["block"]] == [block_of(program, row) for row in program.segments["block"]]
+
+
+def block_of(program, row):
+    block = program.blocks[row]
+    first = int(block["first_run"])
+    return int(block["cycles"]), int(block["points"]), program.runs[first : first + int(block["runs"])].tobytes()
