@@ -42,8 +42,7 @@ def _add_member(batch, entry):
 
 @jit_borrowing
 def clear_batch(batch):
-    """Forget what a slot had to do with a batch."""
-    _clear_would(batch)
+    """Forget what a slot had to do with a batch; who would run together is noted anew where the next is asked."""
     batch.model = NONE
     batch.leader = NONE
     batch.members = 0
@@ -172,7 +171,6 @@ def see_batches(row, tables, asked):
         entry, batch = row.table[slot], row.batches[slot]
         _clear_would(batch)
         if entry.state == EMPTY:
-            clear_batch(batch)
             continue
         known = tables.sized[_program_on(row, slot, c)]
         batch.model = known.model
@@ -203,12 +201,13 @@ def _predict(row, tables, slot, n):
 
 @jit_apart
 def form_batch(row, tables, n, slot):
-    """Let the waiting tasks of the same network join that in ``slot``, which NPU ``n`` was just given to, if it has no progress."""
+    """Let the waiting tasks of the same network join that in ``slot``, which NPU ``n`` was just given to, if it has no progress.
+
+    They are those that would, as was seen when NPU ``n`` was asked.
+    """
     if row.table[slot].configuration != NONE:
         return
     c = row.npus[n].configuration
-    sort_by_age(row)
-    _imagine(row, tables, slot, c)
     batch = row.batches[slot]
     members, samples = batch.would_members, batch.would_samples
     if members == 1:

@@ -87,7 +87,9 @@ def assert_same_program(stored, program):
     for name in stored.segments.dtype.names:
         if name != "block":
             np.testing.assert_array_equal(stored.segments[name], program.segments[name])
-    assert [block_of(stored, row) for row in stored.segments["block"]] == [block_of(program, row) for row in program.segments["block"]]
+    assert [block_of(stored, row) for row in stored.segments["block"]] == [
+        block_of(program, row) for row in program.segments["block"]
+    ]
 
 
 def block_of(program, row):
