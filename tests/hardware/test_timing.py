@@ -11,6 +11,7 @@ from prema_gym.config import NPUConfig
 from prema_gym.errors import ModelError, PremaError
 from prema_gym.hardware.layers import BatchedGemm, Conv2d, Embedding, Gemm, Loop, Network, Vector
 from prema_gym.hardware.program import Program, compile_model
+from prema_gym.workloads.predictor import predict_cycles
 
 # A machine for paper and pencil: one byte a cycle, one byte an element, an array of 2x2. A GEMM_OP over r rows takes
 # 2*2 + 2 + r - 2 = r + 4 cycles; a weight tile has at most 4 bytes.
@@ -281,3 +282,12 @@ def test_disassembly_lists_every_instruction():
     assert lines[-1] == "STORE_TILE layer=b rows=0:2 k=2:4 n=0:2 bytes=4"
     assert len(lines) == 4 + 1 + 4 + 1
     assert len(list(program.disassemble(limit=3))) == 3
+
+
+def test_a_batch_of_a_short_numpy_integer_is_the_number_itself():
+    network = Network("one", 100, (Gemm(m=1, k=100, n=200),))
+    npu = NPUConfig()
+    short, whole = (compile_model(network, batch=batch, npu=npu) for batch in (np.int8(100), 100))
+    assert short.total_cycles == whole.total_cycles
+    np.testing.assert_array_equal(short.segments, whole.segments)
+    assert predict_cycles(network, np.int8(100), npu) == predict_cycles(network, 100, npu)

@@ -100,8 +100,9 @@ def prepared() -> tuple[PremaEnv, PremaVectorEnv, Path, PremaEnv]:
     (folder / "topology.csv").write_bytes(TOPOLOGY)
     from_csv(folder / "topology.csv").save(folder / "saved.json")
     stream = PremaEnv(workload=WORKLOAD, horizon_requests=4)  # what it is made of is compiled here, where nobody waits for it
-    stream.reset(seed=1)
-    stream.step(1)
+    for env in (stream, PremaEnv(workload=WORKLOAD, batching=4)):
+        env.reset(seed=1)
+        env.step(1)
     return PremaEnv(workload=WORKLOAD), PremaVectorEnv(3, workload=WORKLOAD), folder, stream
 
 

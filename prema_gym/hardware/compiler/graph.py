@@ -109,8 +109,7 @@ def resolve(network: Network) -> Graph:
 class _Builder:
     def __init__(self, network: Network) -> None:
         self.network = network
-        elements = network.input_elements
-        whole(f"network {network.name!r}: input_elements", elements, 1, MOST_ELEMENTS, error=ModelError)
+        elements = whole(f"network {network.name!r}: input_elements", network.input_elements, 1, MOST_ELEMENTS, error=ModelError)
         self.tensors = [Tensor(NETWORK_INPUT, elements)]
         self.names = {NETWORK_INPUT: INPUT}
         self.nodes: list[Node] = []

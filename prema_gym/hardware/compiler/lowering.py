@@ -67,16 +67,19 @@ class Stretch:
     growth_clean_bytes: int
 
 
-def check_batch(batch: object) -> None:
-    """Raise :class:`ModelError` unless ``batch`` is a whole number of at least 1."""
-    whole("batch", batch, 1, MOST_BATCH, error=ModelError)
+def check_batch(batch: object) -> int:
+    """Return ``batch`` as an int; raises :class:`ModelError` unless it is a whole number of at least 1.
+
+    It is multiplied by sizes, and a short NumPy integer would overflow.
+    """
+    return whole("batch", batch, 1, MOST_BATCH, error=ModelError)
 
 
 def network_works(network: Network, batch: int, npu: NPUConfig) -> tuple[Graph, list[Work]]:
     """Return the resolved names and the work of one pass over every node; loops are written once."""
-    check_batch(batch)
+    batch = check_batch(batch)
     graph = resolve(network)
-    works = [layer_work(node.layer, int(batch), npu) for node in graph.nodes]
+    works = [layer_work(node.layer, batch, npu) for node in graph.nodes]
     for node, work in zip(graph.nodes, works, strict=True):
         check_work(work, node.name)
     return graph, works
@@ -84,6 +87,7 @@ def network_works(network: Network, batch: int, npu: NPUConfig) -> tuple[Graph, 
 
 def lower(network: Network, batch: int, npu: NPUConfig, output_length: int = 1) -> Lowering:
     """Return the operations of ``network``; ``output_length`` is the longest that its open loop is to run."""
+    batch = check_batch(batch)
     graph, works = network_works(network, batch, npu)
     operations = sum(work.operations(npu) for work in works)
     if operations > MAX_OPERATIONS:
