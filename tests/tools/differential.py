@@ -9,9 +9,11 @@ The last line reads ``N episodes, D differences``; the exit status is 1 if D > 0
 from __future__ import annotations
 
 import argparse
+import contextlib
 import multiprocessing
 import sys
 from collections.abc import Callable, Iterator
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -34,7 +36,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("episodes", type=int, nargs="?", default=2000, help="how many to play (default: 2000)")
     parser.add_argument("--first", type=int, default=0, metavar="NUMBER", help="number of the first episode (default: 0)")
     parser.add_argument("--batching", action="store_true", help="play only cases and streams that form batches")
-    parser.add_argument("--processes", type=int, default=2, help="processes to use (default: 2)")
+    parser.add_argument("--processes", type=int, default=2, help="processes to use (default: 2; 0 plays in this one)")
     return parser.parse_args()
 
 
@@ -72,9 +74,13 @@ def main() -> int:
     found: list[str] = []
     steps = 0
     play = _play_batching if arguments.batching else _play
-    with multiprocessing.get_context("spawn").Pool(arguments.processes) as pool, Progress(*columns, console=console) as progress:
+    with contextlib.ExitStack() as stack:
+        imap: Any = map
+        if arguments.processes:
+            imap = stack.enter_context(multiprocessing.get_context("spawn").Pool(arguments.processes)).imap_unordered
+        progress = stack.enter_context(Progress(*columns, console=console))
         bar = progress.add_task("0 differences", total=arguments.episodes)
-        for count, differing, played in pool.imap_unordered(play, _blocks(arguments.first, arguments.episodes)):
+        for count, differing, played in imap(play, _blocks(arguments.first, arguments.episodes)):
             found += differing
             steps += played
             progress.update(bar, advance=count, description=f"{len(found)} differences")
