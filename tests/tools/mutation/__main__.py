@@ -98,6 +98,7 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--planted", action="store_true", help="play the planted faults")
     parser.add_argument("--module", action="append", help=f"a module to change (default: {', '.join(PLANS)})")
+    parser.add_argument("--only", action="append", metavar="TEXT", help="play only mutants whose description has this in it")
     parser.add_argument("--every", type=int, default=1, metavar="N", help="play each N-th mutant only (default: 1)")
     parser.add_argument("--episodes", type=int, default=2000, help="play episodes of numbers below this (default: 2000)")
     parser.add_argument("--seconds", type=float, default=30, help="most seconds of computing per mutant and game (default: 30)")
@@ -113,7 +114,9 @@ def main() -> int:
     if arguments.planted:
         chosen = list(planted())
     else:
-        chosen = [mutant for module in arguments.module or PLANS for mutant in mutants(module)][:: arguments.every]
+        every = [mutant for module in arguments.module or PLANS for mutant in mutants(module)]
+        wanted = [mutant for mutant in every if not arguments.only or any(text in mutant.change for text in arguments.only)]
+        chosen = wanted[:: arguments.every]
     _refuse_false_alarms(chosen, arguments)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
