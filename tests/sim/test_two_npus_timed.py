@@ -138,6 +138,26 @@ def test_a_move_of_the_second_pass_follows_upon_the_stall_of_the_first(player: P
     ]
 
 
+def test_a_chosen_move_of_the_second_pass_costs_its_own_latency_behind_the_stall(player: Player) -> None:
+    # As before, but two tasks are left: NPU 0 has a choice, which takes another 20 cycles.
+    decisions = [
+        Decision(0, 0, KEEP, "arrival"),
+        Decision(0, 1, give(1), "arrival", may_keep=False),
+        Decision(0, 0, give(2), "arrival", asking_pass=2, may_keep=False),
+        Decision(320, 0, KEEP, "completion"),  # NPU 1 then takes the long task, its only move
+    ]
+    played = play(player, setup(latency=20), [LONG, SHORT, SHORT], decisions)
+    assert [entry for entry in played.log[3:] if entry[0] <= 40] == [
+        (0, "stall", -1, 0),
+        (0, "stall", -1, 1),
+        (20, "stall", -1, 0),
+        (20, "dispatch", 1, 1),
+        (20, "run", 1, 1),
+        (40, "dispatch", 2, 0),
+        (40, "run", 2, 0),
+    ]
+
+
 def test_a_kill_after_latency_frees_its_task_for_the_other_npu(player: Player) -> None:
     # The kill decided at 100 happens at 120. The killed task is choosable then: both NPUs are asked and keep, and stand still
     # until 140.
@@ -180,8 +200,8 @@ THREE_WHOLE = [Arrival(0, "whole")] * 3
 """Their horizon is 20 * 750 = 15 000."""
 
 
-def _killing(until: int) -> list[Decision]:
-    """Return what is asked and answered where every quantum of 40 kills on both NPUs, up to but not at ``until``.
+def _killing(until: int, quantum: int = 40) -> list[Decision]:
+    """Return what is asked and answered where every quantum kills on both NPUs, up to but not at ``until``.
 
     NPU 0 takes the waiting task, NPU 1 the one that NPU 0 has just killed: each move goes on by one NPU, the third waits.
     """
@@ -189,7 +209,7 @@ def _killing(until: int) -> list[Decision]:
         [Decision(0, 0, give(0), "arrival"), Decision(0, 1, give(1), "arrival", may_keep=False)],
         (0, 1, 2),
     )
-    for cycle in range(40, until, 40):
+    for cycle in range(quantum, until, quantum):
         decisions += [Decision(cycle, 0, kill(waiting), "quantum"), Decision(cycle, 1, kill(first), "quantum")]
         first, second, waiting = waiting, first, second
     return decisions
@@ -218,3 +238,12 @@ def test_what_switches_at_the_horizon_is_played_to_its_end_and_the_others_go_on(
     ]
     assert (played.end["clock_cycles"], played.end["truncated"], played.end["terminated"]) == (15_170, True, False)
     assert played.end["metrics"]["unfinished"] == 1
+
+
+def test_the_last_completion_may_fall_on_the_horizon(player: Player) -> None:
+    # The 290th kill, at 14 500, is the last: tasks 1 and 2 run, and complete at 14 750. Task 0 follows, and completes at 15 000.
+    keeping = [Decision(cycle, n, KEEP, "quantum") for cycle in range(14_550, 14_750, 50) for n in (0, 1)]
+    last = Decision(14_750, 0, give(0), "completion")
+    played = play(player, setup(quantum=50), THREE_WHOLE, [*_killing(14_550, 50), *keeping, last])
+    assert played.log[-1] == (15_000, "completion", 0, 0)
+    assert (played.end["clock_cycles"], played.end["truncated"], played.end["terminated"]) == (15_000, False, True)
