@@ -57,7 +57,7 @@ SHOWN = ("envs/test_observation_groups.py", "envs/test_observation.py::test_an_e
 OBSERVATION = "prema_gym.envs.observation"
 SIM = ("tables", "programs", "table", "switch", "straight", "kernel")
 """Rooms of the simulator that one NPU plays in."""
-SIM_SEVERAL = ("asking", "events", "phases", "book", "borrow", "levels")
+SIM_SEVERAL = ("asking", "events", "phases", "levels")
 STREAM_ROOMS = ("again", "arrivals", "backlog", "cohort", "lists", "metrics")
 _GROUPS: tuple[tuple[Plan, str, tuple[str, ...]], ...] = (
     (SIMULATOR, "prema_gym.sim", (*SIM, "simulator")),
