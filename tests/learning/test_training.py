@@ -26,7 +26,7 @@ from agents.learning.networks import NETWORKS, slots
 from agents.learning.objective import SCALES, headline_values, improvements, objective_weights, parse_margins
 from agents.learning.options import option, option_fields
 from agents.learning.registry import NoOptions, register_algorithm, register_network
-from agents.learning.sb3.returns import advantages, discounts
+from agents.learning.gradients.returns import advantages, discounts
 from agents.learning.sb3.training import build_env, read_parameters, slot_network
 from agents.learning.training import make_arguments, train
 from agents.network.layout import Shape

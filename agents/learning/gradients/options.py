@@ -1,4 +1,4 @@
-"""Options that the algorithms of stable-baselines3 have in common. Importing them loads no torch."""
+"""Options that algorithms which learn by gradients have in common. Importing them loads no torch."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class GradientOptions:
 
     rows: int = option(64, "Number of environments that are stepped together.")
     learning_rate: float = option(1e-3, "Learning rate of Adam.")
-    reward: str = option(
-        "dominance",
+    reward: str | None = option(
+        None,
         "'dominance' rewards all headline measures and adapts their weights to the weakest improvement; else a reward term's name,"
-        " or JSON from names to weights.",
+        " or JSON from names to weights. Without it what the best policy is chosen by: dominance, or with a measure weighted_antt.",
     )
 
 

@@ -1,0 +1,92 @@
+"""Actor and critic in torch, without any library of algorithms: what ``masked_ppo`` trains.
+
+An :class:`ActorCritic` turns (B, D) observations into (B, A) logits, and into (B,) values. Whether an action is legal is the mask's
+matter: the logits of closed actions may be anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import cast
+
+import numpy as np
+import torch
+from torch import nn
+
+from agents.network.layout import Shape
+from agents.network.torch_network import CRITIC_UNITS, SlotCritic, SlotNetwork
+from prema_gym.config import EnvConfig, mechanism_bits
+from prema_gym.envs.actions import count_actions
+from prema_gym.envs.observation import Layout
+
+SMALL_GAIN = 0.01
+"""Gain of an actor's last layer: at first all actions are about as likely."""
+
+
+class ActorCritic(nn.Module):
+    """What decides and what foresees."""
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        """Return (B, A) logits."""
+        raise NotImplementedError
+
+    def values(self, observations: torch.Tensor) -> torch.Tensor:
+        """Return (B,) values, in the trainer's units."""
+        raise NotImplementedError
+
+
+def sizes_of(config: EnvConfig) -> tuple[int, int]:
+    """Return (D, A): the numbers of an observation, and of actions."""
+    return Layout.of(config).size, int(count_actions(config.num_slots, mechanism_bits(config.mechanisms)))
+
+
+def linear(inputs: int, outputs: int, gain: float = 2**0.5) -> nn.Linear:
+    """Return a layer with orthogonal weights of ``gain``, and no bias at first."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.orthogonal_(layer.weight, gain)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def perceptron(units: Sequence[int], gain: float) -> nn.Sequential:
+    """Return layers of ``units`` with tanh between them; the last has ``gain``."""
+    layers: list[nn.Module] = []
+    for inputs, outputs in pairwise(units[:-1]):
+        layers += [linear(inputs, outputs), nn.Tanh()]
+    return nn.Sequential(*layers, linear(units[-2], units[-1], gain))
+
+
+class Perceptron(ActorCritic):
+    """Two perceptrons over all features."""
+
+    def __init__(self, features: int, actions: int, hidden: Sequence[int]) -> None:
+        super().__init__()
+        self.actor = perceptron([features, *hidden, actions], SMALL_GAIN)
+        self.critic = perceptron([features, *hidden, 1], 1.0)
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        """Return (B, A) logits."""
+        return cast(torch.Tensor, self.actor(observations))
+
+    def values(self, observations: torch.Tensor) -> torch.Tensor:
+        """Return (B,) values."""
+        return cast(torch.Tensor, self.critic(observations)).squeeze(-1)
+
+
+class SlotActorCritic(ActorCritic):
+    """The network over slots of :mod:`agents.network.layout`, which has a compiled form, and its critic."""
+
+    def __init__(self, shape: Shape, flat: np.ndarray, slots: int, sharpness: float) -> None:
+        super().__init__()
+        self.actor = SlotNetwork(shape, flat, sharpness=sharpness, slots=slots)
+        self.critic = SlotCritic(slots)
+        self.value = linear(CRITIC_UNITS, 1, 1.0)
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        """Return (B, A) logits."""
+        return cast(torch.Tensor, self.actor(observations))
+
+    def values(self, observations: torch.Tensor) -> torch.Tensor:
+        """Return (B,) values."""
+        return cast(torch.Tensor, self.value(self.critic(observations))).squeeze(-1)
