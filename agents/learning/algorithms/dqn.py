@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from agents.learning.arguments import Arguments
+from agents.learning.gradients.options import GradientOptions
 from agents.learning.options import option
 from agents.learning.registry import builder
 from agents.learning.run import Run
-from agents.learning.gradients.options import GradientOptions
 
 if TYPE_CHECKING:
     from stable_baselines3 import DQN

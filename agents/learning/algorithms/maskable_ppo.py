@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agents.learning.arguments import Arguments
+from agents.learning.gradients.options import OnPolicyOptions
 from agents.learning.registry import builder
 from agents.learning.run import Run
-from agents.learning.gradients.options import OnPolicyOptions
 
 if TYPE_CHECKING:
     from sb3_contrib import MaskablePPO
