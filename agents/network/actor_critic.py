@@ -36,9 +36,9 @@ class ActorCritic(nn.Module):
         raise NotImplementedError
 
 
-def sizes_of(config: EnvConfig) -> tuple[int, int]:
-    """Return (D, A): the numbers of an observation, and of actions."""
-    return Layout.of(config).size, int(count_actions(config.num_slots, mechanism_bits(config.mechanisms)))
+def actions_of(config: EnvConfig) -> int:
+    """Return A."""
+    return int(count_actions(config.num_slots, mechanism_bits(config.mechanisms)))
 
 
 def linear(inputs: int, outputs: int, gain: float = 2**0.5) -> nn.Linear:
@@ -58,16 +58,24 @@ def perceptron(units: Sequence[int], gain: float) -> nn.Sequential:
 
 
 class Perceptron(ActorCritic):
-    """Two perceptrons over all features."""
+    """Two perceptrons over all features.
 
-    def __init__(self, features: int, actions: int, hidden: Sequence[int]) -> None:
+    ``commitment`` is added to the logit of keeping a task that runs on the asked NPU, and taken off that of leaving it idle. With 0
+    an untrained policy evicts at every decision, and where evictions ask again at once nothing is ever completed.
+    """
+
+    def __init__(self, layout: Layout, actions: int, hidden: Sequence[int], commitment: float = 0.0) -> None:
         super().__init__()
-        self.actor = perceptron([features, *hidden, actions], SMALL_GAIN)
-        self.critic = perceptron([features, *hidden, 1], 1.0)
+        self.actor = perceptron([layout.size, *hidden, actions], SMALL_GAIN)
+        self.critic = perceptron([layout.size, *hidden, 1], 1.0)
+        self.running = layout["running"]
+        self.commitment = nn.Parameter(torch.full((1,), commitment))
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         """Return (B, A) logits."""
-        return cast(torch.Tensor, self.actor(observations))
+        logits = self.actor(observations)
+        busy = observations[:, self.running].amax(dim=1, keepdim=True)
+        return torch.cat([logits[:, :1] + self.commitment * (2.0 * busy - 1.0), logits[:, 1:]], dim=1)
 
     def values(self, observations: torch.Tensor) -> torch.Tensor:
         """Return (B,) values."""

@@ -21,6 +21,7 @@ def build(arguments: Arguments, *, masked: bool) -> tuple[Any, dict[str, Any]]:
 
 def module(arguments: Arguments, config: EnvConfig) -> ActorCritic:
     """Return two perceptrons, actor and critic, with orthogonal random weights."""
-    from agents.network.actor_critic import Perceptron, sizes_of
+    from agents.network.actor_critic import Perceptron, actions_of
+    from prema_gym.envs.observation import Layout
 
-    return Perceptron(*sizes_of(config), HIDDEN_UNITS)
+    return Perceptron(Layout.of(config), actions_of(config), HIDDEN_UNITS, getattr(arguments.options, "commitment", 0.0))
