@@ -65,8 +65,8 @@ def _check_streams(arguments: Arguments) -> None:
         return
     others = ", ".join(name for name, entry in ALGORITHMS.items() if entry.streams)
     raise PolicyError(
-        f"algorithm {arguments.algo} compares the metrics of closed episodes' tasks, not {arguments.chosen_by}, and a stream has no "
-        f"such episodes: streams and single measures are for {others}."
+        f"algorithm {arguments.algo} trains on closed episodes: its objective compares the metrics of their tasks, which "
+        f"{arguments.chosen_by} does not. Streams and single measures are for {others}."
     )
 
 

@@ -22,6 +22,10 @@ from prema_gym.envs.observation import Layout
 
 SMALL_GAIN = 0.01
 """Gain of an actor's last layer: at first all actions are about as likely."""
+CAUSES = ("arrival", "completion", "quantum")
+"""Features that tell why an NPU is asked; without one it is because an evicted task may be chosen again."""
+KEPT = 1e3
+"""Added to the logit of keep where it is the only choice."""
 
 
 class ActorCritic(nn.Module):
@@ -57,25 +61,42 @@ def perceptron(units: Sequence[int], gain: float) -> nn.Sequential:
     return nn.Sequential(*layers, linear(units[-2], units[-1], gain))
 
 
-class Perceptron(ActorCritic):
-    """Two perceptrons over all features.
+class Commitment(nn.Module):
+    """What favours to keep, in the (B,) logit of keep, so that an untrained policy completes anything at all.
 
-    ``commitment`` is added to the logit of keeping a task that runs on the asked NPU, and taken off that of leaving it idle. With 0
-    an untrained policy evicts at every decision, and where evictions ask again at once nothing is ever completed.
+    ``size`` is added where a task runs on the asked NPU and taken off where it is idle: learned from there on. And where evicted
+    tasks ask again as soon as they are saved (the group "npus"), a running task is evicted on arrivals, completions and quanta only:
+    else two tasks can evict each other for ever, a thousand decisions in the time of one.
     """
+
+    def __init__(self, layout: Layout, size: float = 0.0) -> None:
+        super().__init__()
+        self.running = layout["running"]
+        self.causes = [layout[name].start for name in CAUSES] if "became_ready" in set(layout) else []
+        self.size = nn.Parameter(torch.full((1,), size))
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        """Return what to add to the logits of keep."""
+        busy = observations[:, self.running].amax(dim=1)
+        favour = self.size * (2.0 * busy - 1.0)
+        if not self.causes:
+            return favour
+        return favour + KEPT * busy * (1.0 - observations[:, self.causes].amax(dim=1))
+
+
+class Perceptron(ActorCritic):
+    """Two perceptrons over all features, and the commitment to keep."""
 
     def __init__(self, layout: Layout, actions: int, hidden: Sequence[int], commitment: float = 0.0) -> None:
         super().__init__()
         self.actor = perceptron([layout.size, *hidden, actions], SMALL_GAIN)
         self.critic = perceptron([layout.size, *hidden, 1], 1.0)
-        self.running = layout["running"]
-        self.commitment = nn.Parameter(torch.full((1,), commitment))
+        self.commitment = Commitment(layout, commitment)
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         """Return (B, A) logits."""
         logits = self.actor(observations)
-        busy = observations[:, self.running].amax(dim=1, keepdim=True)
-        return torch.cat([logits[:, :1] + self.commitment * (2.0 * busy - 1.0), logits[:, 1:]], dim=1)
+        return torch.cat([logits[:, :1] + self.commitment(observations).unsqueeze(1), logits[:, 1:]], dim=1)
 
     def values(self, observations: torch.Tensor) -> torch.Tensor:
         """Return (B,) values."""

@@ -6,7 +6,7 @@ With x_i the features of slot i and c those of the row and of every NPU (the ask
     e_i = tanh(W x_i + V c + b)                                encoder, shared over slots
     z_i = tanh(P e_i + Q mean_j e_j + R max_j e_j + U c + d)   decoder, shared over slots
     logit(give the NPU to i by mechanism m) = index_i - max index + h_m . z_i + bias_m
-    logit(keep) = that of the running task, without one 0, + k . tanh(means and maxima, c) + bias, one where it runs, one where idle
+    logit(keep) = that of the running task, without one 0, + k . tanh(means and maxima, c) + bias, one where idle, + commitment
 
 Means and maxima run over present slots, the maximum of the index over those that the asked NPU may run or runs. The weights serve
 any number of slots in any order. With h and k at zero it plays the rule w.
@@ -20,7 +20,7 @@ from typing import cast
 import torch
 from torch import nn
 
-from agents.network.actor_critic import SMALL_GAIN, ActorCritic, linear
+from agents.network.actor_critic import SMALL_GAIN, ActorCritic, Commitment, linear
 from agents.network.layout import OTHER_MECHANISMS_BIAS
 from agents.network.torch_network import CLOSED, pool
 from prema_gym.envs.observation import Layout
@@ -75,7 +75,7 @@ class TableNetwork(ActorCritic):
         self.own, self.pooled, self.shared = linear(units, units), linear(2 * units, units), linear(common, units, 1.0)
         self.head = linear(units, mechanisms, SMALL_GAIN)
         self.keep = nn.Sequential(linear(2 * units + common, units), nn.Tanh(), linear(units, 1, SMALL_GAIN))
-        self.keep_bias, self.idle_bias = nn.Parameter(torch.zeros(1)), nn.Parameter(torch.full((1,), IDLE_BIAS))
+        self.commitment, self.idle_bias = Commitment(layout), nn.Parameter(torch.full((1,), IDLE_BIAS))
         with torch.no_grad():
             self.head.bias[1:] = OTHER_MECHANISMS_BIAS
         self.critic = Encoder(inputs, common, units)
@@ -93,7 +93,8 @@ class TableNetwork(ActorCritic):
         known = self.pooled(pooled) + self.shared(common)
         logits = index + self.head(torch.tanh(self.own(encoded) + known.unsqueeze(1)))
         busy = running.amax(dim=1)
-        kept = (logits[..., :1] * running).sum(dim=1) + busy * self.keep_bias + (1.0 - busy) * self.idle_bias
+        kept = (logits[..., :1] * running).sum(dim=1) + (1.0 - busy) * self.idle_bias
+        kept = kept + self.commitment(observations).unsqueeze(1)
         return torch.cat([kept + self.keep(torch.cat([pooled, common], dim=-1)), logits.flatten(1)], dim=1)
 
     def values(self, observations: torch.Tensor) -> torch.Tensor:

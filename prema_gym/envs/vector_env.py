@@ -290,7 +290,7 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 self._turns[row] = deque(turns)
 
     def _renew(self) -> None:
-        """Give this step buffers of its own, or those of :meth:`write_into`, so that what earlier steps returned stays as it was."""
+        """Give this step buffers of its own, or those given: what earlier steps returned stays as it was."""
         core = self._core
         given, self._given = self._given, None
         core.observations, core.masks = given or (np.empty_like(core.observations), np.empty_like(core.masks))

@@ -26,8 +26,8 @@ class Options(OnPolicyOptions):
     most_gradient: float = option(0.5, "Largest norm of a gradient; longer ones are shortened to it.")
     commitment: float = option(
         3.0,
-        "By how much the perceptron's first logits favour to keep what runs, and to leave no NPU idle: without it an untrained policy"
-        " evicts at every decision.",
+        "By how much the perceptron's first logits favour to keep what runs, and to leave no NPU idle; without it an untrained"
+        " policy evicts at every decision.",
     )
     loads: str | None = option(
         None, "Utilisations of a stream's arrivals that rows train at, as in 0.5,0.7,0.9; without it the workload's own."

@@ -1,7 +1,7 @@
-"""PPO that never plays an illegal action, in one file: proximal policy optimisation (Schulman et al., arXiv 1707.06347) with masks.
+"""PPO that never plays an illegal action, in one file: proximal policy optimisation (Schulman et al., arXiv 1707.06347).
 
-From top to bottom: the probabilities of legal actions, the loss, what a rollout holds, the trainer that collects rollouts and learns
-from them, the policy that is evaluated. What differs from the usual implementation:
+From top to bottom: the probabilities of legal actions, the loss, what a rollout holds, the trainer that collects rollouts and
+learns from them, the policy that is evaluated. What differs from the usual implementation:
 
 * the environment writes observations and masks into the rollout itself; logits are kept while playing, so that probabilities and
   values are computed for the whole rollout at once;
@@ -211,7 +211,7 @@ class Trainer:
         """Return the values of (..., D) observations, in units of the reward."""
         flat = self._tensor(observations.reshape(-1, observations.shape[-1]))
         mean, deviation = self.spread.units
-        parts = [self.network.values(part) for part in flat.split(self.options.batch)]
+        parts = [self.network.values(part) for part in torch.split(flat, self.options.batch)]
         return mean + deviation * torch.cat(parts).cpu().numpy().astype(np.float64).reshape(observations.shape[:-1])
 
     def batch(self) -> Batch:
@@ -236,7 +236,7 @@ class Trainer:
     def _minibatches(self, batch: Batch) -> Iterator[Batch]:
         """Yield the decisions in a new random order, a batch at a time."""
         order = torch.randperm(len(batch.actions), generator=self.generator).to(self.device)
-        for chosen in order.split(self.options.batch):
+        for chosen in torch.split(order, self.options.batch):
             if len(chosen) > 1:  # a spread of advantages needs two
                 yield Batch(*(part[chosen] for part in batch))
 
@@ -363,7 +363,7 @@ class ModulePolicy(TorchPolicy):
 
     def __init__(self, module: Any, name: str, card: Card, features: int) -> None:
         super().__init__(module, name, card)
-        self.features = features
+        self.features: int = features
 
     def graph(self) -> bytes:
         """Return the file's bytes: observations (B, D) to logits (B, A)."""

@@ -1,5 +1,6 @@
-"""The networks that gradients train: one file each, with the network's options, and its functions ``build(arguments, masked)`` for
-stable-baselines3 and ``module(arguments, config)`` for ``masked_ppo``.
+"""The networks that gradients train: one file each, with the network's options and what makes it.
+
+That is ``build(arguments, masked)`` for stable-baselines3, and ``module(arguments, config)`` for ``masked_ppo``.
 
 A new one is a file beside these and a line below, or a module of your own that calls ``register_network``.
 """

@@ -29,8 +29,8 @@ class Options:
     units: int = option(64, "Units of each layer.")
     prior: str = option(
         "WSRPT",
-        "Rule to start from: WSRPT (priority / (predicted * remaining)), WSRPT-FASTEST (the same times fastest time / time here), SRPT,"
-        " or none.",
+        "Rule to start from: WSRPT (priority / (predicted * remaining)), WSRPT-FASTEST (the same times fastest time / time here),"
+        " SRPT, or none.",
         choices=tuple(PRIORS),
     )
     sharpness: float = option(3.0, "Factor on the rule's logits: with a larger one the policy explores less.")
