@@ -65,8 +65,8 @@ class Commitment(nn.Module):
     """What favours to keep, in the (B,) logit of keep, so that an untrained policy completes anything at all.
 
     ``size`` is added where a task runs on the asked NPU and taken off where it is idle: learned from there on. And where evicted
-    tasks ask again as soon as they are saved (the group "npus"), a running task is evicted on arrivals, completions and quanta only:
-    else two tasks can evict each other for ever, a thousand decisions in the time of one.
+    tasks ask again as soon as they are saved (the group "npus"), a running task is evicted on arrivals, completions and quanta
+    only: else two tasks can evict each other for ever, a thousand decisions in the time of one.
     """
 
     def __init__(self, layout: Layout, size: float = 0.0) -> None:
