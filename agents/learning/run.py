@@ -51,6 +51,14 @@ class HasGraph(Protocol):
         ...
 
 
+def best_of_run(folder: Path) -> tuple[Path, dict[str, float]] | None:
+    """Return the file of the best policy in a run's folder and its results at selection; None where there is none."""
+    for file, card in ((folder / f"{BEST}{SUFFIX}", folder / f"{BEST}.json"), (folder / GRAPH, card_path(folder / GRAPH))):
+        if file.exists():
+            return file, json.loads(card.read_text(encoding="utf-8"))["selection"]["results"]
+    return None
+
+
 class Run:
     """A training run, fresh or resumed. One process at a time may have a folder: make it inside :func:`checkpoint.locked`."""
 

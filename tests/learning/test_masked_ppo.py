@@ -48,7 +48,7 @@ def test_advantages_of_two_rows_by_hand() -> None:
     alive = np.array([[1.0, 1.0], [0.0, 0.0], [1.0, 1.0]])
     cuts = np.array([[0.0, 0.0], [0.0, 50.0], [0.0, 0.0]])
     found = advantages(rewards, values, gammas, alive, np.array([10.0, 10.0]), 0.5, cuts)
-    # Last step: 4 + 10/2 - 2 = 7. Second: 2 - 6 = -4, or with the cut 2 + 25 - 6 = 21. First: 1 + 6/2 - 8 = -4, plus a quarter of it.
+    # Last step: 4 + 10/2 - 2 = 7. Second: 2 - 6 = -4, or with the cut 2 + 25 - 6 = 21. First: 1 + 6/2 - 8 = -4 and a quarter of it.
     np.testing.assert_allclose(found, [[-5.0, 1.25], [-4.0, 21.0], [7.0, 7.0]])
 
 

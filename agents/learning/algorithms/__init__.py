@@ -9,8 +9,8 @@ from agents.learning.registry import ALGORITHMS, register_algorithm
 
 __all__ = ["ALGORITHMS"]
 
-register_algorithm("masked_ppo", masked_ppo.train, masked_ppo.Options, streams=True)
 register_algorithm("maskable_ppo", maskable_ppo.train, maskable_ppo.Options, streams=True)
 register_algorithm("ppo", ppo.train, ppo.Options, streams=True)
 register_algorithm("dqn", dqn.train, dqn.Options, streams=True)
+register_algorithm("masked_ppo", masked_ppo.train, masked_ppo.Options, streams=True)
 register_algorithm("cma", cma.train, cma.Options)
