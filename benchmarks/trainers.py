@@ -1,6 +1,7 @@
 """The project's own trainer against sb3-contrib's MaskablePPO, in one run: ``python benchmarks/trainers.py``.
 
-First frames a second with the same perceptron, rows, rollout, batch and epochs, in turn, several times: the ratio of each pair.
+First frames a second with the same perceptron (stable-baselines3's own: two layers of 64), rows, rollout, batch and epochs, on the
+native environment, in turn, several times: the ratio of each pair.
 Then, with ``--race``, the seconds of training from nothing to WSRPT's weighted ANTT + 5 %, each with the settings that its users
 have: stock settings on eight single environments, and ``masked_ppo`` as the page on learning recommends. Importing, compiling and
 measuring take no part in these seconds.
@@ -22,11 +23,13 @@ from stable_baselines3.common.env_util import make_vec_env
 
 from agents import policy_from_sb3
 from agents.learning.gradients.ppo import Trainer
-from agents.learning.networks.mlp import HIDDEN_UNITS
+from agents.learning.registry import register_network
 from agents.learning.run import Run
 from agents.learning.sb3.adapter import PremaVecEnv
 from agents.learning.training import make_arguments
+from agents.network.actor_critic import Perceptron, actions_of
 from baselines import evaluate
+from prema_gym.envs.observation import Layout
 
 EPISODES = 300
 """Of the split "valid", at each measurement of the race."""
@@ -34,9 +37,13 @@ MARGIN = 1.05
 """The race ends at so many times WSRPT's weighted ANTT."""
 MOST_STEPS = 2_000_000
 """The race is given up after so many steps."""
+UNITS = (64, 64)
+"""Of stable-baselines3's perceptron."""
+SETTINGS = ((8, 256, 64, 10), (64, 128, 2048, 10), (256, 64, 4096, 4), (1024, 32, 8192, 4))
+"""Rows, steps of a rollout, batch, epochs; the first batch and epochs are stable-baselines3's own."""
 WORLD: dict[str, Any] = {"mechanisms": ["CHECKPOINT"]}
 OURS: dict[str, Any] = {
-    "network": "mlp", "select": "weighted_antt", "reward": "weighted_antt", "decision_every": 0, "valid_episodes": 20,
+    "network": "stock", "select": "weighted_antt", "reward": "weighted_antt", "decision_every": 0, "valid_episodes": 20,
     "quiet": True, "threads": 1, "commitment": 0.0,
 }  # fmt: skip
 RECOMMENDED: dict[str, Any] = {"rows": 64, "rollout": 64, "batch": 1024, "epochs": 4, "learning_rate": 2e-3, "gae_lambda": 0.95}
@@ -51,10 +58,7 @@ def ours(folder: Path, seed: int = 0, **given: Any) -> Trainer:
 def theirs(rows: int, steps: int, batch: int, epochs: int) -> MaskablePPO:
     """Return a fresh MaskablePPO on the native vector environment, with the same perceptron."""
     env = PremaVecEnv(rows, split="train", **WORLD)
-    units = {"net_arch": list(HIDDEN_UNITS)}
-    return MaskablePPO(
-        "MlpPolicy", env, n_steps=steps, batch_size=batch, n_epochs=epochs, gamma=1.0, device="cpu", seed=0, policy_kwargs=units
-    )
+    return MaskablePPO("MlpPolicy", env, n_steps=steps, batch_size=batch, n_epochs=epochs, gamma=1.0, device="cpu", seed=0)
 
 
 def seconds(action: Callable[[], object]) -> float:
@@ -133,8 +137,9 @@ def main() -> None:
     parser.add_argument("--race", type=int, nargs="*", default=[], metavar="SEED", help="race to WSRPT + 5 %% with these seeds")
     options = parser.parse_args()
     torch.set_num_threads(1)  # for both
+    register_network("stock", module=lambda arguments, config: Perceptron(Layout.of(config), actions_of(config), UNITS))
     with tempfile.TemporaryDirectory() as folder:
-        for rows, steps, batch, epochs in ((64, 128, 2048, 10), (256, 64, 4096, 4), (1024, 32, 8192, 4)):
+        for rows, steps, batch, epochs in SETTINGS:
             compare_rates(rows, steps, batch, epochs, options.pairs, options.updates, Path(folder))
         for seed in options.race:
             race(seed, Path(folder))

@@ -19,13 +19,14 @@ import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
 from agents.learning.checkpoint import load_arrays, save_arrays
+from agents.learning.gradients.options import MaskedPPOOptions as Options
 from agents.learning.gradients.returns import advantages, discounts
 from agents.learning.gradients.reward import AdaptiveReward, first_reward, seed_of_rows
 from agents.learning.gradients.rows import Rows, at_loads
@@ -37,9 +38,6 @@ from agents.policies.torch_module import TorchPolicy
 from agents.publishing.policies import LearnedPolicy
 from baselines.policies.policy import Policy
 from prema_gym.errors import PolicyError
-
-if TYPE_CHECKING:
-    from agents.learning.algorithms.masked_ppo import Options
 
 CLOSED = -1e8
 """Logit of an illegal action: its probability is exactly 0, and so is its gradient."""
@@ -87,7 +85,6 @@ class Loss(NamedTuple):
     total: torch.Tensor
     policy: torch.Tensor
     value: torch.Tensor
-    entropy: torch.Tensor
     divergence: torch.Tensor
     """KL divergence from the policy that played, estimated as E[r - 1 - ln r] of the probability ratio r."""
     clipped: torch.Tensor
@@ -102,12 +99,13 @@ def loss_of(network: ActorCritic, batch: Batch, options: Options) -> Loss:
     gain = (batch.advantages - batch.advantages.mean()) / (batch.advantages.std() + LEAST_SPREAD)
     policy = -torch.min(gain * ratio, gain * ratio.clamp(1.0 - options.clip, 1.0 + options.clip)).mean()
     value = (network.values(batch.observations) - batch.targets).square().mean()
-    entropy = entropies(all_logs if options.entropy else all_logs.detach()).mean()
-    total = policy + options.value_weight * value - options.entropy * entropy
+    total = policy + options.value_weight * value
+    if options.entropy:
+        total = total - options.entropy * entropies(all_logs).mean()
     with torch.no_grad():
         divergence = (ratio - 1.0 - moved).mean()
         clipped = ((ratio - 1.0).abs() > options.clip).float().mean()
-    return Loss(total, policy.detach(), value.detach(), entropy.detach(), divergence, clipped)
+    return Loss(total, policy.detach(), value.detach(), divergence, clipped)
 
 
 # --- The rollout ------------------------------------------------------------------------------------------------------------------
@@ -228,7 +226,9 @@ class Trainer:
         mean, deviation = self.spread.units
         masks = torch.from_numpy(rollout.masks[:-1]).bool().flatten(0, 1)
         actions = rollout.actions.flatten()
-        logs = log_probabilities(rollout.logits.flatten(0, 1), masks).gather(1, actions.unsqueeze(1)).squeeze(1)
+        all_logs = log_probabilities(rollout.logits.flatten(0, 1), masks)
+        logs = all_logs.gather(1, actions.unsqueeze(1)).squeeze(1)
+        self.told = {"entropy": float(entropies(all_logs).mean()), "reward": float(rollout.rewards.mean())}
         numbers = [torch.from_numpy(array.astype(np.float32).ravel()) for array in (gains, (returns - mean) / deviation)]
         observations = torch.from_numpy(rollout.observations[:-1]).flatten(0, 1)
         return Batch(*(part.to(self.device) for part in (observations, masks, actions, logs, *numbers)))
@@ -238,7 +238,7 @@ class Trainer:
         order = torch.randperm(len(batch.actions), generator=self.generator).to(self.device)
         for chosen in torch.split(order, self.options.batch):
             if len(chosen) > 1:  # a spread of advantages needs two
-                yield Batch(*(part[chosen] for part in batch))
+                yield Batch(*(part.index_select(0, chosen) for part in batch))
 
     def learn(self) -> None:
         """Update the network on the rollout, until it has moved as far as it may."""
@@ -259,8 +259,8 @@ class Trainer:
             else:
                 continue
             break
-        self.told = {name: float(np.mean([float(getattr(loss, name)) for loss in losses])) for name in Loss._fields[1:]}
-        self.told |= {"learning_rate": rate, "reward": float(self.rollout.rewards.mean()), "torch_threads": self.threads}
+        self.told |= {name: float(np.mean([float(getattr(loss, name)) for loss in losses])) for name in Loss._fields[1:]}
+        self.told |= {"learning_rate": rate, "torch_threads": self.threads}
 
     # --- Evaluation and publishing ------------------------------------------------------------------------------------------------
 
