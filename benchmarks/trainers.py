@@ -43,7 +43,7 @@ SETTINGS = ((8, 256, 64, 10), (64, 128, 2048, 10), (256, 64, 4096, 4), (1024, 32
 """Rows, steps of a rollout, batch, epochs; the first batch and epochs are stable-baselines3's own."""
 WORLD: dict[str, Any] = {"mechanisms": ["CHECKPOINT"]}
 OURS: dict[str, Any] = {
-    "network": "stock", "select": "weighted_antt", "reward": "weighted_antt", "decision_every": 0, "valid_episodes": 20,
+    "network": "stock", "select": "weighted_antt", "reward": "weighted_antt", "valid_episodes": 20,
     "quiet": True, "threads": 1, "commitment": 0.0,
 }  # fmt: skip
 RECOMMENDED: dict[str, Any] = {"rows": 64, "rollout": 64, "batch": 1024, "epochs": 4, "learning_rate": 2e-3, "gae_lambda": 0.95}
@@ -123,7 +123,7 @@ def until(mark: float, update: Callable[[], int], policy: Callable[[], Any], eve
         if done < measured + every:
             continue
         measured, current = done, policy()
-        found = evaluate([current], EPISODES, split="valid", decision_every=None, **WORLD).mean(current.name, "weighted_antt")
+        found = evaluate([current], EPISODES, split="valid", **WORLD).mean(current.name, "weighted_antt")
         if found <= mark:
             break
     return spent, done
@@ -139,7 +139,7 @@ def main() -> None:
     torch.set_num_threads(1)  # for both
     register_network("stock", module=lambda arguments, config: Perceptron(Layout.of(config), actions_of(config), UNITS))
     with tempfile.TemporaryDirectory() as folder:
-        for rows, steps, batch, epochs in SETTINGS:
+        for rows, steps, batch, epochs in SETTINGS if options.pairs else ():
             compare_rates(rows, steps, batch, epochs, options.pairs, options.updates, Path(folder))
         for seed in options.race:
             race(seed, Path(folder))

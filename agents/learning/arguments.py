@@ -21,7 +21,7 @@ from prema_gym.errors import PolicyError
 
 DEFAULT_ALGORITHM = "maskable_ppo"
 DECISION_EVERY = 4
-"""Quanta between decisions in training on closed episodes, where nothing is said."""
+"""Quanta between decisions in training to dominate, where nothing is said."""
 DEFAULT_MEASURE = "weighted_antt"
 """What the best policy of a stream is chosen by, where neither the run nor a scenario says."""
 
@@ -73,7 +73,7 @@ class Arguments:
     decision_every: int | None = option(
         None,
         "Quanta between decisions in training, 0 for arrivals and completions only. Without it 4, and evaluation has a decision at"
-        " every quantum; on streams 0, in evaluation too.",
+        " every quantum; where the best policy is chosen by one measure 0, and evaluation asks as training does.",
     )
     mechanisms: int = option(
         1,
@@ -116,22 +116,20 @@ class Arguments:
     @property
     def training_config(self) -> EnvConfig:
         """The environment that is trained on."""
-        if self.decision_every is not None:
-            return self._config(self.decision_every)
-        return self._config(0 if self._config(0).stream else DECISION_EVERY)
+        dominates = self.chosen_by == DOMINANCE
+        return self._config((DECISION_EVERY if dominates else 0) if self.decision_every is None else self.decision_every)
 
     @property
     def selection_config(self) -> EnvConfig:
-        """The environment in which the best policy is chosen: a decision at every quantum, on streams as in training."""
-        config = self.training_config
-        return config if config.stream else self._config(1)
+        """The environment in which the best policy is chosen; by dominance with a decision at every quantum."""
+        return self._config(1) if self.chosen_by == DOMINANCE else self.training_config
 
     @property
     def chosen_by(self) -> str:
         """What the best policy is chosen by: DOMINANCE, or a measure's name."""
         if self.select is not None:
             return self.select
-        if not self.training_config.stream:
+        if not self._config(0).stream:
             return DOMINANCE
         return DEFAULT_MEASURE if self.scenario is None else scenario_of(self.scenario).measure
 

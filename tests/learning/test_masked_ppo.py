@@ -230,7 +230,7 @@ SMALL_WORLD: dict[str, Any] = {"valid_episodes": 100, "quiet": True, "threads": 
 
 def test_a_perceptron_learns_within_seconds_and_its_run_is_a_policy(tmp_path: Path) -> None:
     given = make_arguments(
-        "masked_ppo", network="mlp", select="antt", reward="antt", decision_every=0, steps=24_576, evaluations=12, rows=32,
+        "masked_ppo", network="mlp", select="antt", reward="antt", steps=24_576, evaluations=12, rows=32,
         rollout=64, batch=512, learning_rate=2e-3, output=tmp_path, **SMALL_WORLD,
     )  # fmt: skip
     train(given)
@@ -240,7 +240,7 @@ def test_a_perceptron_learns_within_seconds_and_its_run_is_a_policy(tmp_path: Pa
     assert log[-1]["training"]["torch_threads"] == 1
     card = json.loads((tmp_path / "best.onnx.json").read_text())
     assert card["selection"]["results"]["antt"] == pytest.approx(best)
-    played = evaluate([str(tmp_path)], 100, 20_000, split="valid", decision_every=1, workload={"num_tasks": 4})
+    played = evaluate([str(tmp_path)], 100, 20_000, split="valid", workload={"num_tasks": 4})
     assert played.mean(tmp_path.name, "antt") == pytest.approx(best, rel=1e-6)
 
 
