@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import io
+import tempfile
 import time
 import warnings
 from collections.abc import Iterator
@@ -368,11 +368,11 @@ class ModulePolicy(TorchPolicy):
     def graph(self) -> bytes:
         """Return the file's bytes: observations (B, D) to logits (B, A)."""
         module = copy.deepcopy(self.module).cpu().eval()
-        file = io.BytesIO()
-        with warnings.catch_warnings():
+        with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            file = Path(folder) / "graph.onnx"
             warnings.simplefilter("ignore", DeprecationWarning)  # the exporter is an old one, and suffices
             torch.onnx.export(
-                module, (torch.zeros(2, self.features),), file, input_names=["observations"], output_names=["logits"],
+                module, (torch.zeros(2, self.features),), str(file), input_names=["observations"], output_names=["logits"],
                 dynamic_axes={"observations": {0: "batch"}, "logits": {0: "batch"}}, opset_version=OPSET, dynamo=False,
             )  # fmt: skip
-        return file.getvalue()
+            return file.read_bytes()
