@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from agents.commands.pictures import _level, curves
+from agents.commands.publish import best_of
 from agents.commands.train import main
 from agents.learning.algorithms.masked_ppo import Options
 from agents.learning.checkpoint import load
@@ -23,6 +25,7 @@ from agents.learning.training import make_arguments, train
 from agents.network.actor_critic import ActorCritic, Perceptron
 from agents.network.table_network import TableNetwork
 from baselines import evaluate
+from baselines.evaluation.streams import STREAM_MEASURES
 from prema_gym.config import EnvConfig
 from prema_gym.envs.observation import Layout
 from prema_gym.envs.vector_env import PremaVectorEnv
@@ -291,3 +294,31 @@ def test_a_network_for_stable_baselines3_alone_is_refused(tmp_path: Path, reques
         trainer_of(tmp_path, network="theirs")
     with pytest.raises(PolicyError, match="needs a function build, or module"):
         register_network("nobody's")
+
+
+# --- Pictures and publishing ------------------------------------------------------------------------------------------------------
+
+
+def logged(folder: Path, **values: float) -> Path:
+    """Write the log of a run that has evaluated once, 0.25 better than PREMA in everything."""
+    folder.mkdir()
+    gains = dict.fromkeys(values, 0.25)
+    line = {"done": 1, "seconds": 60.0, "values": values, "over_prema": gains, "over_opponent": gains}
+    (folder / "log.jsonl").write_text(json.dumps(line) + "\n")
+    return folder
+
+
+def test_curves_of_runs_that_choose_by_a_measure_show_it_and_where_the_opponent_is(tmp_path: Path) -> None:
+    run = logged(tmp_path / "one", deadline_misses=0.5, goodput=0.75)
+    assert curves([run], tmp_path / "curves.png").stat().st_size > 1000
+    entry = json.loads((run / "log.jsonl").read_text())
+    assert _level(entry, STREAM_MEASURES["deadline_misses"], "over_prema") == 0.75
+    assert _level(entry, STREAM_MEASURES["goodput"], "over_prema") == 0.5
+    with pytest.raises(PolicyError, match="2 kinds of measures"):
+        curves([run, logged(tmp_path / "other", antt=2.0)], tmp_path / "curves.png")
+
+
+def test_a_graph_is_not_published_as_weights(tmp_path: Path) -> None:
+    (tmp_path / "best.onnx").write_bytes(b"")
+    with pytest.raises(PolicyError, match=r"hand on best\.onnx and its card"):
+        best_of(tmp_path)
