@@ -112,11 +112,15 @@ def loss_of(network: ActorCritic, batch: Batch, options: Options) -> Loss:
 
 
 class Rollout:
-    """What S steps of n rows brought; observations and masks have a place more, for the decision after the last."""
+    """What S steps of n rows brought; observations and masks have a place more, for the decision after the last.
+
+    The environment fills memory of torch's, which is aligned alike in every process: products of matrices can differ in their last
+    bit where it isn't, and a resumed run would go another way.
+    """
 
     def __init__(self, steps: int, rows: int, features: int, actions: int) -> None:
-        self.observations = np.zeros((steps + 1, rows, features), np.float32)
-        self.masks = np.zeros((steps + 1, rows, actions), np.int8)
+        self.observations = torch.zeros(steps + 1, rows, features).numpy()
+        self.masks = torch.zeros(steps + 1, rows, actions, dtype=torch.int8).numpy()
         self.logits = torch.zeros(steps, rows, actions)
         self.actions = torch.zeros(steps, rows, dtype=torch.int64)
         self.rewards, self.elapsed_ms = np.zeros((steps, rows)), np.zeros((steps, rows))
@@ -162,6 +166,8 @@ class Trainer:
     def __init__(self, run: Run, options: Options) -> None:
         self.run, self.options = run, options
         self.device = device_of(options.device)
+        most_threads = torch.get_num_threads()
+        torch.set_num_threads(1)  # initial weights are to be the same everywhere, and their last bits depend on it
         torch.manual_seed(run.arguments.seed)
         self.generator = torch.Generator().manual_seed(run.arguments.seed)
         config = run.arguments.training_config
@@ -175,7 +181,7 @@ class Trainer:
         self.spread, self.done, self.told = Spread(), 0, dict[str, float]()
         self.reward = AdaptiveReward(run, self.rows.set_reward_weights)
         self.rows.reset(seed_of_rows(run.arguments, 0), self.rollout.observations[-1], self.rollout.masks[-1])
-        self.threads = self._choose_threads()
+        self.threads = self._choose_threads(most_threads)
         self._steps, self._time = 0, time.monotonic()
 
     def _tensor(self, array: np.ndarray) -> torch.Tensor:
@@ -218,7 +224,7 @@ class Trainer:
         values = self._values(rollout.observations)
         cut_values = np.zeros_like(rollout.rewards)
         for step, rows, final in rollout.cuts:
-            cut_values[step, rows] = self._values(final)
+            cut_values[step, rows] = self._values(torch.tensor(final).numpy())
         gammas = discounts(rollout.elapsed_ms, options.horizon_ms, options.gamma)
         gains = advantages(rollout.rewards, values[:-1], gammas, rollout.alive, values[-1], options.gae_lambda, cut_values)
         returns = gains + values[:-1]
@@ -229,7 +235,7 @@ class Trainer:
         all_logs = log_probabilities(rollout.logits.flatten(0, 1), masks)
         logs = all_logs.gather(1, actions.unsqueeze(1)).squeeze(1)
         self.told = {"entropy": float(entropies(all_logs).mean()), "reward": float(rollout.rewards.mean())}
-        numbers = [torch.from_numpy(array.astype(np.float32).ravel()) for array in (gains, (returns - mean) / deviation)]
+        numbers = [torch.tensor(array.ravel(), dtype=torch.float32) for array in (gains, (returns - mean) / deviation)]
         observations = torch.from_numpy(rollout.observations[:-1]).flatten(0, 1)
         return Batch(*(part.to(self.device) for part in (observations, masks, actions, logs, *numbers)))
 
@@ -301,7 +307,7 @@ class Trainer:
             moments: dict[int, dict[str, torch.Tensor]] = {}
             for name, array in _under("adam", arrays).items():
                 number, _, which = name.partition(".")
-                moments.setdefault(int(number), {})[which] = torch.from_numpy(array)
+                moments.setdefault(int(number), {})[which] = torch.tensor(array)
             self.optimizer.load_state_dict({**fresh, "state": moments})
             self.rows.go_on_from(_under("rows", arrays))
             self.rollout.observations[-1], self.rollout.masks[-1] = arrays["observations"], arrays["masks"]
@@ -315,11 +321,11 @@ class Trainer:
 
     # --- Threads ------------------------------------------------------------------------------------------------------------------
 
-    def _choose_threads(self) -> int:
-        """Set and return the threads of torch: those that are asked for, one where runs are to repeat, else the quickest."""
+    def _choose_threads(self, most: int) -> int:
+        """Set and return the threads of torch: as asked, one where runs are to repeat, else the quickest of up to ``most``."""
         asked = 1 if self.options.torch_threads is None and self.run.arguments.steps is not None else self.options.torch_threads
         if asked is None:
-            paces = {count: self._pace(count) for count in _counts(torch.get_num_threads())}
+            paces = {count: self._pace(count) for count in _counts(most)}
             asked = max(paces, key=lambda count: paces[count])
             if not self.run.arguments.quiet:
                 print("threads of torch: " + ", ".join(f"{count}: {pace:,.0f} decisions/s" for count, pace in paces.items()))
