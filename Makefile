@@ -73,6 +73,7 @@ KILLS ?= 200
 COMMAND_KILLS ?= 50
 kills: $(ALL) ## kill training runs KILLS=200 times, comparisons and sweeps COMMAND_KILLS=50 times, at random moments, and see that nothing is lost
 	@cd tests && ../$(BIN)/python -m tools.kills cma --kills $(KILLS)
+	@cd tests && ../$(BIN)/python -m tools.kills masked_ppo --kills $(KILLS)
 	@cd tests && ../$(BIN)/python -m tools.kills maskable_ppo --kills $(KILLS)
 	@cd tests && ../$(BIN)/python -m tools.kills compare --kills $(COMMAND_KILLS)
 	@cd tests && ../$(BIN)/python -m tools.kills sweep --kills $(COMMAND_KILLS)

@@ -16,8 +16,10 @@ from agents.commands.command import exit_status
 from agents.learning.hypervolume import INDEX_FRONT, LEARNED_FRONT, PREMA, FrontComparison
 from agents.learning.log import read_log
 from agents.learning.objective import SCALES
-from baselines.evaluation.measures import HEADLINES, MEASURES
+from baselines.evaluation.measures import HEADLINES, MEASURES, Measure
+from baselines.evaluation.streams import STREAM_MEASURES
 from baselines.report.plots import front, use_log_axis
+from prema_gym.errors import PolicyError
 from prema_gym.exits import Parser
 from prema_gym.files import save_figure
 from prema_gym.rendering.style import LEARNED_COLORS, LEARNED_MARKER, learned_look
@@ -28,25 +30,48 @@ _LARGEST_SHARE = 0.3
 
 
 def curves(runs: Sequence[Path], path: Path, over: str = "over_prema") -> Path:
-    """Draw by how much each measure on "valid" is better than the opponent's, in %, against minutes; one line for each run."""
-    figure = Figure(figsize=(11, 2.8), layout="constrained")
-    panels = figure.subplots(1, len(HEADLINES), sharex=True)
-    for number, run in enumerate(runs):
-        color, line = learned_look(number)
-        log = read_log(run)
-        minutes = [entry["seconds"] / 60 for entry in log]
-        for axes, name in zip(panels, HEADLINES, strict=True):
-            gains = [100 * (np.exp(SCALES[name] * entry[over][name]) - 1) for entry in log]
-            axes.plot(minutes, gains, line, color=color, linewidth=1, label=run.name)
-    for axes, name in zip(panels, HEADLINES, strict=True):
-        axes.axhline(0, color="black", linewidth=0.8)
-        axes.set_title(MEASURES[name].label, fontsize=10)
+    """Draw the measures on "valid" against minutes, one line for each run.
+
+    Of runs that are to dominate it is by how much each measure is better than the opponent's, in %; of runs that choose by one
+    measure it is the measures, and a level line for the opponent.
+    """
+    logs = {run.name: read_log(run) for run in runs}
+    shown = {tuple(log[0][over]) for log in logs.values() if log}
+    if len(shown) != 1:
+        raise PolicyError(
+            f"{len(runs)} runs with {len(shown)} kinds of measures: curves are of runs with the same, that have evaluated."
+        )
+    (names,) = shown
+    opponent = {"over_prema": "PREMA", "over_opponent": "the opponent"}[over]
+    figure = Figure(figsize=(2.2 * len(names), 2.8), layout="constrained")
+    panels = figure.subplots(1, len(names), sharex=True)
+    dominate = names == HEADLINES
+    for axes, name in zip(panels, names, strict=True):
+        for number, (label, log) in enumerate(logs.items()):
+            color, line = learned_look(number)
+            axes.plot([entry["seconds"] / 60 for entry in log], _line(log, name, over, dominate), line,
+                      color=color, linewidth=1, label=label)  # fmt: skip
+        measure = MEASURES.get(name) or STREAM_MEASURES[name]
+        axes.axhline(0 if dominate else _level(next(iter(logs.values()))[0], measure, over), color="black", linewidth=0.8)
+        axes.set_title(measure.label, fontsize=10)
         axes.grid(alpha=0.3)
         axes.set_xlabel("minutes")
-    opponent = {"over_prema": "PREMA", "over_opponent": "the opponent"}[over]
-    panels[0].set_ylabel(f"times better than {opponent}, less 1, in %", fontsize=8)
+    panels[0].set_ylabel(f"times better than {opponent}, less 1, in %" if dominate else f"level: {opponent}", fontsize=8)
     panels[-1].legend(frameon=False, fontsize=7)
     return save(figure, path)
+
+
+def _line(log: Sequence[dict[str, Any]], name: str, over: str, dominate: bool) -> list[float]:
+    """Return what is drawn of a measure, evaluation by evaluation."""
+    if not dominate:
+        return [entry["values"][name] for entry in log]
+    return [100 * (np.exp(SCALES[name] * entry[over][name]) - 1) for entry in log]
+
+
+def _level(entry: dict[str, Any], measure: Measure, over: str) -> float:
+    """Return the opponent's value of a measure, from an evaluation and the improvement over it."""
+    gain = entry[over][measure.name]
+    return float(entry["values"][measure.name] - (gain if measure.higher_is_better else -gain))
 
 
 def grid(rows: Sequence[dict[str, Any]], path: Path) -> Path:

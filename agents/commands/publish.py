@@ -13,7 +13,7 @@ from typing import Any
 
 from agents.commands.command import exit_status
 from agents.commands.evaluate import report
-from agents.publishing.policies import BEST, PRETRAINED, LearnedPolicy
+from agents.publishing.policies import BEST, GRAPH, PRETRAINED, LearnedPolicy
 from agents.publishing.weights import SUFFIX, save_weights
 from baselines.evaluation.evaluate import evaluate
 from baselines.evaluation.results import Results
@@ -28,6 +28,10 @@ _FILLED_IN_BY_SAVING = ("format", "version", "name", "sha256", "network", "mecha
 def best_of(run: Path) -> LearnedPolicy:
     """Return the best network of a run's folder."""
     path = run / f"{BEST}{SUFFIX}"
+    if (run / GRAPH).is_file():
+        raise PolicyError(
+            f"{run}: its network has no compiled form: hand on {GRAPH} and its card, which --policy takes as they are."
+        )
     if not path.is_file():
         raise PolicyError(f"{run}: holds no {path.name}: is it the folder of a run of python -m agents.train?")
     found = LearnedPolicy.load(path)

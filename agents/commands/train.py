@@ -1,13 +1,14 @@
 """``python -m agents.train``: train a scheduler, watch it against PREMA and INDEX, publish its weights.
 
     python -m agents.train --algo cma                      from the index rule to a network, no torch needed
-    python -m agents.train --algo maskable_ppo             gradients on the native vector environment
+    python -m agents.train --algo masked_ppo               gradients, by the project's own trainer; streams too
+    python -m agents.train --algo maskable_ppo             the same by stable-baselines3's
     python -m agents.train --algo cma --help               the options of an algorithm
     python -m agents.train --output results/mine --resume  go on after Ctrl-C or a crash
     python -m agents.train --import my_search --algo mine  an algorithm that my_search.py registers
 
-The folder of the run holds ``best.safetensors`` with its card (``agents.evaluate --policy`` takes the path), ``log.jsonl``,
-TensorBoard files, and the checkpoint that ``--resume`` needs.
+The folder of the run holds ``best.safetensors``, or ``best.onnx`` of a network that has no compiled form, with its card
+(``agents.evaluate --policy`` takes the folder), ``log.jsonl``, TensorBoard files, and the checkpoint that ``--resume`` needs.
 """
 
 from __future__ import annotations
@@ -22,8 +23,8 @@ from agents.learning.algorithms import ALGORITHMS
 from agents.learning.arguments import DEFAULT_ALGORITHM, Arguments
 from agents.learning.networks import NETWORKS
 from agents.learning.options import add_options
+from agents.learning.run import best_of_run
 from agents.learning.training import make_arguments, option_classes, refuse_unknown, train
-from agents.publishing.policies import BEST
 from baselines.commands.options import PRINTED, give_json, refuse
 from prema_gym.errors import PolicyError
 from prema_gym.exits import Parser
@@ -32,7 +33,7 @@ SAID_BY_WORKLOAD = '--workload says it, as in --workload \'{"models": ["CNN-AN"]
 REFUSED = {
     "--models": SAID_BY_WORKLOAD,
     "--batches": SAID_BY_WORKLOAD,
-    "--utilisation": "a run trains on closed episodes: its objective compares the metrics of an episode's tasks",
+    "--utilisation": '--workload says it, as in --workload \'{"arrivals": {"utilisation": 0.7}}\'; --loads trains at several',
     "--batching": "a run's networks schedule requests that run one by one; gym.make takes batching=B for agents of other libraries",
 }
 """Options of other commands that a run does not take, and why."""
@@ -95,11 +96,12 @@ def _import(module: str) -> None:
 
 
 def _train(arguments: Arguments, telling: argparse.Namespace) -> None:
-    policy = train(arguments)
-    results = None if policy is None else policy.card["selection"]["results"]
+    train(arguments)
+    found = best_of_run(arguments.folder)
+    results = None if found is None else found[1]
     outcome = {"folder": str(arguments.folder), "command": arguments.command, "valid": results}
-    if not give_json(telling, outcome) and policy is not None:
-        print(f"{arguments.folder / BEST}.safetensors: on valid {results}")
+    if not give_json(telling, outcome) and found is not None:
+        print(f"{found[0]}: on valid {results}")
 
 
 def main(given: Sequence[str] | None = None) -> int:

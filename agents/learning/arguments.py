@@ -10,13 +10,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from agents.learning.objective import DOMINANCE
 from agents.learning.options import changed_words, option, recorded
+from agents.learning.selection import check_measure
 from baselines.commands.options import workload_of
 from prema_gym.checks import one_of
 from prema_gym.config import MECHANISMS, EnvConfig, WorkloadConfig
+from prema_gym.config.scenarios import scenario_of
 from prema_gym.errors import PolicyError
 
 DEFAULT_ALGORITHM = "maskable_ppo"
+DECISION_EVERY = 4
+"""Quanta between decisions in training to dominate, where nothing is said."""
+DEFAULT_MEASURE = "weighted_antt"
+"""What the best policy of a stream is chosen by, where neither the run nor a scenario says."""
 
 
 def mechanism_count(words: Sequence[str]) -> int:
@@ -57,14 +64,16 @@ class Arguments:
     quiet: bool = option(False, "Print nothing but the last line.", changes_weights=False)
 
     # The environment
-    scenario: str | None = option(None, "Scenario whose arguments the other options change; of closed episodes.")
+    scenario: str | None = option(None, "Scenario whose arguments the other options change.")
     npu: str | None = option(None, "Hardware preset of the NPU (prema where nothing is said).")
     npus: str | None = option(None, "Several NPUs behind one context table, as in prema,prema,edge.")
     workload: str | None = option(None, "What is asked for: a mix's name, a .json file, or JSON; other options take its place.")
     window: float = option(WorkloadConfig().window, "Window of the workload's arrivals: a smaller one makes a busier NPU.")
     tasks: int = option(WorkloadConfig().num_tasks, "Number of tasks in an episode.")
-    decision_every: int = option(
-        4, "Quanta between decisions in training, 0 for arrivals and completions only; evaluation has a decision at every quantum."
+    decision_every: int | None = option(
+        None,
+        "Quanta between decisions in training, 0 for arrivals and completions only. Without it 4, and evaluation has a decision at"
+        " every quantum; where the best policy is chosen by one measure 0, and evaluation asks as training does.",
     )
     mechanisms: int = option(
         1,
@@ -83,6 +92,11 @@ class Arguments:
     )
 
     # Selection of the best policy
+    select: str | None = option(
+        None,
+        "What the best policy is chosen by: 'dominance', all headline measures over the opponent's; or one measure's name. Without"
+        " it dominance; on streams the scenario's main measure.",
+    )
     valid_episodes: int = option(4000, "Episodes of the split 'valid' in each evaluation.")
     evaluations: int = option(30, "Number of evaluations, evenly spaced over the run.")
     threads: int = option(os.cpu_count() or 1, "Threads that play episodes.", changes_weights=False)
@@ -102,12 +116,22 @@ class Arguments:
     @property
     def training_config(self) -> EnvConfig:
         """The environment that is trained on."""
-        return self._config(self.decision_every)
+        dominates = self.chosen_by == DOMINANCE
+        return self._config((DECISION_EVERY if dominates else 0) if self.decision_every is None else self.decision_every)
 
     @property
     def selection_config(self) -> EnvConfig:
-        """The environment in which the best policy is chosen: a decision at every quantum."""
-        return self._config(1)
+        """The environment in which the best policy is chosen; by dominance with a decision at every quantum."""
+        return self._config(1) if self.chosen_by == DOMINANCE else self.training_config
+
+    @property
+    def chosen_by(self) -> str:
+        """What the best policy is chosen by: DOMINANCE, or a measure's name."""
+        if self.select is not None:
+            return self.select
+        if not self._config(0).stream:
+            return DOMINANCE
+        return DEFAULT_MEASURE if self.scenario is None else scenario_of(self.scenario).measure
 
     def _config(self, decision_every: int) -> EnvConfig:
         named = {"scenario": self.scenario, "npu": self.npu, "npus": self.npus}
@@ -118,12 +142,11 @@ class Arguments:
 
     def check(self) -> None:
         """Raise :class:`PremaError` where the run can't train on what it is given."""
-        config = self.training_config
-        if config.stream:
+        if self.training_config.stream and self.chosen_by == DOMINANCE:
             raise PolicyError(
-                f"--scenario {self.scenario}, --workload {self.workload}: a run trains on closed episodes: its objective compares "
-                "the metrics of an episode's tasks, which a stream doesn't have."
+                f"--select {DOMINANCE}: compares the metrics of an episode's tasks, which a stream doesn't have: name a measure."
             )
+        check_measure(self.chosen_by, stream=self.training_config.stream)
 
     @property
     def _parts(self) -> tuple[Any, ...]:

@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from agents.learning.objective import by_measure
 from agents.learning.selection import Outcome
-from baselines.evaluation.measures import HEADLINES, MEASURES
 from prema_gym.errors import FileError, PolicyError
 from prema_gym.files import write_text
 
@@ -28,13 +26,15 @@ class TrainingLog:
         """Write all lines of the log."""
         write_text(self.folder / LOG, lines)
 
-    def line(self, done: int, seconds: float, outcome: Outcome) -> str:
-        """Return the line of an evaluation after ``done`` steps, and tell TensorBoard."""
-        groups = {name: by_measure(getattr(outcome, name)) for name in ("values", "over_opponent", "over_prema", "bounds")}
+    def line(self, done: int, seconds: float, outcome: Outcome, training: Mapping[str, float]) -> str:
+        """Return the line of an evaluation after ``done`` steps, with what the algorithm tells of it, and tell TensorBoard."""
+        groups = {name: outcome.named(name) for name in ("values", "over_opponent", "over_prema", "bounds")}
         line = {"done": done, "seconds": round(seconds, 1), **groups, "score": outcome.score}
+        if training:
+            line["training"] = dict(training)
         writer = self._tensorboard()
         if writer is not None:
-            _tell(writer, groups, outcome.score, done)
+            _tell(writer, {**groups, "training": training}, outcome.score, done)
         return json.dumps(line) + "\n"
 
     def _tensorboard(self) -> Any:
@@ -51,7 +51,7 @@ class TrainingLog:
 
 
 def _tell(writer: Any, groups: Mapping[str, Mapping[str, float]], score: float, done: int) -> None:
-    for group in ("values", "over_opponent", "over_prema"):
+    for group in ("values", "over_opponent", "over_prema", "training"):
         for name, value in groups[group].items():
             writer.add_scalar(f"{group}/{name}", value, done)
     writer.add_scalar("objective", score, done)
@@ -67,8 +67,8 @@ def read_log(folder: Path) -> list[dict[str, Any]]:
 
 
 def progress_line(progress: float, seconds_left: float, note: str, outcome: Outcome, best: bool) -> str:
-    """Return what is printed of an evaluation: each headline measure, (improvement over PREMA / over the opponent), the score."""
-    rows = zip(HEADLINES, outcome.values, outcome.over_prema, outcome.over_opponent, strict=True)
-    cells = [f"{MEASURES[name].label} {value:.4g} ({prema:+.1f}/{opponent:+.1f})" for name, value, prema, opponent in rows]
+    """Return what is printed of an evaluation: each measure, (improvement over PREMA / over the opponent), the score."""
+    rows = zip(outcome.measures.values(), outcome.values, outcome.over_prema, outcome.over_opponent, strict=True)
+    cells = [f"{measure.label} {value:.4g} ({prema:+.3g}/{opponent:+.3g})" for measure, value, prema, opponent in rows]
     clock = f"{100 * progress:3.0f} % {note} ETA {int(seconds_left // 60)}:{int(seconds_left % 60):02}"
     return f"{clock} | {'  '.join(cells)} | {outcome.score:+.2f}{' best' if best else ''}"

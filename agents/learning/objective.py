@@ -15,6 +15,8 @@ from baselines.evaluation.statistics import TAIL
 from prema_gym.errors import PolicyError, unknown_name
 from prema_gym.metrics import METRICS
 
+DOMINANCE = "dominance"
+"""The objective of this module, where options name one."""
 _SCALE = {"antt": 0.10, "stp": 0.01, "sla_violation": 0.20, "fairness": 0.02, "hp_tail": 0.02}
 SCALES: dict[str, float] = {name: _SCALE[name] for name in HEADLINES}
 """Unit of progress of each headline measure, as a difference of logarithms."""

@@ -10,20 +10,22 @@ import contextlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
 from agents.learning.arguments import Arguments
 from agents.learning.checkpoint import Saved, load, save
 from agents.learning.log import LOG, TrainingLog, progress_line
-from agents.learning.objective import SCALES, STANDARD_ERRORS, by_measure, parse_margins
+from agents.learning.objective import DOMINANCE, SCALES, STANDARD_ERRORS, parse_margins
 from agents.learning.options import flag
-from agents.learning.selection import SELECTION_SEED, SELECTION_SPLIT, Selection
+from agents.learning.selection import SELECTION_SEED, SELECTION_SPLIT, Outcome, make_selection
 from agents.network.layout import Shape
-from agents.publishing.policies import BEST, LearnedPolicy
+from agents.policies.card import FORMAT as AGENT
+from agents.policies.card import card_path
+from agents.publishing.policies import BEST, GRAPH, LearnedPolicy
 from agents.publishing.provenance import provenance
 from agents.publishing.weights import SUFFIX, save_weights
 from baselines.policies.policy import Policy
@@ -40,6 +42,23 @@ MAY_CHANGE = frozenset(("steps", "minutes"))
 """Options that a resumed run may be given anew: how long to go on."""
 
 
+@runtime_checkable
+class HasGraph(Protocol):
+    """A policy that can be written as an ONNX file."""
+
+    def graph(self) -> bytes:
+        """Return the file's bytes."""
+        ...
+
+
+def best_of_run(folder: Path) -> tuple[Path, dict[str, float]] | None:
+    """Return the file of the best policy in a run's folder and its results at selection; None where there is none."""
+    for file, card in ((folder / f"{BEST}{SUFFIX}", folder / f"{BEST}.json"), (folder / GRAPH, card_path(folder / GRAPH))):
+        if file.exists():
+            return file, json.loads(card.read_text(encoding="utf-8"))["selection"]["results"]
+    return None
+
+
 class Run:
     """A training run, fresh or resumed. One process at a time may have a folder: make it inside :func:`checkpoint.locked`."""
 
@@ -49,7 +68,9 @@ class Run:
         self.margins = parse_margins(arguments.margins)
         """(H,) improvements over the opponent that are required, for each of HEADLINES."""
         given = arguments
-        self.selection = Selection(given.selection_config, given.valid_episodes, given.threads, given.opponent, self.margins)
+        self.selection = make_selection(
+            given.chosen_by, given.selection_config, given.valid_episodes, given.threads, given.opponent, self.margins
+        )
         """The episodes on which the best policy is chosen."""
         self._log = TrainingLog(self.folder)
         self._begun = time.monotonic()
@@ -79,7 +100,7 @@ class Run:
 
     def _clear(self) -> None:
         """Remove what an earlier run has left in the folder."""
-        for name in (CHECKPOINT, STATE, LOG, f"{BEST}{SUFFIX}", f"{BEST}.json"):
+        for name in (CHECKPOINT, STATE, LOG, f"{BEST}{SUFFIX}", f"{BEST}.json", GRAPH, f"{GRAPH}.json"):
             try:
                 (self.folder / name).unlink(missing_ok=True)
             except OSError as error:
@@ -153,7 +174,11 @@ class Run:
         self._log.replace(saved.log)
         if saved.best is not None and saved.card is not None:
             about = {name: value for name, value in saved.card.items() if name != "shape"}
-            save_weights(self.folder / BEST, Shape(**saved.card["shape"]), saved.best, about)
+            if "shape" in saved.card:
+                save_weights(self.folder / BEST, Shape(**saved.card["shape"]), saved.best, about)
+            else:
+                write_bytes(self.folder / GRAPH, saved.best.tobytes())
+                write_text(card_path(self.folder / GRAPH), json.dumps(about, indent=1) + "\n")
 
     @property
     def last_checkpoint(self) -> Path | None:
@@ -166,33 +191,46 @@ class Run:
 
     # --- Evaluation ---------------------------------------------------------------------------------------------------------------
 
-    def evaluate(self, policy: Policy, note: str) -> np.ndarray:
+    def evaluate(self, policy: Policy, note: str, training: Mapping[str, float] | None = None) -> np.ndarray:
         """Play the episodes of selection under ``policy``, log and print what it is worth, and keep it if it is the best so far.
 
-        A :class:`LearnedPolicy` is kept in the folder with its card; others have no form that can be published. ``note`` is a few
-        words on how far training is, for the line that is printed. Returns the (H,) lower bounds of the improvements over the
-        opponent, for each of HEADLINES.
+        A :class:`LearnedPolicy` is kept in the folder with its card, and so is a policy with a method ``graph()`` that returns an
+        ONNX file's bytes; others have no form that can be published. ``note`` is a few words on how far training is, for the line
+        that is printed; ``training`` are numbers for the log. Returns the (H,) lower bounds of the improvements over the opponent,
+        for each measure of selection (those of HEADLINES where the best is chosen by dominance).
         """
         outcome = self.selection.judge(policy)
         best = self.state["best"]
         better = best is None or outcome.score > best
         if better:
             self.state["best"] = outcome.score
-            if isinstance(policy, LearnedPolicy):
-                self._keep(policy, outcome.values)
+            self._keep(policy, outcome)
         self.state["evaluated_at"] = self.done
         self.state["evaluated"] = max(self.state["evaluated"] + 1, math.floor(self.progress * self.arguments.evaluations))
-        self._saved.log += self._log.line(self.done, self.seconds, outcome)
+        self._saved.log += self._log.line(self.done, self.seconds, outcome, training or {})
         if not self.arguments.quiet:
             left = self.seconds * (1.0 - self.progress) / max(self.progress, 1e-9)
             print(progress_line(self.progress, left, note, outcome, better), flush=True)
         return outcome.bounds
 
-    def _keep(self, policy: LearnedPolicy, values: np.ndarray) -> None:
-        """Remember weights and card of the best policy."""
-        arguments, results = self.arguments, by_measure(values)
-        about = {
-            "summary": f"{arguments.algo} on the slot network, to dominate {arguments.opponent}.",
+    def _keep(self, policy: Policy, outcome: Outcome) -> None:
+        """Remember the best policy and its card, where it has a form that can be published."""
+        if isinstance(policy, LearnedPolicy):
+            shape = policy.shape
+            sizes = {"encoder": shape.encoder, "decoder": shape.decoder, "mechanisms": shape.mechanisms}
+            self._saved.best, self._saved.card = policy.flat.copy(), {"shape": sizes, **self._about("the slot network", outcome)}
+        elif isinstance(policy, HasGraph):
+            needs = {name: getattr(policy, name) for name in ("mechanisms", "asked_every", "allow_idle")}
+            card = {"format": AGENT, **needs, **self._about("a network of its own", outcome)}
+            self._saved.best, self._saved.card = np.frombuffer(policy.graph(), np.uint8), card
+
+    def _about(self, network: str, outcome: Outcome) -> dict[str, Any]:
+        """Return what a card says of how a policy was made."""
+        arguments, dominates = self.arguments, self.arguments.chosen_by == DOMINANCE
+        aim = f"dominate {arguments.opponent}" if dominates else f"be good in {arguments.chosen_by}"
+        scales = {"scales": SCALES, "over": arguments.opponent, "standard errors taken off": STANDARD_ERRORS}
+        return {
+            "summary": f"{arguments.algo} on {network}, to {aim}.",
             "command": arguments.command,
             "algorithm": arguments.algo,
             "seed": arguments.seed,
@@ -202,11 +240,9 @@ class Run:
                 "split": SELECTION_SPLIT,
                 "seed": SELECTION_SEED,
                 "episodes": arguments.valid_episodes,
-                "results": results,
+                "results": outcome.named("values"),
             },
-            "objective": {"scales": SCALES, "over": arguments.opponent, "standard errors taken off": STANDARD_ERRORS},
+            "objective": scales if dominates else {"measure": arguments.chosen_by},
+            **({} if dominates else {"asked_every": arguments.selection_config.decision_every}),
             **provenance(),
         }
-        shape = policy.shape
-        sizes = {"encoder": shape.encoder, "decoder": shape.decoder, "mechanisms": shape.mechanisms}
-        self._saved.best, self._saved.card = policy.flat.copy(), {"shape": sizes, **about}

@@ -9,6 +9,7 @@ from agents.learning.algorithms import ALGORITHMS
 from agents.learning.arguments import DEFAULT_ALGORITHM, Arguments, with_workload
 from agents.learning.checkpoint import locked
 from agents.learning.networks import NETWORKS
+from agents.learning.objective import DOMINANCE
 from agents.learning.options import flag, option_fields
 from agents.learning.run import Run
 from agents.publishing.policies import BEST, LearnedPolicy
@@ -54,7 +55,19 @@ def make_arguments(algo: str = DEFAULT_ALGORITHM, **given: Any) -> Arguments:
         network_options=of_network[0](**_chosen(of_network[0], given)) if of_network else None,
     )
     arguments.check()
+    _check_streams(arguments)
     return arguments
+
+
+def _check_streams(arguments: Arguments) -> None:
+    """Raise :class:`PolicyError` where the algorithm knows one objective alone, and the run has another."""
+    if ALGORITHMS[arguments.algo].streams or arguments.chosen_by == DOMINANCE:
+        return
+    others = ", ".join(name for name, entry in ALGORITHMS.items() if entry.streams)
+    raise PolicyError(
+        f"algorithm {arguments.algo} trains on closed episodes: its objective compares the metrics of their tasks, which "
+        f"{arguments.chosen_by} does not. Streams and single measures are for {others}."
+    )
 
 
 def refuse_unknown(names: Iterable[str], algo: str, network: str | None = None) -> None:

@@ -17,6 +17,8 @@ from agents.network.compiled import choose_rows, scratch_size
 from agents.network.inputs import base_size
 from agents.network.layout import Shape
 from agents.policies.kinds import FOREIGN
+from agents.policies.onnx_file import SUFFIX as ONNX
+from agents.policies.onnx_file import OnnxPolicy, policy_from_onnx
 from agents.publishing.weights import SUFFIX, load_weights
 from baselines.policies.compiled import Chooser
 from baselines.policies.kinds import Kind, register_kind
@@ -32,6 +34,8 @@ PRETRAINED = Path(__file__).parents[1] / "pretrained"
 """The folder of published weights; a file's stem is its policy's name."""
 BEST = "best"
 """Stem of the weights of a run's best policy."""
+GRAPH = f"{BEST}{ONNX}"
+"""File of a run's best policy whose network has no compiled form."""
 FRONT = PRETRAINED / "front"
 """The folder of the family LEARNED-FRONT-00, -01, ..."""
 
@@ -142,8 +146,11 @@ def policy_from_weights(path: str | os.PathLike[str], name: str | None = None) -
     return dataclasses.replace(policy, name=name or (place.parent.name if policy.name == BEST else policy.name))
 
 
-def policy_from_run(folder: str | os.PathLike[str], name: str | None = None) -> LearnedPolicy:
+def policy_from_run(folder: str | os.PathLike[str], name: str | None = None) -> LearnedPolicy | OnnxPolicy:
     """Return the best policy of the training run in ``folder``, called as the folder."""
+    graph = Path(folder) / GRAPH
+    if is_file(graph):
+        return policy_from_onnx(graph, name or graph.absolute().parent.name)
     if not _lies_at(os.path.join(folder, BEST)):
         raise PolicyError(
             f"{folder}: holds no {BEST}{SUFFIX}, the best policy of a run of agents.train: the run has not evaluated yet, or its "

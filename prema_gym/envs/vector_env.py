@@ -113,6 +113,7 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._playing = False
         self._turns: dict[int, deque[Checked]] = {}
         self._handed_out = False
+        self._given: tuple[np.ndarray, np.ndarray] | None = None
 
     # --- Gymnasium -----------------------------------------------------------------------------------------------------------
 
@@ -167,6 +168,20 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
     def action_masks(self) -> np.ndarray:
         """Return the (n, A) bool mask of legal actions."""
         return self._core.masks.astype(np.bool_)
+
+    def write_into(self, observations: np.ndarray, masks: np.ndarray) -> None:
+        """Have the next step, or reset, write into these C-contiguous arrays: (n, D) float32 and (n, A) int8, not into new ones.
+
+        A rollout's buffer is then filled in place. Raises :class:`ConfigError` for other arrays.
+        """
+        core = self._core
+        for name, given, own in (("observations", observations, core.observations), ("masks", masks, core.masks)):
+            fits = isinstance(given, np.ndarray) and given.shape == own.shape and given.dtype == own.dtype
+            if not fits or not (given.flags.c_contiguous and given.flags.writeable):
+                raise ConfigError(
+                    f"write_into({name}=...): must be a writeable C-contiguous array of shape {own.shape} and type {own.dtype}."
+                )
+        self._given = observations, masks
 
     def get_state(self, row: int | None = None) -> EnvState:
         """Return what decides how all rows go on, or the given ``row``: what :meth:`set_state` takes."""
@@ -275,10 +290,10 @@ class PremaVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
                 self._turns[row] = deque(turns)
 
     def _renew(self) -> None:
-        """Give this step buffers of its own, so that what earlier steps returned stays as it was."""
+        """Give this step buffers of its own, or those given: what earlier steps returned stays as it was."""
         core = self._core
-        core.observations = np.empty_like(core.observations)
-        core.masks = np.empty_like(core.masks)
+        given, self._given = self._given, None
+        core.observations, core.masks = given or (np.empty_like(core.observations), np.empty_like(core.masks))
         core.outcomes = np.empty(self.num_envs, core.outcomes.dtype)
         self._handed_out = True
 

@@ -84,7 +84,7 @@ MISTAKES: dict[str, Mistake] = {
     "an unknown network in a trace": Mistake(
         lambda: begun().reset(options={"trace": [{"arrival_cycles": 0, "model": "AlexNet"}]}), "'AlexNet'", "Allowed: "
     ),
-    "an unknown algorithm": Mistake(lambda: make_arguments("masked_ppo"), "'masked_ppo'", "Did you mean 'maskable_ppo'"),
+    "an unknown algorithm": Mistake(lambda: make_arguments("maskabel_ppo"), "'maskabel_ppo'", "Did you mean 'maskable_ppo'"),
     "an option of another algorithm": Mistake(lambda: make_arguments("ppo", population=8), "--population", "algorithm cma"),
     "a name that is taken": Mistake(lambda: register_policy("PREMA", lambda: make_policy("P-SJF")), "'PREMA'", "replace=True"),
     # The wrong case

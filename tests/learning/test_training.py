@@ -21,12 +21,12 @@ from agents.learning.algorithms import ALGORITHMS, maskable_ppo, ppo
 from agents.learning.algorithms.cma import Search
 from agents.learning.arguments import Arguments
 from agents.learning.checkpoint import load
+from agents.learning.gradients.returns import advantages, discounts
 from agents.learning.index_rule import index_prior, index_rule
 from agents.learning.networks import NETWORKS, slots
 from agents.learning.objective import SCALES, headline_values, improvements, objective_weights, parse_margins
 from agents.learning.options import option, option_fields
 from agents.learning.registry import NoOptions, register_algorithm, register_network
-from agents.learning.sb3.returns import advantages, discounts
 from agents.learning.sb3.training import build_env, read_parameters, slot_network
 from agents.learning.training import make_arguments, train
 from agents.network.layout import Shape

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from agents.learning.arguments import Arguments
-from agents.learning.networks import NETWORKS
+from agents.learning.gradients.options import GradientOptions
 from agents.learning.options import option
+from agents.learning.registry import builder
 from agents.learning.run import Run
-from agents.learning.sb3.options import GradientOptions
 
 if TYPE_CHECKING:
     from stable_baselines3 import DQN
@@ -40,7 +40,7 @@ def build_model(arguments: Arguments, env: PremaVecEnv) -> DQN:
     from agents.learning.sb3.training import common_settings
 
     options: Options = arguments.options
-    policy, policy_kwargs = NETWORKS[options.network].build(arguments, masked=False)
+    policy, policy_kwargs = builder(options.network)(arguments, masked=False)
     return DQN(
         policy,
         VecMonitor(env),

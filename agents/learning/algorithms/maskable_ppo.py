@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agents.learning.arguments import Arguments
-from agents.learning.networks import NETWORKS
+from agents.learning.gradients.options import OnPolicyOptions
+from agents.learning.registry import builder
 from agents.learning.run import Run
-from agents.learning.sb3.options import OnPolicyOptions
 
 if TYPE_CHECKING:
     from sb3_contrib import MaskablePPO
@@ -32,7 +32,7 @@ def build_model(arguments: Arguments, env: PremaVecEnv) -> MaskablePPO:
     from agents.learning.sb3.returns import MaskableSemiMarkovBuffer
     from agents.learning.sb3.training import on_policy_settings
 
-    policy, policy_kwargs = NETWORKS[arguments.options.network].build(arguments, masked=True)
+    policy, policy_kwargs = builder(arguments.options.network)(arguments, masked=True)
     return MaskablePPO(
         policy,
         VecMonitor(env),

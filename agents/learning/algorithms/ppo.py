@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from agents.learning.arguments import Arguments
-from agents.learning.networks import NETWORKS
+from agents.learning.gradients.options import OnPolicyOptions
+from agents.learning.registry import builder
 from agents.learning.run import Run
-from agents.learning.sb3.options import OnPolicyOptions
 
 if TYPE_CHECKING:
     from stable_baselines3 import PPO
@@ -33,7 +33,7 @@ def build_model(arguments: Arguments, env: PremaVecEnv) -> PPO:
     from agents.learning.sb3.returns import SemiMarkovBuffer
     from agents.learning.sb3.training import on_policy_settings
 
-    policy, policy_kwargs = NETWORKS[arguments.options.network].build(arguments, masked=False)
+    policy, policy_kwargs = builder(arguments.options.network)(arguments, masked=False)
     return PPO(
         policy,
         VecMonitor(env),

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from agents.learning.arguments import Arguments
 from agents.learning.index_rule import index_prior, index_rule
+from agents.learning.objective import DOMINANCE
 from agents.learning.options import option
 from agents.network.layout import Shape, enlarge_network
 from agents.publishing.weights import load_weights
+from prema_gym.config import EnvConfig
+
+if TYPE_CHECKING:
+    from agents.network.actor_critic import ActorCritic
+
+FIRST_RULE = "INDEX"
+"""The index rule to start from where the opponent is to be beaten in one measure: it may be any policy."""
 
 
 @dataclass(frozen=True)
@@ -28,18 +36,28 @@ class Options:
 
 def build(arguments: Arguments, *, masked: bool) -> tuple[Any, dict[str, Any]]:
     """Return the slot network as a policy of stable-baselines3, with its initial weights."""
-    from agents.network.torch_network import MaskableSlotPolicy, SlotPolicy
+    from agents.learning.sb3.slot_policy import MaskableSlotPolicy, SlotPolicy
 
     options: Options = arguments.network_options
     shape, flat = initial_network(arguments, options)
     return MaskableSlotPolicy if masked else SlotPolicy, {"shape": shape, "flat": flat, "sharpness": options.sharpness}
 
 
+def module(arguments: Arguments, config: EnvConfig) -> ActorCritic:
+    """Return the slot network and its critic, with its initial weights."""
+    from agents.network.actor_critic import SlotActorCritic
+
+    options: Options = arguments.network_options
+    shape, flat = initial_network(arguments, options)
+    return SlotActorCritic(shape, flat, config.num_slots, options.sharpness)
+
+
 def initial_network(arguments: Arguments, options: Options) -> tuple[Shape, np.ndarray]:
     """Return (shape, flat weights) to start from: the opponent's rule, or a published network with fresh hidden layers."""
     shape = Shape(options.encoder, options.decoder, arguments.mechanisms)
     if options.init is None:
-        prior = index_prior(index_rule(arguments.opponent))
+        rule = arguments.opponent if arguments.chosen_by == DOMINANCE else FIRST_RULE
+        prior = index_prior(index_rule(rule))
         return shape, shape.initial(prior, arguments.seed, held=True, cap=not options.no_cap)
     weights = load_weights(options.init)
     if weights.shape == shape:

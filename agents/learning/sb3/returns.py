@@ -1,8 +1,4 @@
-"""Returns in a semi-Markov process: steps cover different times, so a discount per step would favour policies that decide often.
-
-A step that covers ``elapsed`` milliseconds discounts what follows it by exp(-elapsed / horizon); without a horizon nothing is
-discounted (gamma = 1): episodes are finite and every reward sums to its metric.
-"""
+"""Rollout buffers of stable-baselines3 with discounts by the time that steps cover (:mod:`agents.learning.gradients.returns`)."""
 
 from __future__ import annotations
 
@@ -13,30 +9,8 @@ import torch
 from sb3_contrib.common.maskable.buffers import MaskableRolloutBuffer
 from stable_baselines3.common.buffers import RolloutBuffer
 
+from agents.learning.gradients.returns import advantages, discounts
 from agents.learning.sb3.adapter import PremaVecEnv
-
-
-def discounts(elapsed_ms: np.ndarray, horizon_ms: float | None) -> np.ndarray:
-    """Return the discount of each step from the time that it covered."""
-    return np.ones_like(elapsed_ms) if horizon_ms is None else np.exp(-elapsed_ms / horizon_ms)
-
-
-def advantages(
-    rewards: np.ndarray, values: np.ndarray, gammas: np.ndarray, alive: np.ndarray, last_values: np.ndarray, gae_lambda: float
-) -> np.ndarray:
-    """Return the (S, n) generalised advantages (Schulman et al., ICLR 2016) with a discount ``gammas`` (S, n) for each step.
-
-    ``values`` are those of the states before each step, ``last_values`` (n,) of the one after the last; ``alive`` (S, n) is 0 where
-    the step ended an episode, else 1.
-    """
-    result = np.zeros_like(rewards)
-    following, carried = last_values, np.zeros_like(last_values)
-    for step in reversed(range(len(rewards))):
-        delta = rewards[step] + gammas[step] * alive[step] * following - values[step]
-        carried = delta + gammas[step] * gae_lambda * alive[step] * carried
-        result[step] = carried
-        following = values[step]
-    return result
 
 
 class _SemiMarkov:

@@ -21,86 +21,29 @@ from stable_baselines3.common.utils import set_random_seed
 
 from agents.learning.arguments import Arguments
 from agents.learning.checkpoint import load_arrays, save_arrays
+from agents.learning.gradients.options import GradientOptions, OnPolicyOptions
+from agents.learning.gradients.reward import AdaptiveReward, first_reward, seed_of_rows
 from agents.learning.log import TENSORBOARD
-from agents.learning.objective import DECAY, SCALES, headline_values, objective_weights
 from agents.learning.run import Run
 from agents.learning.sb3.adapter import PremaVecEnv
-from agents.learning.sb3.options import GradientOptions, OnPolicyOptions
 from agents.network.layout import Shape
 from agents.policies.sb3 import policy_from_sb3
 from agents.publishing.policies import LearnedPolicy
-from baselines.commands.options import reward_of
-from baselines.evaluation.measures import HEADLINES
 from baselines.policies.policy import Policy
 from prema_gym.envs.state import arrays_of, state_of
 from prema_gym.errors import PolicyError
-from prema_gym.metrics import HP_EXCESS
 
-DOMINANCE = "dominance"
-"""Value of the option ``reward`` under which the reward's weights adapt."""
-REWARD_SIZE = 0.02
-"""Scale of rewards: episodes return about 1 in each improvement's unit."""
-_TERM = {"antt": "antt", "stp": "stp", "sla_violation": "sla", "fairness": "fairness_shaped", "hp_tail": "hp_excess"}
-REWARD_TERM = {name: _TERM[name] for name in HEADLINES}
-"""The reward term that stands for each measure; no sum over steps is a percentile, so ``hp_excess`` stands for ``hp_tail``."""
-TAIL_SCALE = 0.2
-"""Scale of ``hp_excess``, which moves about ten times as far as ``hp_tail``."""
-LEAST_WEIGHT = 0.02
-"""Smallest weight of an improvement, before weights are normalised."""
-_SEED_STRIDE = 1_000_003
-"""Seeds of one run's episodes lie this far apart from those of the next."""
 _UNLIMITED = 10**12
 """Decisions asked of stable-baselines3 where the run ends by the clock."""
 BuildModel = Callable[[Arguments, PremaVecEnv], BaseAlgorithm]
 
-# --- Reward ---------------------------------------------------------------------------------------------------------------------
-
-
-class AdaptiveReward:
-    """Weights of the reward's terms that follow the gradient of the objective: most for the measure that is furthest behind."""
-
-    def __init__(self, run: Run, env: PremaVecEnv) -> None:
-        self.run = run
-        self.env = env
-        self.gains = np.array(run.state.get("gains", run.margins))
-        """(H,) running mean of the lower bounds of the improvements on the episodes of selection."""
-        played = run.selection.played_by(run.arguments.opponent)
-        excess = max(float(played.metrics[:, HP_EXCESS].mean()), 1e-3)
-        scales = np.array(list(SCALES.values())) * headline_values(played)
-        scales[HEADLINES.index("hp_tail")] = TAIL_SCALE * excess
-        self._per_weight = REWARD_SIZE / scales
-        self._apply()
-
-    @property
-    def weights(self) -> np.ndarray:
-        """(H,) weights of the improvements, largest for what is furthest below its margin; they sum to 1."""
-        weights = np.maximum(objective_weights(self.gains - self.run.margins), LEAST_WEIGHT)
-        return weights / weights.sum()
-
-    def update(self, gains: np.ndarray) -> None:
-        """Take account of the (H,) lower bounds of the latest evaluation."""
-        self.gains = DECAY * self.gains + (1 - DECAY) * gains
-        self.run.state["gains"] = self.gains.tolist()
-        self._apply()
-
-    def _apply(self) -> None:
-        """Hand the present weights to the environment, unless the reward is a fixed term."""
-        if self.run.arguments.options.reward == DOMINANCE:
-            weights = dict(zip(REWARD_TERM.values(), (self.weights * self._per_weight).tolist(), strict=True))
-            self.env.set_reward_weights(weights)
-
 
 def build_env(arguments: Arguments, done: int) -> PremaVecEnv:
-    """Return the training environment; after ``done`` decisions it continues with other episodes than it began with."""
+    """Return rows of the split "train"; a resumed run, after ``done`` steps, plays other episodes than it began with."""
     config, options = arguments.training_config, arguments.options
-    reward = "weighted_antt" if options.reward == DOMINANCE else reward_of(options.reward)
-    env = PremaVecEnv(options.rows, split="train", **{**config.to_dict(), "reward": reward})
-    env.seed(_seed(arguments, done))
+    env = PremaVecEnv(options.rows, split="train", **{**config.to_dict(), "reward": first_reward(arguments)})
+    env.seed(seed_of_rows(arguments, done))
     return env
-
-
-def _seed(arguments: Arguments, done: int) -> int:
-    return arguments.seed * _SEED_STRIDE + done
 
 
 # --- Settings of stable-baselines3 ------------------------------------------------------------------------------------------------
@@ -237,7 +180,7 @@ def _resume(model: BaseAlgorithm, run: Run, checkpoint: Path) -> None:
             native = _rows_of(model).native
             native.set_state(state_of(kept, like=native.get_state()))
             model._last_obs, model._last_episode_starts = arrays["last_obs"], arrays["last_starts"]
-        set_random_seed(_seed(run.arguments, run.done))
+        set_random_seed(seed_of_rows(run.arguments, run.done))
         np.random.set_state(("MT19937", arrays["numpy"], *numbers["numpy"]))  # noqa: NPY002
         torch.set_rng_state(torch.from_numpy(arrays["torch"].copy()))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
@@ -253,7 +196,7 @@ def train_model(run: Run, build_model: BuildModel) -> None:
     if checkpoint is not None:
         _resume(model, run, checkpoint)
     model.set_logger(configure(str(run.folder / TENSORBOARD), ["tensorboard"]))
-    callback = EvaluationCallback(run, AdaptiveReward(run, env))
+    callback = EvaluationCallback(run, AdaptiveReward(run, env.set_reward_weights))
     steps = run.arguments.steps
     remaining = _UNLIMITED if steps is None else max(steps - run.done, 0)
     run.start_clock()

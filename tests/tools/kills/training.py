@@ -23,6 +23,7 @@ from agents.learning.training import make_arguments, train
 
 SMALL: dict[str, dict[str, Any]] = {
     "cma": {"steps": 6, "population": 4, "episodes": 16},
+    "masked_ppo": {"steps": 384, "rows": 4, "rollout": 16, "batch": 32, "network": "mlp"},
     "maskable_ppo": {"steps": 384, "rows": 4, "rollout": 16, "batch": 32},
 }
 """Options of runs that end within a second."""
