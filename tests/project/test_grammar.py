@@ -192,7 +192,7 @@ def test_train_takes_a_world_of_closed_episodes(capsys) -> None:
     again = parse(shlex.split(arguments.command)[3:])
     assert again.training_config == config
     assert parse(["--algo", "cma", "--decision-every", "0"]).training_config.decision_every is None
-    assert "a run trains on closed episodes" in said(capsys, "train", "--algo", "cma", "--scenario", "PremaStream-v0")
+    assert "algorithm cma trains on closed episodes" in said(capsys, "train", "--algo", "cma", "--scenario", "PremaStream-v0")
 
 
 @pytest.mark.parametrize(
