@@ -16,7 +16,9 @@ from agents.network.chooser import network_chooser
 from agents.network.compiled import choose_rows, scratch_size
 from agents.network.inputs import base_size
 from agents.network.layout import Shape
+from agents.policies import onnx_file
 from agents.policies.kinds import FOREIGN
+from agents.policies.onnx_file import OnnxPolicy
 from agents.publishing.weights import SUFFIX, load_weights
 from baselines.policies.compiled import Chooser
 from baselines.policies.kinds import Kind, register_kind
@@ -142,8 +144,11 @@ def policy_from_weights(path: str | os.PathLike[str], name: str | None = None) -
     return dataclasses.replace(policy, name=name or (place.parent.name if policy.name == BEST else policy.name))
 
 
-def policy_from_run(folder: str | os.PathLike[str], name: str | None = None) -> LearnedPolicy:
+def policy_from_run(folder: str | os.PathLike[str], name: str | None = None) -> LearnedPolicy | OnnxPolicy:
     """Return the best policy of the training run in ``folder``, called as the folder."""
+    graph = Path(folder, f"{BEST}{onnx_file.SUFFIX}")
+    if is_file(graph):
+        return onnx_file.policy_from_onnx(graph, name or graph.absolute().parent.name)
     if not _lies_at(os.path.join(folder, BEST)):
         raise PolicyError(
             f"{folder}: holds no {BEST}{SUFFIX}, the best policy of a run of agents.train: the run has not evaluated yet, or its "

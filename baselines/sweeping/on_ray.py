@@ -13,8 +13,8 @@ from prema_gym.errors import UsageError, missing_package
 
 MOST_WAITING = 2048
 """Cells that are handed to a cluster at a time: enough for an autoscaler to see, few enough for the head to hold."""
-STORE_BYTES = 100 << 20
-"""Of a local head's object store: a cell's text is a few kilobytes, and travels with the answer."""
+STORE_BYTES = 200 << 20
+"""Of a local head's object store: a cell's text is a few kilobytes, and travels with the answer; a rollout some megabytes."""
 ADDRESS = "RAY_ADDRESS"
 """What Ray itself sets for a job that was submitted to a cluster."""
 
@@ -25,7 +25,7 @@ def play(cells: Sequence[Cell], means: Means) -> Generator[Outcome, None, None]:
     Raises :class:`prema_gym.errors.MissingPackage` without Ray, and :class:`UsageError` where no cluster answers.
     """
     address = means.address or os.environ.get(ADDRESS)
-    with connected(address, means) as ray:
+    with connected("--engine ray", address, means.local_workers) as ray:
         task = ray.remote(num_cpus=1, max_retries=means.retries, retry_exceptions=False)(outcome_of)
         at_once = (means.workers or MOST_WAITING) if address else MOST_WAITING
         waiting: dict[Any, Cell] = {}
@@ -57,12 +57,15 @@ def _outcome(ray: Any, done: Any, cell: Cell, retries: int) -> Outcome:
 
 
 @contextmanager
-def connected(address: str | None, means: Means) -> Iterator[Any]:
-    """Yield the module ``ray``, connected: to the cluster at ``address``, else to a head of its own, which ends with this."""
+def connected(what: str, address: str | None, cores: int) -> Iterator[Any]:
+    """Yield the module ``ray``, connected: to the cluster at ``address``, else to a head of its own with so many ``cores``.
+
+    Raises :class:`prema_gym.errors.MissingPackage`, which says ``what`` needs Ray, without it. A head of its own ends with this.
+    """
     try:
         import ray
     except ModuleNotFoundError as error:
-        raise missing_package("--engine ray", error.name) from error
+        raise missing_package(what, error.name) from error
     if ray.is_initialized():  # whoever did it ends it
         yield ray
         return
@@ -72,9 +75,9 @@ def connected(address: str | None, means: Means) -> Iterator[Any]:
         if address:
             ray.init(address=address, **quiet)
         else:
-            ray.init(num_cpus=means.local_workers, include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
+            ray.init(num_cpus=cores, include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
     except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
-        raise UsageError(f"--address {address}: {str(error).strip().partition(chr(10))[0]}") from error
+        raise UsageError(f"Ray at {address or 'this machine'}: {str(error).strip().partition(chr(10))[0]}") from error
     try:
         yield ray
     finally:

@@ -82,5 +82,5 @@ def test_no_cluster_at_an_address_is_one_line(tmp_path):
     sweep = start(tmp_path / "out", "--engine", "ray", "--address", "auto")
     _, said = sweep.communicate(timeout=300)
     assert sweep.returncode == 2
-    assert said.startswith("error: --address auto: ")
+    assert said.startswith("error: Ray at auto: ")
     assert said.count("\n") == 1
