@@ -62,6 +62,8 @@ def connected(what: str, address: str | None, cores: int) -> Iterator[Any]:
 
     Raises :class:`prema_gym.errors.MissingPackage`, which says ``what`` needs Ray, without it. A head of its own ends with this.
     """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unless its user says so
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what goes wrong is told by its errors
     try:
         import ray
     except ModuleNotFoundError as error:
@@ -69,7 +71,6 @@ def connected(what: str, address: str | None, cores: int) -> Iterator[Any]:
     if ray.is_initialized():  # whoever did it ends it
         yield ray
         return
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unless its user says so
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     try:
         if address:

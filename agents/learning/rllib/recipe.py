@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import json
+import logging
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -117,6 +118,10 @@ class Training:
         self.config = EnvConfig.coerce(arguments)
         self.card = Card(self.config.mechanisms, self.config.decision_every, self.config.allow_idle)
         self.progress = self._read() if options.resume else Progress()
+        self.reference = float("nan")
+        """What PREMA is worth on the episodes of selection."""
+        self.restarts = 0
+        """Runners that were started again, of this part of the run."""
         self._begun = time.monotonic()
         self._world = {name: value for name, value in arguments.items() if name != "reward"}
 
@@ -125,6 +130,7 @@ class Training:
     def run(self) -> Path:
         """Train until the minutes are over or Ctrl-C, on a connected Ray; return the path of the best network."""
         torch.set_num_threads(1)
+        logging.getLogger("ray.rllib").setLevel(logging.ERROR)
         self.reference = self._played(PREMA, mechanisms=None, decision_every=None)
         algorithm = algorithm_config(self.options, self.seed, self.arguments).build_algo()
         try:
@@ -141,7 +147,8 @@ class Training:
     def _train(self, algorithm: PPO) -> None:
         while self.share < 1.0:
             found = algorithm.train()
-            self.progress.frames = int(found["env_runners"].get("num_env_steps_sampled_lifetime", self.progress.frames))
+            self.progress.frames += int(found["env_runners"].get("num_env_steps_sampled", 0))
+            self.restarts = int(found.get("fault_tolerance", {}).get("num_remote_worker_restarts", 0))
             if self.share * self.options.evaluations >= self.progress.evaluated + 1:
                 self._evaluate(algorithm)
         if self.progress.best is None:  # an update took longer than the whole run was to
@@ -168,14 +175,23 @@ class Training:
             progress.best = value
             self._export(actor)
         progress.evaluated = max(progress.evaluated + 1, int(self.share * self.options.evaluations))
-        progress.log.append({"seconds": round(self.seconds, 1), "frames": progress.frames, MEASURE: value, "best": progress.best})
+        progress.log.append(
+            {
+                "seconds": round(self.seconds, 1),
+                "frames": progress.frames,
+                MEASURE: value,
+                "best": progress.best,
+                "restarts": self.restarts,
+            }
+        )
         algorithm.save_to_path(str((self.folder / CHECKPOINT).absolute()))
         progress.seconds, self._begun = self.seconds, time.monotonic()
         write_text(self.folder / STATE, json.dumps(vars(progress)))
         write_text(self.folder / LOG, "".join(json.dumps(line) + "\n" for line in progress.log))
         rate = progress.frames / progress.seconds
+        again = f", {self.restarts} runners started again" if self.restarts else ""
         self.say(
-            f"{100 * self.share:3.0f} %  {progress.frames:,} decisions, {rate:,.0f}/s | weighted ANTT {value:.3f} "
+            f"{100 * self.share:3.0f} %  {progress.frames:,} decisions, {rate:,.0f}/s{again} | weighted ANTT {value:.3f} "
             f"(PREMA {self.reference:.3f}){' best' if better else ''}"
         )
 
