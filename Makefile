@@ -115,14 +115,14 @@ sweep: $(CORE) ## play policies on streams over a range of loads; ARGS="--help" 
 
 .PHONY: ray test-ray
 
-ray: $(RAY) ## create .venv-ray, an environment of its own, with the extras ray and rl
+ray: $(RAY) ## create .venv-ray, an environment of its own, with the extras onnx, ray and rl
 test-ray: $(RAY) ## run the tests that need Ray; ARGS="-k name" selects
 	@$(RAY_VENV)/bin/python -m pytest tests/scaling $(ARGS)
 
 $(RAY): pyproject.toml constraints-ray.txt
 	@echo "Installing prema-gym with Ray into $(RAY_VENV) ..."
 	@$(PYTHON) -m venv $(RAY_VENV)
-	@$(RAY_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-ray.txt $(PIP_ARGS) --editable ".[ray,rl]" pytest
+	@$(RAY_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-ray.txt $(PIP_ARGS) --editable ".[onnx,ray,rl]" pytest
 	@touch $@
 
 # --- The site -------------------------------------------------------------------------------------------------------------------

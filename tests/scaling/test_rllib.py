@@ -137,7 +137,7 @@ def log_of(folder: Path) -> list[dict[str, float]]:
 @needs_ray
 def test_a_killed_runner_does_not_end_the_run_and_what_it_learned_is_played_and_goes_on(tmp_path):
     folder = tmp_path / "mine"
-    run = start(folder, 0.5, "--seed", "3")
+    run = start(folder, 0.4, "--seed", "3")
     wait_for(run, lambda: log_of(folder) and len(runners(run.pid)) == 2)
     before = log_of(folder)[-1]["frames"]
     os.kill(runners(run.pid)[0], signal.SIGKILL)
@@ -157,7 +157,8 @@ def test_a_killed_runner_does_not_end_the_run_and_what_it_learned_is_played_and_
     assert results.mean("mine", "weighted_antt") == pytest.approx(card["selection"]["results"]["weighted_antt"], rel=1e-6)
     assert results.mean("mine", "illegal_actions") == 0
 
-    again = start(folder, 0.7, "--seed", "3", "--resume")
+    spent_minutes = json.loads((folder / "state.json").read_text())["seconds"] / 60
+    again = start(folder, spent_minutes + 0.15, "--seed", "3", "--resume")
     _, said = again.communicate(timeout=300)
     assert again.returncode == 0, said
     assert log_of(folder)[: len(log)] == log
