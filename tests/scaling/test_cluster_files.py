@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
 import os
 import re
+import secrets
+import signal
 import subprocess
 import sys
 import tomllib
@@ -13,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tools.kills.workers import ROOT, processes
+from tools.kills.workers import ROOT, below, processes
 
 HAS_RAY = importlib.util.find_spec("ray") is not None
 needs_ray = pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed: make ray makes an environment that has it")
@@ -57,7 +60,6 @@ def test_ray_takes_the_cluster_file():
     from ray.autoscaler._private.util import prepare_config, validate_config
 
     config = yaml.safe_load(CLUSTER.read_text(encoding="utf-8"))
-    validate_config(config)
     prepared = prepare_config(config)
     validate_config(prepared)
     assert prepared["max_workers"] == len(config["provider"]["worker_ips"])
@@ -70,20 +72,24 @@ def ray_command(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def cluster(tmp_path) -> Iterator[str]:
-    """A head without cores and two workers of one each, on this machine; yields the address."""
+def cluster(monkeypatch) -> Iterator[str]:
+    """A head without cores and two workers of one each, on this machine, with a token of their own; yields the address."""
+    monkeypatch.setenv("RAY_AUTH_MODE", "token")
+    monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     before = processes().keys()
     small = ("--object-store-memory", "100000000", "--disable-usage-stats")
     try:
+        here = ("--node-ip-address", "127.0.0.1")
         head = ("--head", "--port", str(PORT), "--num-cpus", "0", "--dashboard-port", str(JOBS), "--include-dashboard", "true")
-        started = [ray_command("start", *head, *small)]
-        started += [ray_command("start", "--address", f"127.0.0.1:{PORT}", "--num-cpus", "1", *small) for _ in range(2)]
+        started = [ray_command("start", *head, *here, *small)]
+        started += [ray_command("start", "--address", f"127.0.0.1:{PORT}", "--num-cpus", "1", *here, *small) for _ in range(2)]
         assert [one.returncode for one in started] == [0, 0, 0], started
         yield f"127.0.0.1:{PORT}"
     finally:
-        for number, (_, command) in processes().items():  # those of this cluster, and no others
-            if number not in before and f"{PORT}" in command and "ray" in command:
-                os.kill(number, 9)
+        ours = [n for n, (_, command) in processes().items() if n not in before and f"{PORT}" in command and "ray" in command]
+        for number in {*ours, *(child for one in ours for child in below(one))}:  # those of this cluster, and no others
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(number, signal.SIGKILL)
 
 
 def sweep(folder: Path, *more: str) -> bytes:
