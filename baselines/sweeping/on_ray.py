@@ -63,7 +63,6 @@ def connected(what: str, address: str | None, cores: int) -> Iterator[Any]:
     Raises :class:`prema_gym.errors.MissingPackage`, which says ``what`` needs Ray, without it. A head of its own ends with this.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere unless its user says so
-    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what goes wrong is told by its errors
     try:
         import ray
     except ModuleNotFoundError as error:
@@ -75,8 +74,8 @@ def connected(what: str, address: str | None, cores: int) -> Iterator[Any]:
     try:
         if address:
             ray.init(address=address, **quiet)
-        else:
-            ray.init(num_cpus=cores, include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
+        else:  # "local": not the cluster that this machine may belong to, which the user did not name
+            ray.init(address="local", num_cpus=cores, include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
     except (ConnectionError, RuntimeError, TimeoutError, ValueError) as error:
         raise UsageError(f"Ray at {address or 'this machine'}: {str(error).strip().partition(chr(10))[0]}") from error
     try:

@@ -8,9 +8,11 @@ import json
 import os
 import re
 import secrets
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -74,6 +76,8 @@ def ray_command(*words: str, **more: str) -> subprocess.CompletedProcess[str]:
 @pytest.fixture
 def cluster(monkeypatch) -> Iterator[str]:
     """A head without cores and two workers of one each, on this machine, with a token of their own; yields the address."""
+    own = tempfile.mkdtemp(prefix="ray")  # short, as names of sockets have to be; nobody else's idea of the present cluster changes
+    monkeypatch.setenv("RAY_TMPDIR", own)
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     monkeypatch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
     before = processes().keys()
@@ -90,6 +94,7 @@ def cluster(monkeypatch) -> Iterator[str]:
         for number in {*ours, *(child for one in ours for child in below(one))}:  # those of this cluster, and no others
             with contextlib.suppress(ProcessLookupError):
                 os.kill(number, signal.SIGKILL)
+        shutil.rmtree(own, ignore_errors=True)
 
 
 def sweep(folder: Path, *more: str) -> bytes:
