@@ -145,13 +145,14 @@ class Training:
         return self.folder / f"{BEST}{SUFFIX}"
 
     def _train(self, algorithm: PPO) -> None:
+        self.progress.evaluated = int(self.share * self.options.evaluations)  # a resumed run may be longer than it was to be
         while self.share < 1.0:
             found = algorithm.train()
             self.progress.frames += int(found["env_runners"].get("num_env_steps_sampled", 0))
             self.restarts = int(found.get("fault_tolerance", {}).get("num_remote_worker_restarts", 0))
             if self.share * self.options.evaluations >= self.progress.evaluated + 1:
                 self._evaluate(algorithm)
-        if self.progress.best is None:  # an update took longer than the whole run was to
+        if not self.progress.log or self.progress.log[-1]["frames"] != self.progress.frames:
             self._evaluate(algorithm)
 
     @property
