@@ -13,6 +13,10 @@ PIP_INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check -
 CORE := $(VENV)/.core
 ALL := $(VENV)/.all
 
+# Ray has an environment of its own: RLlib pins an older gymnasium.
+RAY_VENV := .venv-ray
+RAY := $(RAY_VENV)/.ray
+
 .DELETE_ON_ERROR:
 .DEFAULT_GOAL := help
 .PHONY: help install compare test check format clean
@@ -43,7 +47,7 @@ format: $(ALL) ## rewrite the sources in the project's format
 	@$(BIN)/ruff format .
 
 clean: ## remove .venv, builds, caches and results
-	rm -rf $(VENV) build dist site results htmlcov .coverage .cache .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf $(VENV) $(RAY_VENV) build dist site results htmlcov .coverage .cache .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/pip:
@@ -107,6 +111,20 @@ reproduce: $(CORE) ## repeat the paper's study with intervals, in minutes; ARGS=
 .PHONY: sweep
 sweep: $(CORE) ## play policies on streams over a range of loads; ARGS="--help" lists the options
 	@$(BIN)/python -m baselines.sweep $(ARGS)
+
+# --- Beyond one machine ---------------------------------------------------------------------------------------------------------
+
+.PHONY: ray test-ray
+
+ray: $(RAY) ## create .venv-ray, an environment of its own, with the extras onnx, ray and rl
+test-ray: $(RAY) ## run the tests that need Ray; ARGS="-k name" selects
+	@$(RAY_VENV)/bin/python -m pytest tests/scaling $(ARGS)
+
+$(RAY): pyproject.toml constraints-ray.txt
+	@echo "Installing prema-gym with Ray into $(RAY_VENV) ..."
+	@$(PYTHON) -m venv $(RAY_VENV)
+	@$(RAY_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints-ray.txt $(PIP_ARGS) --editable ".[onnx,ray,rl]" pytest
+	@touch $@
 
 # --- The site -------------------------------------------------------------------------------------------------------------------
 

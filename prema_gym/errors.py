@@ -55,14 +55,17 @@ EXTRAS = {
     **dict.fromkeys(("onnx", "onnxruntime"), "onnx"),
     "bokeh": "html",
     "pandas": "notebooks",
+    "ray": "ray",
 }
 """By optional package: the extra that brings it."""
+APART = {"ray": "in an environment of its own, or make ray"}
+"""By extra that ``make install`` leaves out, since its requirements exclude those of others: how else to get it."""
 
 
 def missing_package(what: str, name: str | None, extra: str | None = None) -> MissingPackage:
     """Return the error to raise where ``what`` needs the package ``name``: one sentence that says how to install it."""
     brings = extra or EXTRAS.get((name or "").partition(".")[0])
-    remedy = f": pip install 'prema-gym[{brings}]', or make install." if brings else "."
+    remedy = f": pip install 'prema-gym[{brings}]', {APART.get(brings, 'or make install')}." if brings else "."
     return MissingPackage(f"{what} needs {name}, which is not installed{remedy}")
 
 

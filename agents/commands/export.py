@@ -9,12 +9,11 @@ from pathlib import Path
 from agents.commands.command import exit_status
 from agents.network.inputs import base_size
 from agents.policies.card import Card, write_card
+from agents.policies.onnx_file import write_onnx
 from agents.publishing.policies import LearnedPolicy
 from baselines.policies.kinds import policy_of
 from prema_gym.errors import PolicyError
 from prema_gym.exits import Parser
-
-OPSET = 17
 
 
 def export_onnx(policy: LearnedPolicy, path: Path, slots: int = 8) -> Path:
@@ -22,22 +21,9 @@ def export_onnx(policy: LearnedPolicy, path: Path, slots: int = 8) -> Path:
 
     Closed actions have logits of -1e8: mask, then take the largest.
     """
-    import torch
-
     from agents.network.torch_network import SlotNetwork
 
-    network = SlotNetwork(policy.shape, policy.flat, slots=slots).eval()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.onnx.export(
-        network,
-        (torch.zeros(2, base_size(slots)),),
-        str(path),
-        input_names=["observations"],
-        output_names=["logits"],
-        dynamic_axes={"observations": {0: "batch"}, "logits": {0: "batch"}},
-        opset_version=OPSET,
-        dynamo=False,
-    )
+    write_onnx(SlotNetwork(policy.shape, policy.flat, slots=slots).eval(), base_size(slots), path)
     write_card(path, Card(policy.mechanisms, policy.asked_every))
     return path
 

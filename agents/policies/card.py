@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,13 +74,14 @@ def read_card(path: Path) -> Card | None:
     return Card.checked(str(place), found.get("mechanisms"), found.get("asked_every"), found.get("allow_idle", False))
 
 
-def write_card(path: Path, card: Card) -> Path:
-    """Write ``card`` beside the agent at ``path``; return its place."""
+def write_card(path: Path, card: Card, about: Mapping[str, Any] | None = None) -> Path:
+    """Write ``card`` beside the agent at ``path``, and the entries ``about`` how it was made; return its place."""
     content = {
         "format": FORMAT,
         "mechanisms": None if card.mechanisms is None else list(card.mechanisms),
         "asked_every": card.asked_every,
         "allow_idle": card.allow_idle,
+        **(about or {}),
     }
     write_text(card_path(path), json.dumps(content, indent=1) + "\n")
     return card_path(path)

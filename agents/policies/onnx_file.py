@@ -15,6 +15,7 @@ from prema_gym.errors import PolicyError, missing_package
 from prema_gym.files import is_file
 
 SUFFIX = ".onnx"
+OPSET = 17
 
 
 class OnnxPolicy(LogitPolicy):
@@ -35,6 +36,25 @@ class OnnxPolicy(LogitPolicy):
             raise PolicyError(
                 f"{self.name}: can't be asked about observations of {observations.shape} ({_line(error)})."
             ) from error
+
+
+def write_onnx(network: Any, features: int, path: Path) -> None:
+    """Write a torch module from (B, ``features``) observations to (B, A) logits as an ONNX file; the batch is free."""
+    import torch
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}.tmp")
+    torch.onnx.export(
+        network,
+        (torch.zeros(2, features),),
+        str(unfinished),
+        input_names=["observations"],
+        output_names=["logits"],
+        dynamic_axes={"observations": {0: "batch"}, "logits": {0: "batch"}},
+        opset_version=OPSET,
+        dynamo=False,
+    )
+    os.replace(unfinished, path)
 
 
 def _known(shape: Any) -> int | None:

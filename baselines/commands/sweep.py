@@ -1,22 +1,17 @@
-"""``python -m baselines.sweep``: policies over loads on local processes, as a table, files and the figure that papers print.
+"""``python -m baselines.sweep``: policies over loads, as a table, files and the figure that papers print.
 
 A cell is one policy at one load. Each finished cell is a file, so that a sweep which was stopped goes on where it was; a cell that
-fails is named, and the rest stands. Results do not depend on the number of processes.
+fails is named, and the rest stands. Results depend neither on the engine that plays the cells nor on the number of processes.
 """
 
 from __future__ import annotations
 
 import argparse
-import concurrent.futures
-import dataclasses
-import hashlib
+import contextlib
 import json
 import math
-import multiprocessing
-import os
 import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,21 +30,20 @@ from baselines.commands.options import (
     give_json,
     refuse,
 )
-from baselines.evaluation.evaluate import evaluate
 from baselines.policies.kinds import policies_of
-from baselines.policies.registry import POLICIES
 from baselines.report.load import LOAD_MEASURES, draw_loads
 from baselines.report.tables import TABLE_WIDTH
+from baselines.sweeping.cells import SCHEMA, Cell, content_of, keep, read_cell
+from baselines.sweeping.engines import DEFAULT_ENGINE, DEFAULT_RETRIES, ENGINES, Means, engine
 from prema_gym.config import EnvConfig
 from prema_gym.config.scenarios import with_scenario
-from prema_gym.errors import PremaError, UsageError
+from prema_gym.errors import UsageError
 from prema_gym.exits import FAILED, OK, Parser, guarded
-from prema_gym.files import is_file, write_csv, write_text
+from prema_gym.files import write_csv, write_text
 from prema_gym.workloads.seeding import SPLITS
 
-SCHEMA = 1
-"""Of sweep.json and of a cell's file."""
 DEFAULT_LOADS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1)
+MOST_RETRIES = 100
 DEFAULT_POLICIES = ("NP-FCFS", "P-SJF", "P-HPF", "PREMA", "EDF", "WSRPT")
 
 DESCRIPTION = """\
@@ -62,28 +56,8 @@ examples:
   python -m baselines.sweep                                                   six policies over nine loads on one NPU
   python -m baselines.sweep --policies PREMA WSRPT EDF --loads 0.5 0.9 1.1    some of them
   python -m baselines.sweep --scenario PremaCluster-v0 --episodes 50          four unlike NPUs
-  python -m baselines.sweep --npus prema,prema --workers 2                    two NPUs, two processes"""
-
-
-@dataclasses.dataclass(frozen=True)
-class Cell:
-    """One policy at one load."""
-
-    policy: str
-    load: float
-    episodes: int
-    seed: int
-    split: str
-    arguments: str
-    """The environment's, as JSON, the load among them."""
-    content: str = ""
-    """A hash of the agent's file where the policy is the path of one: another file is another cell."""
-
-    @property
-    def name(self) -> str:
-        """Its file's name: the same for the same cell of the same release."""
-        content = json.dumps([SCHEMA, prema_gym.__version__, dataclasses.astuple(self)])
-        return f"{self.policy.replace('/', '+')}-{self.load:g}-{hashlib.sha256(content.encode()).hexdigest()[:12]}.json"
+  python -m baselines.sweep --npus prema,prema --workers 2                    two NPUs, two processes
+  python -m baselines.sweep --engine ray --address auto                       on a Ray cluster (extra ray)"""
 
 
 BY_LOAD = "streams arrive by load: --loads says which"
@@ -109,7 +83,13 @@ def build_parser() -> Parser:
     add_world(parser, REFUSED, scenario="PremaStream-v0")
     refuse(parser, {"--reward": NO_REWARD})
     add("--requests", type=int, default=None, metavar="H", help="requests of a stream (default: the scenario's)")
-    add("--workers", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: one per core)")
+    add("--engine", default=DEFAULT_ENGINE, metavar="NAME",
+        help=f"who plays the cells: {', '.join(ENGINES)} (default {DEFAULT_ENGINE}: processes of this machine)")  # fmt: skip
+    add("--address", default=None, metavar="WHERE",
+        help="of a Ray cluster, as in auto or 10.0.0.1:6379 (default: $RAY_ADDRESS, else a head on this machine)")  # fmt: skip
+    add("--workers", type=int, default=None, metavar="N", help="cells at a time (default: one per core, of a cluster all it has)")
+    add("--retries", type=int, default=DEFAULT_RETRIES, metavar="N",
+        help=f"how often a cell is played again whose process died (default {DEFAULT_RETRIES})")  # fmt: skip
     add("--output", type=Path, default=Path("results/sweep"), metavar="DIR", help="folder of the files (default results/sweep)")
     add_output(parser)
     return parser
@@ -123,8 +103,7 @@ def cells_of(options: argparse.Namespace) -> list[Cell]:
     for load in options.loads:
         if not 0 < load <= 100:
             raise UsageError(f"--loads {load:g}: must be above 0 and at most 100.")
-    if options.episodes < 1 or options.workers < 1:
-        raise UsageError(f"--episodes {options.episodes}, --workers {options.workers}: must be at least 1.")
+    check_numbers(options)
     found = []
     for load in sorted(set(options.loads)):
         given = env_arguments(options)
@@ -139,93 +118,34 @@ def cells_of(options: argparse.Namespace) -> list[Cell]:
     return found
 
 
-def content_of(policy: str) -> str:
-    """Return a hash of the files that lie at ``policy``, the path of an agent; nothing for a name."""
-    if policy in POLICIES:
-        return ""
-    place = Path(policy)
-    files = [place.with_suffix(".safetensors"), place / "best.safetensors", place]
-    found = [file.read_bytes() for file in files if is_file(file)]
-    return hashlib.sha256(b"".join(found)).hexdigest() if found else ""
-
-
-def play_cell(cell: Cell, folder: Path) -> None:
-    """Play a cell on one thread and write its file."""
-    results = evaluate([cell.policy], cell.episodes, cell.seed, split=cell.split, threads=1, **json.loads(cell.arguments))
-    write_text(
-        folder / cell.name, json.dumps({"schema": SCHEMA, **row_of(cell), "measures": results.summary(results.policies[0])}) + "\n"
-    )
-
-
-def row_of(cell: Cell) -> dict[str, Any]:
-    """Return what names a cell in files."""
-    return {"policy": cell.policy, "load": cell.load, "episodes": cell.episodes, "seed": cell.seed, "split": cell.split}
-
-
-def read_cell(cell: Cell, folder: Path) -> dict[str, Any] | None:
-    """Return a finished cell; None where its file is missing or damaged."""
-    try:
-        found = json.loads((folder / cell.name).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    whole = isinstance(found, dict) and found.get("schema") == SCHEMA and isinstance(found.get("measures"), dict)
-    return found if whole else None
-
-
-def play(cells: Sequence[Cell], folder: Path, workers: int) -> Iterator[tuple[Cell, str]]:
-    """Play ``cells`` on ``workers`` processes; yield each as it ends, with what went wrong or an empty string."""
-    if workers == 1:
-        for cell in cells:
-            yield cell, _outcome(cell, folder)
-        return
-    # Fresh interpreters: a forked one would inherit the threads and locks of compiled code.
-    context = multiprocessing.get_context("spawn")
-    size = min(workers, len(cells))
-    with concurrent.futures.ProcessPoolExecutor(size, mp_context=context, initializer=end_with_parent) as pool:
-        # The first cell alone: what it compiles, the others read from disk.
-        concurrent.futures.wait([first := pool.submit(_outcome, cells[0], folder)])
-        waiting = {first: cells[0], **{pool.submit(_outcome, cell, folder): cell for cell in cells[1:]}}
-        try:
-            for done in concurrent.futures.as_completed(waiting):
-                error = done.exception()
-                yield waiting[done], done.result() if error is None else f"its process ended: {str(error).partition(chr(10))[0]}"
-        finally:
-            for future in waiting:
-                future.cancel()
-
-
-def end_with_parent() -> None:
-    """End this process as soon as the one that started it is gone: a pool's processes would wait for its work for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(FAILED)
-
-    threading.Thread(target=watch, daemon=True).start()
-
-
-def _outcome(cell: Cell, folder: Path) -> str:
-    try:
-        play_cell(cell, folder)
-    except PremaError as error:
-        return str(error)
-    return ""
+def check_numbers(options: argparse.Namespace) -> None:
+    """Raise :class:`UsageError` for impossible numbers, and for an address that the engine has no use for."""
+    if options.episodes < 1:
+        raise UsageError(f"--episodes {options.episodes}: must be at least 1.")
+    if options.workers is not None and options.workers < 1:
+        raise UsageError(f"--workers {options.workers}: must be at least 1.")
+    if not 0 <= options.retries <= MOST_RETRIES:
+        raise UsageError(f"--retries {options.retries}: must be 0 to {MOST_RETRIES}.")
+    if options.address is not None and options.engine == DEFAULT_ENGINE:
+        raise UsageError(f"--address {options.address}: the engine {DEFAULT_ENGINE!r} has no cluster: add --engine ray.")
 
 
 def sweep(options: argparse.Namespace, errors: Console) -> tuple[list[dict[str, Any]], list[str]]:
     """Play what is missing; return all finished cells, in order, and a sentence for each that failed."""
     cells = cells_of(options)
+    play, means = engine(options.engine), Means(options.workers, options.address, options.retries)
     folder: Path = options.output / "cells"
     missing = [cell for cell in cells if read_cell(cell, folder) is None]
     failed: list[str] = []
     if missing:
-        with progress_bar(errors, len(missing), options.quiet) as report:
-            for cell, problem in play(missing, folder, options.workers):
-                report(f"{cell.policy} at {cell.load:g}", 1)
-                if problem:
-                    failed.append(f"{cell.policy} at load {cell.load:g}: {problem}")
+        # The engine is closed whatever happens, Ctrl-C included: it then stops what it has started.
+        with progress_bar(errors, len(missing), options.quiet) as report, contextlib.closing(play(missing, means)) as outcomes:
+            for outcome in outcomes:
+                if outcome.problem:
+                    failed.append(f"{outcome.cell.policy} at load {outcome.cell.load:g}: {outcome.problem}")
+                else:
+                    keep(outcome, folder)
+                report(f"{outcome.cell.policy} at {outcome.cell.load:g}", 1)
     finished = [found for cell in cells if (found := read_cell(cell, folder)) is not None]
     return finished, failed
 

@@ -14,7 +14,7 @@ from baselines.evaluation.episodes import Played
 from baselines.evaluation.estimates import Difference, Estimate, Factor, estimate_of
 from baselines.evaluation.measures import CLASS_FAIRNESS, EPISODE_MEASURES, HEADLINES, MEASURES, Measure, episode_values, factor
 from baselines.evaluation.pooled import Pool, pooled_measures, priorities_of, quantile_name
-from baselines.evaluation.statistics import logarithms, resamples
+from baselines.evaluation.statistics import logarithms, resamples, weighted_sums
 from prema_gym.config import EnvConfig
 from prema_gym.errors import PolicyError, PremaError, unknown_name
 
@@ -142,9 +142,9 @@ class Comparison:
         bounds = []
         for counts in resamples(self.episodes):
             shares = counts / self.episodes
-            bounds.append(shares @ self.bounds)
+            bounds.append(weighted_sums(shares, self.bounds))
             for name in self.played:
-                means[name].append(shares @ columns[name])
+                means[name].append(weighted_sums(shares, columns[name]))
                 pooled[name].append(self._pools[name].values(counts, shares))
         return (
             {name: self._together(parts) for name, parts in means.items()},
@@ -200,7 +200,7 @@ class Comparison:
         drawn: dict[str, list[np.ndarray]] = {name: [] for name in self.played}
         for counts in resamples(self.episodes):
             for name, played in self.played.items():
-                drawn[name].append(counts / self.episodes @ played.utilisation)
+                drawn[name].append(weighted_sums(counts / self.episodes, played.utilisation))
         return {name: self._together(parts) for name, parts in drawn.items()}
 
     def utilisation(self, policy: str) -> list[Estimate]:

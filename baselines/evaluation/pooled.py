@@ -17,7 +17,7 @@ import numpy as np
 
 from baselines.evaluation.episodes import Played
 from baselines.evaluation.measures import CLASS_FAIRNESS, HP_TAIL, Measure, visible_ntt
-from baselines.evaluation.statistics import TAIL, pooled_quantiles, ranked
+from baselines.evaluation.statistics import TAIL, pooled_quantiles, ranked, weighted_sums
 
 QUANTILES = (0.5, TAIL, 0.99)
 """Of a class's NTT."""
@@ -78,7 +78,7 @@ class Pool:
 
         ``shares`` (B, E) float64 are the counts over E: all policies use them, and making them takes longer than all else here.
         """
-        progress, tasks = np.hsplit(shares @ self._sums, 2)
+        progress, tasks = np.hsplit(weighted_sums(shares, self._sums), 2)
         with np.errstate(invalid="ignore"):
             progress /= tasks
         per_priority = progress / self._priorities

@@ -14,6 +14,7 @@ from baselines.evaluation.episodes import Played
 from baselines.evaluation.measures import CLASS_FAIRNESS, Measure
 from baselines.evaluation.pooled import QUANTILES, quantile_measure, quantile_name
 from baselines.evaluation.results import Results
+from baselines.evaluation.statistics import weighted_sums
 from prema_gym.sim.streams.cohort import BINS_PER_OCTAVE, HISTOGRAM_BINS
 from prema_gym.sim.streams.metrics import STREAM_METRICS, histogram_quantiles
 
@@ -73,6 +74,7 @@ class StreamPool:
 
         Quantiles are NaN where a priority has below 20 requests; classes without a request don't count.
         """
+        # Whole numbers: exact in whatever order a matrix product adds them up.
         pooled = (counts @ self._counts).reshape(len(counts), self._levels, HISTOGRAM_BINS)
         quantiles = np.swapaxes(histogram_quantiles(pooled, QUANTILES), 1, 2).reshape(len(counts), -1)
         return np.column_stack([quantiles, self._class_fairness(pooled)])
@@ -81,7 +83,8 @@ class StreamPool:
         """Return the (B,) smallest over largest progress per priority of a class, of ``pooled`` (B, levels, HISTOGRAM_BINS)."""
         requests = pooled.sum(axis=2)
         with np.errstate(invalid="ignore"):
-            progress = pooled @ _PROGRESS / requests / self._priorities
+            sums = weighted_sums(pooled.reshape(-1, HISTOGRAM_BINS), _PROGRESS[:, None]).reshape(requests.shape)
+            progress = sums / requests / self._priorities
         there = requests > 0
         least = np.where(there, progress, np.inf).min(axis=1)
         most = np.where(there, progress, -np.inf).max(axis=1)

@@ -17,7 +17,7 @@ from baselines.evaluation.episodes import Played
 from baselines.evaluation.estimates import Estimate
 from baselines.evaluation.measures import EPISODE_MEASURES, HEADLINES, MEASURES, episode_values, factor, jain
 from baselines.evaluation.results import Results
-from baselines.evaluation.statistics import TAIL, interval, logarithms, pooled_quantiles, ranked, resamples
+from baselines.evaluation.statistics import TAIL, interval, logarithms, pooled_quantiles, ranked, resamples, weighted_sums
 from baselines.report.plots import front, group_of
 from prema_gym.config import EnvConfig, NPUConfig
 from prema_gym.errors import PolicyError, PremaError
@@ -106,6 +106,21 @@ def test_many_quantiles_at_once_are_each_numpys_in_the_order_asked_for():
         ntt = RNG.random((count, 1))
         found = pooled_quantiles(ranked(ntt, np.ones((count, 1), bool)), np.ones((1, count), np.int64), quantiles)
         np.testing.assert_allclose(found[0], np.quantile(ntt, quantiles), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("episodes", "columns"), [(1, 1), (31, 3), (32, 1), (1000, 61)])
+def test_weighted_sums_are_added_up_in_the_order_of_episodes_to_the_bit(episodes, columns):
+    weights, values = RNG.integers(0, 4, (20, episodes)) / episodes, RNG.normal(size=(episodes, columns))
+    expected = np.zeros((20, columns))
+    for episode in range(episodes):
+        expected += weights[:, episode, None] * values[episode]
+    found = weighted_sums(weights, values)
+    assert found.tobytes() == expected.tobytes()
+    np.testing.assert_allclose(found, weights @ values, rtol=0, atol=1e-12)
+
+
+def test_what_is_no_number_is_none_in_every_sum():
+    assert np.isnan(weighted_sums(np.array([[0.0, 1.0]]), np.array([[np.nan], [1.0]]))).all()
 
 
 # --- Small formulas ---------------------------------------------------------------------------------------------------------------

@@ -10,7 +10,11 @@ import sys
 import pytest
 
 from baselines.commands import sweep
-from baselines.commands.sweep import Cell, build_parser, cells_of, main, play, read_cell
+from baselines.commands.sweep import build_parser, cells_of, main
+from baselines.sweeping import cells as sweeping
+from baselines.sweeping import local
+from baselines.sweeping.cells import Cell, Outcome, keep, read_cell
+from baselines.sweeping.engines import Means, engine
 
 SMALL = ["--policies", "NP-FCFS", "P-SJF", "--loads", "0.5", "1", "--episodes", "2", "--requests", "20", "--quiet"]
 
@@ -39,8 +43,8 @@ def test_a_sweep_writes_table_figure_and_cells_and_goes_on_where_it_was(tmp_path
     kept[0].unlink()
     kept[1].write_text("{half")
     played = []
-    original = sweep.play_cell
-    monkeypatch.setattr(sweep, "play_cell", lambda cell, folder: (played.append(cell), original(cell, folder)))
+    original = sweeping.play_cell
+    monkeypatch.setattr(sweeping, "play_cell", lambda cell: (played.append(cell), original(cell))[1])
     assert main([*arguments, "--json"]) == 0
     assert len(played) == 2
     assert json.loads(capsys.readouterr().out) == json.loads(whole)
@@ -49,10 +53,19 @@ def test_a_sweep_writes_table_figure_and_cells_and_goes_on_where_it_was(tmp_path
 
 def test_a_cell_that_fails_is_named_and_the_rest_stands(tmp_path):
     cells = [Cell(name, 0.5, 1, 0, "eval", json.dumps({"workload": {"num_tasks": 2}})) for name in ("P-SJF", "NO-SUCH")]
-    outcomes = {cell.policy: problem for cell, problem in play(cells, tmp_path, workers=1)}
-    assert outcomes["P-SJF"] == ""
-    assert "NO-SUCH" in outcomes["NO-SUCH"]
+    outcomes = {outcome.cell.policy: outcome for outcome in engine("local")(cells, Means(workers=1))}
+    assert outcomes["P-SJF"].problem == ""
+    assert (outcomes["NO-SUCH"].text, "NO-SUCH" in outcomes["NO-SUCH"].problem) == ("", True)
+    keep(outcomes["P-SJF"], tmp_path)
     assert [read_cell(cell, tmp_path) is None for cell in cells] == [False, True]
+
+
+def test_another_release_or_another_file_where_a_cell_is_played_is_a_problem(tmp_path):
+    cell = Cell("P-SJF", 0.5, 1, 0, "eval", json.dumps({"workload": {"num_tasks": 2}}))
+    assert "the sweep another" in sweeping.outcome_of(cell, "P-SJF-0.5-of-another-release.json").problem
+    (tmp_path / "mine.onnx").write_bytes(b"another")
+    of_file = Cell(str(tmp_path / "mine.onnx"), 0.5, 1, 0, "eval", cell.arguments, content="0" * 64)
+    assert "is not the file that the sweep was started with" in sweeping.outcome_of(of_file, of_file.name).problem
 
 
 @pytest.mark.parametrize(
@@ -66,10 +79,30 @@ def test_numbers_of_the_table_are_short_and_have_no_exponent(value, shown):
 def test_processes_change_nothing(tmp_path):
     options = build_parser().parse_args([*SMALL, "--loads", "0.9"])
     cells = cells_of(options)
-    for workers in (1, 2):
-        assert not any(problem for _, problem in play(cells, tmp_path / str(workers), workers))
-    for cell in cells:
-        assert read_cell(cell, tmp_path / "1") == read_cell(cell, tmp_path / "2") is not None
+    texts = [{outcome.cell: outcome.text for outcome in engine("local")(cells, Means(workers))} for workers in (1, 2)]
+    assert texts[0] == texts[1]
+    assert all(texts[0][cell] for cell in cells)
+
+
+@pytest.mark.parametrize(
+    ("deaths", "retries", "problem"), [(2, 3, ""), (2, 2, ""), (2, 1, "its process died 2 times"), (1, 0, "1 time")]
+)
+def test_cells_whose_process_dies_are_played_again_so_many_times(deaths, retries, problem, monkeypatch):
+    cells = [Cell(name, 0.5, 1, 0, "eval", "{}") for name in ("P-SJF", "PREMA", "EDF")]
+    rounds = []
+
+    def once(given, workers):
+        rounds.append([cell.policy for cell in given])
+        broken = len(rounds) <= deaths
+        yield from (Outcome(cell, problem=local._LOST if broken and k else "", text="played") for k, cell in enumerate(given))
+
+    monkeypatch.setattr(local, "_play_once", once)
+    outcomes = list(local.play(cells, Means(2, retries=retries)))
+    assert sorted(outcome.cell.policy for outcome in outcomes) == ["EDF", "P-SJF", "PREMA"]
+    assert rounds[:2] == [["P-SJF", "PREMA", "EDF"], ["PREMA", "EDF"]][: retries + 1]
+    problems = {outcome.problem for outcome in outcomes} - {""}
+    assert len(problems) == (problem != "")
+    assert all(problem in found for found in problems)
 
 
 @pytest.mark.parametrize(
@@ -81,6 +114,10 @@ def test_processes_change_nothing(tmp_path):
         (["--scenario", "Stream"], "unknown scenario"),
         (["--episodes", "0"], "--episodes 0"),
         (["--npus", "prema,tiny"], "tiny"),
+        (["--workers", "0"], "--workers 0"),
+        (["--retries", "-1"], "--retries -1"),
+        (["--engine", "Ray"], "Did you mean 'ray'"),
+        (["--address", "auto"], "add --engine ray"),
     ],
 )
 def test_mistakes_are_answered_in_one_line(arguments, reason, capsys):
@@ -96,7 +133,7 @@ def test_mistakes_are_answered_in_one_line(arguments, reason, capsys):
 
 POOL = """
 import concurrent.futures, multiprocessing, os, time
-from baselines.commands.sweep import end_with_parent
+from baselines.sweeping.local import end_with_parent
 context = multiprocessing.get_context("spawn")
 pool = concurrent.futures.ProcessPoolExecutor(2, mp_context=context, initializer=end_with_parent)
 pool.submit(os.getpid).result()

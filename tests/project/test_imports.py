@@ -44,7 +44,7 @@ RANKS = {prefix: rank for rank, layer in enumerate(LAYERS) for prefix in layer}
 LATE = {("prema_gym.envs.prema_env", RANKS["prema_gym.rendering"])}
 """Modules that may import a layer above their own inside functions: ``render()`` draws only when it is called."""
 
-LAZY = {"bokeh", "optuna", "torch", "stable_baselines3", "sb3_contrib", "tensorboard", "pandas", "onnx", "onnxruntime"}
+LAZY = {"bokeh", "optuna", "ray", "torch", "stable_baselines3", "sb3_contrib", "tensorboard", "pandas", "onnx", "onnxruntime"}
 
 
 class Import(NamedTuple):

@@ -24,9 +24,13 @@ def text(name: str) -> str:
     return (ROOT / name).read_text(encoding="utf-8")
 
 
-def pins() -> dict[str, str]:
-    """Return the pinned version of every distribution named in constraints.txt."""
-    lines = [line for line in text("constraints.txt").splitlines() if line and not line.startswith("#")]
+APART = "ray"
+"""The extra with an environment, and a file of pins, of its own."""
+
+
+def pins(file: str = "constraints.txt") -> dict[str, str]:
+    """Return the pinned version of every distribution named in ``file``."""
+    lines = [line for line in text(file).splitlines() if line and not line.startswith("#")]
     matches = [re.fullmatch(r"([A-Za-z0-9._-]+)==([A-Za-z0-9.]+)", line) for line in lines]
     assert all(matches), [line for line, match in zip(lines, matches, strict=True) if not match]
     return {canonicalize_name(match[1]): match[2] for match in matches if match}
@@ -50,19 +54,32 @@ def test_the_version_is_the_same_everywhere():
 
 
 def test_every_dependency_is_pinned_within_its_range():
-    pinned = pins()
+    pinned = pins("constraints-ray.txt") | pins()
     declared = [*PROJECT["dependencies"], *(item for extra in PROJECT["optional-dependencies"].values() for item in extra)]
     requirements = [requirement for requirement in map(Requirement, declared) if requirement.name != PROJECT["name"]]
     assert requirements
     for requirement in requirements:
         name = canonicalize_name(requirement.name)
-        assert name in pinned, f"constraints.txt does not pin {name}"
+        assert name in pinned, f"neither file of constraints pins {name}"
         assert requirement.specifier.contains(pinned[name]), f"{name}=={pinned[name]} is outside {requirement.specifier}"
 
 
-def test_the_extra_all_is_every_extra():
+def test_pins_for_ray_are_the_others_but_for_gymnasium():
+    ours, theirs = pins(), pins("constraints-ray.txt")
+    assert {name for name in ours.keys() & theirs.keys() if ours[name] != theirs[name]} == {"gymnasium"}
+    core_and_learning = [
+        *PROJECT["dependencies"],
+        *PROJECT["optional-dependencies"]["rl"],
+        *PROJECT["optional-dependencies"][APART],
+    ]
+    for requirement in map(Requirement, core_and_learning):
+        assert requirement.specifier.contains(theirs[canonicalize_name(requirement.name)])
+
+
+def test_the_extra_all_is_every_extra_but_the_one_that_stands_apart():
     extras = dict(PROJECT["optional-dependencies"])
     (everything,) = extras.pop("all")
+    assert extras.pop(APART)
     assert Requirement(everything).extras == extras.keys()
 
 

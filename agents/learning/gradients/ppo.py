@@ -34,6 +34,7 @@ from agents.learning.registry import module_builder
 from agents.learning.run import Run
 from agents.network.actor_critic import ActorCritic, SlotActorCritic
 from agents.policies.card import Card
+from agents.policies.onnx_file import write_onnx
 from agents.policies.torch_module import TorchPolicy
 from agents.publishing.policies import LearnedPolicy
 from baselines.policies.policy import Policy
@@ -46,7 +47,6 @@ PAST = 0.9
 """Weight of the past in the running mean and spread of returns."""
 TRIED_S = 0.2
 """For so long each number of threads is tried."""
-OPSET = 17
 
 # --- Legal actions ----------------------------------------------------------------------------------------------------------------
 
@@ -375,10 +375,7 @@ class ModulePolicy(TorchPolicy):
         """Return the file's bytes: observations (B, D) to logits (B, A)."""
         module = copy.deepcopy(self.module).cpu().eval()
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's exporter of this kind is to be replaced some day
             file = Path(folder) / "graph.onnx"
-            warnings.simplefilter("ignore", DeprecationWarning)  # the exporter is an old one, and suffices
-            torch.onnx.export(
-                module, (torch.zeros(2, self.features),), str(file), input_names=["observations"], output_names=["logits"],
-                dynamic_axes={"observations": {0: "batch"}, "logits": {0: "batch"}}, opset_version=OPSET, dynamo=False,
-            )  # fmt: skip
+            write_onnx(module, self.features, file)
             return file.read_bytes()

@@ -2,8 +2,10 @@
 
     cd tests && python -m tools.kills cma --kills 200
     cd tests && python -m tools.kills sweep --kills 50
+    cd tests && python -m tools.kills ray --kills 10
 
-Training runs are resumed until they end, commands are run again. Exit code 1 if anything is lost, damaged or ends otherwise.
+Training runs are resumed until they end, commands are run again; of sweeps on Ray the workers are killed.
+Exit code 1 if anything is lost, damaged or ends otherwise.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tools.kills import commands, training
+from tools.kills import commands, training, workers
 
 
 def kill_training(algo: str, kills: int, folder: Path, seed: int) -> int:
@@ -35,7 +37,21 @@ def kill_command(command: str, kills: int, folder: Path, seed: int) -> int:
     return len(tally.wrong)
 
 
-KINDS = {**dict.fromkeys(training.SMALL, kill_training), **dict.fromkeys(commands.SMALL, kill_command)}
+def kill_workers(_: str, kills: int, folder: Path, seed: int) -> int:
+    """Kill workers of sweeps on Ray, and print how many; return how many sweeps ended otherwise."""
+    ended = list(workers.check(kills, folder, seed))
+    wrong = [problem for _, problem in ended if problem]
+    for line in wrong:
+        print(line)
+    print(f"ray: {sum(killed for killed, _ in ended)} workers killed in {len(ended)} sweeps; {len(wrong)} ended otherwise")
+    return len(wrong)
+
+
+KINDS = {
+    **dict.fromkeys(training.SMALL, kill_training),
+    **dict.fromkeys(commands.SMALL, kill_command),
+    "ray": kill_workers,
+}
 """What is killed, by name."""
 
 

@@ -1,0 +1,1 @@
+"""Masked PPO of RLlib on the native vector environment: the environment, the module, and the run."""

@@ -1,0 +1,56 @@
+"""A perceptron that never samples an illegal action, as a module of RLlib (new API stack)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from ray.rllib.core.columns import Columns
+from ray.rllib.core.distribution.torch.torch_distribution import TorchCategorical
+from ray.rllib.core.rl_module.apis import InferenceOnlyAPI, ValueFunctionAPI
+from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
+from torch import nn
+
+CLOSED = -1e8
+"""Logit of an illegal action."""
+
+
+def perceptron(features: int, hidden: tuple[int, ...], outputs: int, gain: float) -> nn.Sequential:
+    """Return a perceptron with orthogonal weights; ``gain`` is that of its last layer."""
+    layers: list[nn.Module] = []
+    for inputs, units in zip((features, *hidden), hidden, strict=False):
+        layers += [_layer(inputs, units, 2**0.5), nn.Tanh()]
+    return nn.Sequential(*layers, _layer(hidden[-1], outputs, gain))
+
+
+def _layer(inputs: int, units: int, gain: float) -> nn.Linear:
+    layer = nn.Linear(inputs, units)
+    nn.init.orthogonal_(layer.weight, gain)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+class MaskedPerceptron(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
+    """Actor and critic apart. Observations are those of :class:`agents.learning.rllib.rows.MaskedRows`: the mask comes last."""
+
+    def setup(self) -> None:
+        """Make both perceptrons; ``model_config["hidden"]`` are their hidden units."""
+        actions = int(self.action_space.n)
+        self.features = self.observation_space.shape[0] - actions
+        hidden = tuple(self.model_config["hidden"])
+        self.actor = perceptron(self.features, hidden, actions, 0.01)
+        self.critic = perceptron(self.features, hidden, 1, 1.0)
+        self.action_dist_cls = TorchCategorical
+
+    def get_non_inference_attributes(self) -> list[str]:
+        """Return what runners are not sent."""
+        return ["critic"]
+
+    def _forward(self, batch: dict[str, Any], **_: Any) -> dict[str, Any]:
+        observations, mask = batch[Columns.OBS].split([self.features, int(self.action_space.n)], dim=-1)
+        return {Columns.ACTION_DIST_INPUTS: torch.where(mask > 0, self.actor(observations), CLOSED)}
+
+    def compute_values(self, batch: dict[str, Any], embeddings: Any = None) -> torch.Tensor:
+        """Return the critic's values."""
+        values: torch.Tensor = self.critic(batch[Columns.OBS][..., : self.features])
+        return values.squeeze(-1)
