@@ -375,7 +375,7 @@ class ModulePolicy(TorchPolicy):
         """Return the file's bytes: observations (B, D) to logits (B, A)."""
         module = copy.deepcopy(self.module).cpu().eval()
         with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's exporter of this kind is to be replaced some day
+            warnings.simplefilter("ignore", DeprecationWarning)  # the exporter is an old one, and suffices
             file = Path(folder) / "graph.onnx"
             write_onnx(module, self.features, file)
             return file.read_bytes()
