@@ -1,7 +1,8 @@
-"""``python -m baselines.sweep``: policies over loads, as a table, files and the figure that papers print.
+"""``python -m baselines.sweep``: policies over loads, scenarios and seeds, as tables, files and the figure that papers print.
 
-A cell is one policy at one load. Each finished cell is a file, so that a sweep which was stopped goes on where it was; a cell that
-fails is named, and the rest stands. Results depend neither on the engine that plays the cells nor on the number of processes.
+A cell is one policy in one scenario at one load with one seed. Each finished cell is a file, so that a sweep which was stopped goes
+on where it was; a cell that fails is named, and the rest stands. Results depend neither on the engine that plays the cells nor on
+the number of processes.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from baselines.commands.options import (
 from baselines.policies.kinds import policies_of
 from baselines.report.load import LOAD_MEASURES, draw_loads
 from baselines.report.tables import TABLE_WIDTH
-from baselines.sweeping.cells import SCHEMA, Cell, content_of, keep, read_cell
+from baselines.sweeping.cells import NAMED, SCHEMA, Cell, content_of, keep, over_seeds, read_cell
 from baselines.sweeping.engines import DEFAULT_ENGINE, DEFAULT_RETRIES, ENGINES, Means, engine
 from prema_gym.config import EnvConfig
 from prema_gym.config.scenarios import with_scenario
@@ -57,6 +58,7 @@ examples:
   python -m baselines.sweep --policies PREMA WSRPT EDF --loads 0.5 0.9 1.1    some of them
   python -m baselines.sweep --scenario PremaCluster-v0 --episodes 50          four unlike NPUs
   python -m baselines.sweep --npus prema,prema --workers 2                    two NPUs, two processes
+  python -m baselines.sweep --scenarios PremaStream-v0 PremaCluster-v0 --seeds 0 1 2
   python -m baselines.sweep --engine ray --address auto                       on a Ray cluster (extra ray)"""
 
 
@@ -79,8 +81,16 @@ def build_parser() -> Parser:
         help="utilisations: work that arrives over what the NPUs can do (default 0.3 to 1.1)")  # fmt: skip
     add_episodes(parser, 20, "streams that every policy plays at every load (default 20)")
     add_seed(parser, what="which streams")
+    add("--seeds", nargs="+", type=int, default=None, metavar="S", help="several, in place of --seed: as many streams of each")
     add("--split", default="eval", metavar="NAME", help=f"{', '.join(SPLITS)} (default eval)")
     add_world(parser, REFUSED, scenario="PremaStream-v0")
+    add(
+        "--scenarios",
+        nargs="+",
+        default=None,
+        metavar="NAME",
+        help="several, in place of --scenario: a table and a figure for each",
+    )
     refuse(parser, {"--reward": NO_REWARD})
     add("--requests", type=int, default=None, metavar="H", help="requests of a stream (default: the scenario's)")
     add("--engine", default=DEFAULT_ENGINE, metavar="NAME",
@@ -104,17 +114,37 @@ def cells_of(options: argparse.Namespace) -> list[Cell]:
         if not 0 < load <= 100:
             raise UsageError(f"--loads {load:g}: must be above 0 and at most 100.")
     check_numbers(options)
-    found = []
+    return [
+        Cell(policy, scenario, load, options.episodes, seed, options.split, arguments, contents[policy])
+        for scenario in scenarios_of(options)
+        for load, arguments in arguments_by_load(options, scenario).items()
+        for policy in policies
+        for seed in seeds_of(options)
+    ]
+
+
+def scenarios_of(options: argparse.Namespace) -> list[str]:
+    """Return the scenarios, each once, in the order of the command line."""
+    return list(dict.fromkeys(options.scenarios or [options.scenario]))
+
+
+def seeds_of(options: argparse.Namespace) -> list[int]:
+    """Return the seeds, each once, in the order of the command line."""
+    return list(dict.fromkeys(options.seeds or [options.seed]))
+
+
+def arguments_by_load(options: argparse.Namespace, scenario: str) -> dict[float, str]:
+    """Return the environment's arguments, as JSON, by load, loads rising."""
+    found = {}
     for load in sorted(set(options.loads)):
-        given = env_arguments(options)
+        given = {**env_arguments(options), "scenario": scenario}
         workload = given.get("workload", {})
         arrivals = {"process": "poisson", **workload.get("arrivals", {}), "utilisation": load}
         given["workload"] = {**workload, "arrivals": arrivals}
         arguments = with_scenario(given)
         arguments["horizon_requests"] = options.requests or arguments.get("horizon_requests") or 512
         EnvConfig.coerce(arguments)
-        text = json.dumps(arguments, sort_keys=True)
-        found += [Cell(policy, load, options.episodes, options.seed, options.split, text, contents[policy]) for policy in policies]
+        found[load] = json.dumps(arguments, sort_keys=True)
     return found
 
 
@@ -142,10 +172,10 @@ def sweep(options: argparse.Namespace, errors: Console) -> tuple[list[dict[str, 
         with progress_bar(errors, len(missing), options.quiet) as report, contextlib.closing(play(missing, means)) as outcomes:
             for outcome in outcomes:
                 if outcome.problem:
-                    failed.append(f"{outcome.cell.policy} at load {outcome.cell.load:g}: {outcome.problem}")
+                    failed.append(f"{outcome.cell.words}: {outcome.problem}")
                 else:
                     keep(outcome, folder)
-                report(f"{outcome.cell.policy} at {outcome.cell.load:g}", 1)
+                report(outcome.cell.words, 1)
     finished = [found for cell in cells if (found := read_cell(cell, folder)) is not None]
     return finished, failed
 
@@ -154,7 +184,7 @@ def flat_rows(finished: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return a row for each cell: means with ``_low`` and ``_high``."""
     rows = []
     for cell in finished:
-        row = {key: cell[key] for key in ("policy", "load", "episodes", "seed", "split")}
+        row = {key: cell[key] for key in NAMED}
         for name, found in cell["measures"].items():
             if isinstance(found, dict) and "mean" in found:
                 row |= {name: found["mean"], f"{name}_low": found["ci95"][0], f"{name}_high": found["ci95"][1]}
@@ -162,10 +192,10 @@ def flat_rows(finished: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def table(finished: Sequence[dict[str, Any]], measure: str, title: str) -> Table:
+def table(finished: Sequence[dict[str, Any]], measure: str) -> Table:
     """Return a measure by policy and load."""
     loads = sorted({cell["load"] for cell in finished})
-    shown = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    shown = Table(box=None, pad_edge=False)
     shown.add_column("policy", no_wrap=True)
     for load in loads:
         shown.add_column(f"{load:g}", justify="right")
@@ -184,18 +214,29 @@ def short_number(value: float) -> str:
 
 
 def write_files(finished: Sequence[dict[str, Any]], options: argparse.Namespace) -> list[Path]:
-    """Write sweep.json, sweep.csv and sweep.png; return their paths."""
+    """Write sweep.json, sweep.csv and sweep.png, of several scenarios a figure each; return their paths."""
     folder: Path = options.output
-    paths = [folder / f"sweep.{kind}" for kind in ("json", "csv", "png")]
+    paths = [folder / "sweep.json", folder / "sweep.csv"]
     write_text(paths[0], json.dumps(document(finished, options), indent=1) + "\n")
     write_csv(paths[1], flat_rows(finished))
-    draw_loads(finished, paths[2], options.scenario)
+    scenarios = by_scenario(finished)
+    for scenario, cells in scenarios.items():
+        paths.append(folder / ("sweep.png" if len(scenarios) == 1 else f"sweep-{scenario}.png"))
+        draw_loads(cells, paths[-1], scenario)
     return paths
+
+
+def by_scenario(finished: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """Return what tables and figures show of each scenario: its cells, seeds taken together."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for cell in over_seeds(finished):
+        found.setdefault(cell["scenario"], []).append(cell)
+    return found
 
 
 def document(finished: Sequence[dict[str, Any]], options: argparse.Namespace) -> dict[str, Any]:
     """Return everything as plain JSON types."""
-    return {"schema": SCHEMA, "version": prema_gym.__version__, "scenario": options.scenario, "cells": list(finished)}
+    return {"schema": SCHEMA, "version": prema_gym.__version__, "scenarios": scenarios_of(options), "cells": list(finished)}
 
 
 def run(options: argparse.Namespace) -> int:
@@ -208,9 +249,13 @@ def run(options: argparse.Namespace) -> int:
     written = write_files(finished, options)
     if not give_json(options, document(finished, options)):
         console = Console(width=None if sys.stdout.isatty() else TABLE_WIDTH)
-        for name, label in LOAD_MEASURES.items():
-            console.print(table(finished, name, f"{label}, by load ({options.scenario}, {options.episodes} streams)"))
-            console.print()
+        streams = options.episodes * len(seeds_of(options))
+        for scenario, cells in by_scenario(finished).items():
+            for name, label in LOAD_MEASURES.items():
+                # Not the table's own title, which is broken to its width.
+                console.print(f"{label}, by load ({scenario}, {streams} streams)", style="italic", highlight=False)
+                console.print(table(cells, name))
+                console.print()
         for path in written if not options.quiet else ():
             print(f"wrote {path}")
     return FAILED if failed else OK

@@ -1,4 +1,4 @@
-"""A sweep's cells: one policy at one load each, and a file for each that is finished.
+"""A sweep's cells: one policy in one scenario at one load with one seed each, and a file for each that is finished.
 
 Whoever plays a cell returns its file's text; whoever runs the sweep writes it. So cells may be played on machines that share no
 disk.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,15 +20,18 @@ from baselines.policies.registry import POLICIES
 from prema_gym.errors import PremaError, UsageError
 from prema_gym.files import is_file, write_text
 
-SCHEMA = 1
+SCHEMA = 2
 """Of sweep.json and of a cell's file."""
+NAMED = ("policy", "scenario", "load", "episodes", "seed", "split")
+"""Fields of a cell that name it in files."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Cell:
-    """One policy at one load."""
+    """One policy in one scenario at one load, with one seed."""
 
     policy: str
+    scenario: str
     load: float
     episodes: int
     seed: int
@@ -37,10 +42,16 @@ class Cell:
     """A hash of the agent's file where the policy is the path of one: another file is another cell."""
 
     @property
+    def words(self) -> str:
+        """What it is, for people."""
+        return f"{self.policy} in {self.scenario} at load {self.load:g}, seed {self.seed}"
+
+    @property
     def name(self) -> str:
         """Its file's name: the same for the same cell of the same release."""
         content = json.dumps([SCHEMA, prema_gym.__version__, dataclasses.astuple(self)])
-        return f"{self.policy.replace('/', '+')}-{self.load:g}-{hashlib.sha256(content.encode()).hexdigest()[:12]}.json"
+        words = (self.policy.replace("/", "+"), self.scenario, f"{self.load:g}", str(self.seed))
+        return "-".join((*words, f"{hashlib.sha256(content.encode()).hexdigest()[:12]}.json"))
 
 
 class Outcome(NamedTuple):
@@ -90,7 +101,7 @@ def _check_is_here(cell: Cell, name: str) -> None:
 
 def row_of(cell: Cell) -> dict[str, Any]:
     """Return what names a cell in files."""
-    return {"policy": cell.policy, "load": cell.load, "episodes": cell.episodes, "seed": cell.seed, "split": cell.split}
+    return {name: getattr(cell, name) for name in NAMED}
 
 
 def keep(outcome: Outcome, folder: Path) -> None:
@@ -106,3 +117,33 @@ def read_cell(cell: Cell, folder: Path) -> dict[str, Any] | None:
         return None
     whole = isinstance(found, dict) and found.get("schema") == SCHEMA and isinstance(found.get("measures"), dict)
     return found if whole else None
+
+
+def over_seeds(finished: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return finished cells with those of different seeds as one: seeds draw streams that have nothing to do with each other.
+
+    A measure's mean is that of the seeds, and the half-width of its interval the root of the sum of squares of theirs, over their
+    number. A single seed's cells are returned as they are.
+    """
+    groups: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for cell in finished:
+        groups.setdefault(tuple(cell[name] for name in NAMED if name != "seed"), []).append(cell)
+    return [dict(cells[0]) if len(cells) == 1 else {**cells[0], "measures": _pooled(cells)} for cells in groups.values()]
+
+
+def _pooled(cells: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return mean and interval over ``cells`` of every measure that has them; None where one of the cells has none."""
+    return {
+        name: _pooled_estimate([cell["measures"][name] for cell in cells])
+        for name, first in cells[0]["measures"].items()
+        if isinstance(first, dict) and "mean" in first
+    }
+
+
+def _pooled_estimate(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    means, ends = [one["mean"] for one in found], [end for one in found for end in one["ci95"]]
+    mean = None if None in means else sum(means) / len(means)
+    if mean is None or None in ends:
+        return {"mean": mean, "ci95": [None, None]}
+    half = math.sqrt(sum(((high - low) / 2) ** 2 for low, high in zip(ends[::2], ends[1::2], strict=True))) / len(found)
+    return {"mean": mean, "ci95": [mean - half, mean + half]}

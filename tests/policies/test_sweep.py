@@ -51,8 +51,46 @@ def test_a_sweep_writes_table_figure_and_cells_and_goes_on_where_it_was(tmp_path
     assert (tmp_path / "sweep.json").read_bytes() == whole
 
 
+def test_scenarios_and_seeds_are_cells_of_their_own_and_seeds_are_shown_together(tmp_path, capsys):
+    worlds = ["--scenarios", "PremaStream-v0", "Prema-v0", "--seeds", "3", "4", "3"]
+    arguments = [*SMALL, "--loads", "0.5", "--policies", "P-SJF", *worlds, "--workers", "1", "--output", str(tmp_path)]
+    assert [(cell.scenario, cell.seed) for cell in cells_of(build_parser().parse_args(arguments))] == [
+        ("PremaStream-v0", 3),
+        ("PremaStream-v0", 4),
+        ("Prema-v0", 3),
+        ("Prema-v0", 4),
+    ]
+    assert main(arguments) == 0
+    said = capsys.readouterr().out
+    assert "(PremaStream-v0, " in said
+    assert "(Prema-v0, " in said
+    assert {path.name for path in tmp_path.glob("*.png")} == {"sweep-PremaStream-v0.png", "sweep-Prema-v0.png"}
+    with (tmp_path / "sweep.csv").open(newline="") as file:
+        assert [(row["scenario"], row["seed"]) for row in csv.DictReader(file)] == [
+            ("PremaStream-v0", "3"),
+            ("PremaStream-v0", "4"),
+            ("Prema-v0", "3"),
+            ("Prema-v0", "4"),
+        ]
+
+
+def test_seeds_together_have_their_mean_and_the_root_of_the_sum_of_squares_of_their_half_widths():
+    named = {"policy": "P-SJF", "scenario": "S", "load": 0.5, "episodes": 9, "split": "eval"}
+    one, other = (
+        {**named, "seed": seed, "measures": {"antt": {"mean": mean, "ci95": [mean - half, mean + half]}, "unfinished": 3}}
+        for seed, mean, half in ((0, 2.0, 0.3), (1, 4.0, 0.4))
+    )
+    (both,) = sweeping.over_seeds([one, other])
+    assert both["measures"] == {"antt": {"mean": 3.0, "ci95": pytest.approx([2.75, 3.25])}}
+    assert sweeping.over_seeds([one]) == [one]
+    without = {**other, "measures": {"antt": {"mean": 4.0, "ci95": [None, None]}}}
+    assert sweeping.over_seeds([one, without])[0]["measures"]["antt"] == {"mean": 3.0, "ci95": [None, None]}
+
+
 def test_a_cell_that_fails_is_named_and_the_rest_stands(tmp_path):
-    cells = [Cell(name, 0.5, 1, 0, "eval", json.dumps({"workload": {"num_tasks": 2}})) for name in ("P-SJF", "NO-SUCH")]
+    cells = [
+        Cell(name, "PremaStream-v0", 0.5, 1, 0, "eval", json.dumps({"workload": {"num_tasks": 2}})) for name in ("P-SJF", "NO-SUCH")
+    ]
     outcomes = {outcome.cell.policy: outcome for outcome in engine("local")(cells, Means(workers=1))}
     assert outcomes["P-SJF"].problem == ""
     assert (outcomes["NO-SUCH"].text, "NO-SUCH" in outcomes["NO-SUCH"].problem) == ("", True)
@@ -61,10 +99,10 @@ def test_a_cell_that_fails_is_named_and_the_rest_stands(tmp_path):
 
 
 def test_another_release_or_another_file_where_a_cell_is_played_is_a_problem(tmp_path):
-    cell = Cell("P-SJF", 0.5, 1, 0, "eval", json.dumps({"workload": {"num_tasks": 2}}))
+    cell = Cell("P-SJF", "PremaStream-v0", 0.5, 1, 0, "eval", json.dumps({"workload": {"num_tasks": 2}}))
     assert "the sweep another" in sweeping.outcome_of(cell, "P-SJF-0.5-of-another-release.json").problem
     (tmp_path / "mine.onnx").write_bytes(b"another")
-    of_file = Cell(str(tmp_path / "mine.onnx"), 0.5, 1, 0, "eval", cell.arguments, content="0" * 64)
+    of_file = Cell(str(tmp_path / "mine.onnx"), "PremaStream-v0", 0.5, 1, 0, "eval", cell.arguments, content="0" * 64)
     assert "is not the file that the sweep was started with" in sweeping.outcome_of(of_file, of_file.name).problem
 
 
@@ -88,7 +126,7 @@ def test_processes_change_nothing(tmp_path):
     ("deaths", "retries", "problem"), [(2, 3, ""), (2, 2, ""), (2, 1, "its process died 2 times"), (1, 0, "1 time")]
 )
 def test_cells_whose_process_dies_are_played_again_so_many_times(deaths, retries, problem, monkeypatch):
-    cells = [Cell(name, 0.5, 1, 0, "eval", "{}") for name in ("P-SJF", "PREMA", "EDF")]
+    cells = [Cell(name, "PremaStream-v0", 0.5, 1, 0, "eval", "{}") for name in ("P-SJF", "PREMA", "EDF")]
     rounds = []
 
     def once(given, workers):
