@@ -61,6 +61,7 @@ SKIPPED_COMMANDS = {
     "pytest": "runs these tests",
     "python -m pytest": "runs these tests",
     "python examples/": "takes long; tests/project/test_examples.py runs them",
+    "python -m baselines.sweep --engine ray": "needs Ray; tests/scaling run it where it is installed",
     "python -m baselines.headroom": "takes long; tests/planning/test_headroom.py runs it",
     "prema-gym train": "takes long; the tests of the command line run it",
     "python -m agents": "takes long; the tests of agents run it",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import signal
@@ -15,14 +14,13 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
 from tools.kills.workers import ROOT, below
+from tools.on_ray import HAS_RAY, needs_ray
 
 from agents.commands.rllib import main
 from agents.learning.rllib.rows import MaskedRows
 from baselines import evaluate, policy_of
 from prema_gym.envs.vector_env import PremaVectorEnv
 
-HAS_RAY = importlib.util.find_spec("ray") is not None
-needs_ray = pytest.mark.skipif(not HAS_RAY, reason="Ray is not installed: make ray makes an environment that has it")
 WORLD = {"mechanisms": ("CHECKPOINT",), "workload": {"num_tasks": 3}}
 RUNNER = "ray::SingleAgentEnvRunner"
 TINY = [

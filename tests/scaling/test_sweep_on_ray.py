@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import random
@@ -11,10 +10,9 @@ import time
 
 import pytest
 from tools.kills.workers import below, kill_players, players, results, start, whole
+from tools.on_ray import is_alive, needs_ray
 
-pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("ray") is None, reason="Ray is not installed: make ray makes an environment that has it"
-)
+pytestmark = needs_ray
 PATIENCE_S = 60.0
 
 
@@ -30,7 +28,7 @@ def ended(sweep) -> bool:
     started = below(sweep.pid)
     sweep.communicate(timeout=PATIENCE_S)
     while time.monotonic() < end:
-        if not any(os.path.exists(f"/proc/{number}") for number in started):
+        if not any(map(is_alive, started)):
             return True
         time.sleep(0.1)
     return False
