@@ -27,7 +27,7 @@ from agents.learning.registry import register_network
 from agents.learning.run import Run
 from agents.learning.sb3.adapter import PremaVecEnv
 from agents.learning.training import make_arguments
-from agents.network.actor_critic import Perceptron, actions_of
+from agents.network.actor_critic import Perceptron
 from baselines import evaluate
 from prema_gym.envs.observation import Layout
 
@@ -137,7 +137,7 @@ def main() -> None:
     parser.add_argument("--race", type=int, nargs="*", default=[], metavar="SEED", help="race to WSRPT + 5 %% with these seeds")
     options = parser.parse_args()
     torch.set_num_threads(1)  # for both
-    register_network("stock", module=lambda arguments, config: Perceptron(Layout.of(config), actions_of(config), UNITS))
+    register_network("stock", module=lambda arguments, config: Perceptron(Layout.of(config), config.mechanisms, UNITS))
     with tempfile.TemporaryDirectory() as folder:
         for rows, steps, batch, epochs in SETTINGS if options.pairs else ():
             compare_rates(rows, steps, batch, epochs, options.pairs, options.updates, Path(folder))

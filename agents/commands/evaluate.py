@@ -37,8 +37,8 @@ from baselines.commands.options import (
 )
 from baselines.evaluation.disagreement import Disagreements, disagreements
 from baselines.evaluation.evaluate import evaluate
-from baselines.evaluation.measures import HEADLINES, MEASURES
 from baselines.evaluation.results import Difference, Results
+from baselines.evaluation.streams import measure_named
 from baselines.policies.kinds import policies_of, policy_of
 from baselines.policies.needs import env_arguments as needs_of
 from baselines.policies.needs import tell_of_starts
@@ -56,9 +56,12 @@ from prema_gym.workloads.programs import register_program
 
 TRIVIAL_DECISIONS = 5
 """A cell of the grid with fewer decisions per episode is marked as trivial: schedulers hardly differ there."""
-GRID_MEASURES = ("weighted_antt", *HEADLINES)
+FIRST_MEASURE = "weighted_antt"
+"""What the grid shows before the headline measures."""
 UNSEEN = "UNSEEN"
 """A synthetic network that no policy was trained on: 12 ms, in 1 200 equal operations."""
+_RECURRENT = tuple(name for name in MODEL_NAMES if name.startswith("RNN"))
+_CONVOLUTIONAL = tuple(name for name in MODEL_NAMES if name not in _RECURRENT)
 _CYCLES_PER_US = NPUConfig().clock_hz // 1_000_000
 """Of the default NPU."""
 Cell = tuple[str, str, dict[str, Any]]
@@ -74,19 +77,19 @@ def verdict_of(measure: str, difference: Difference) -> str:
     if difference.better:
         return "better"
     gap = difference.difference
-    worse = gap.high < 0 if MEASURES[measure].higher_is_better else gap.low > 0
+    worse = gap.high < 0 if measure_named(measure).higher_is_better else gap.low > 0
     return "worse" if worse else "even"
 
 
 def report(results: Results, policy: str, opponents: Sequence[str]) -> dict[str, Any]:
     """Return the content of the file that ``--json`` writes."""
-    compared = versus(results, policy, opponents, HEADLINES)
+    compared = versus(results, policy, opponents, results.headlines)
     return {
         "policy": policy,
         "episodes": results.episodes,
         "seed": results.seed,
         "split": results.split,
-        "window": results.config.workload.window,
+        "window": None if results.config.stream else results.config.workload.window,
         "versus": {name: {measure: gap.to_dict() for measure, gap in gaps.items()} for name, gaps in compared.items()},
     }
 
@@ -96,20 +99,51 @@ def table(results: Results, policy: str, opponents: Sequence[str]) -> Table:
     shown = Table(box=box.SIMPLE_HEAD, title=f"{policy}, {results.episodes} episodes of {results.split!r}", title_justify="left")
     for head in ("versus", "measure", policy, "opponent", "difference", "95 % interval", ""):
         shown.add_column(head, justify="left" if head in ("versus", "measure", "") else "right", no_wrap=True)
-    for name, gaps in versus(results, policy, opponents, HEADLINES).items():
+    for name, gaps in versus(results, policy, opponents, results.headlines).items():
         for measure, gap in gaps.items():
             ends = f"[{gap.difference.low:+.4f}, {gap.difference.high:+.4f}]".replace("[", r"\[")
             verdict = verdict_of(measure, gap)
             numbers = (f"{gap.policy:.4f}", f"{gap.opponent:.4f}", f"{gap.difference.mean:+.4f}", ends)
-            shown.add_row(name, MEASURES[measure].label, *numbers, verdict)
+            shown.add_row(name, results.measures[measure].label, *numbers, verdict)
     return shown
 
 
 # --- The grid -------------------------------------------------------------------------------------------------------------------
 
 
-def cells() -> Iterator[Cell]:
-    """Yield (axis, value, environment arguments): one thing differs from the default at a time."""
+def cells(config: EnvConfig) -> Iterator[Cell]:
+    """Yield (axis, value, environment arguments): one thing differs from ``config``, a scenario's or the default, at a time."""
+    yield from stream_cells(config) if config.stream else closed_cells()
+
+
+def stream_cells(config: EnvConfig) -> Iterator[Cell]:
+    """Yield the cells of a scenario of streams; utilisations are those that its open arrivals may have."""
+    arrivals = config.workload.arrivals
+    rate = None if arrivals is None else arrivals.utilisation
+    for share in (0.5, 0.75, 1.0, 1.1) if rate is not None else ():
+        load = round(share * float(rate or 0.0), 3)
+        yield "utilisation", f"{load:g}", {"workload": {"arrivals": {"process": "poisson", "utilisation": load}}}
+    if rate is not None:
+        yield "arrivals", "bursty", {"workload": {"arrivals": {"process": "bursty", "utilisation": round(0.9 * rate, 3)}}}
+    for sla in (2.0, 4.0, 8.0):
+        yield "deadlines", f"{sla:g} times", {"workload": {"sla": sla}}
+    for error in (0.25, 1.0):
+        yield "predictor error", f"{error:g}", {"workload": {"predictor_error": error}}
+    yield "priorities", "equal", {"workload": {"priorities": (1,)}}
+    for kind, models in (("convolutional", _CONVOLUTIONAL), ("recurrent", _RECURRENT)):
+        yield "models", kind, {"workload": {"models": models}}
+    for slots in (8, 16, 64):
+        yield "slots", str(slots), {"slots": slots}
+    for us in (10, 100):
+        yield "latency", f"{us} us", {"scheduler_latency_cycles": us * _CYCLES_PER_US}
+    count = len(config.all_npus)
+    for preset in NPUConfig.PRESETS if count > 1 else ():
+        yield "npus", f"{count} x {preset}", {"npus": [preset] * count}
+    yield "models", UNSEEN, {"workload": {"models": (*MODEL_NAMES, UNSEEN)}}
+
+
+def closed_cells() -> Iterator[Cell]:
+    """Yield the cells of closed episodes: one thing differs from the default at a time."""
     for window in (0.1, 0.25, 0.5, 1.0, 2.0):
         yield "window", str(window), {"workload": {"window": window}}
     for tasks in (2, 4, 16, 32):
@@ -137,14 +171,18 @@ def register_unseen() -> None:
     register_program(UNSEEN, program)
 
 
-def grid(policy: Policy, opponents: Sequence[Policy], episodes: int, seed: int) -> Iterator[dict[str, Any]]:
-    """Yield a row for each cell, opponent and measure."""
+def grid(
+    policy: Policy, opponents: Sequence[Policy], episodes: int, seed: int, scenario: str | None = None
+) -> Iterator[dict[str, Any]]:
+    """Yield a row for each cell, opponent and measure; in the world of ``scenario``, or where that is None in closed episodes."""
     register_unseen()
-    for axis, value, arguments in cells():
-        results = evaluate([policy, *opponents], episodes, seed, **arguments)
+    world = {} if scenario is None else {"scenario": scenario}
+    for axis, value, arguments in cells(EnvConfig.coerce(with_scenario(world))):
+        results = evaluate([policy, *opponents], episodes, seed, **{**world, **arguments})
         decisions = results.mean(policy.name, "decisions")
         names = [opponent.name for opponent in opponents]
-        for name, gaps in versus(results, policy.name, names, GRID_MEASURES).items():
+        measures = tuple(dict.fromkeys((FIRST_MEASURE, *results.headlines)))
+        for name, gaps in versus(results, policy.name, names, measures).items():
             for measure, gap in gaps.items():
                 yield {
                     "axis": axis,
@@ -174,8 +212,8 @@ def grid_table(rows: Sequence[dict[str, Any]]) -> Table:
     shown.add_column("cell", no_wrap=True)
     shown.add_column("decisions", justify="right")
     shown.add_column("versus", no_wrap=True)
-    for measure in GRID_MEASURES:
-        shown.add_column(MEASURES[measure].label, justify="right")
+    for measure in dict.fromkeys(row["measure"] for row in rows):
+        shown.add_column(measure_named(measure).label, justify="right")
     keys = list(dict.fromkeys((row["axis"], row["value"], row["versus"]) for row in rows))
     for key in keys:
         mine = [row for row in rows if (row["axis"], row["value"], row["versus"]) == key]
@@ -269,14 +307,16 @@ def _compare(options: argparse.Namespace, policy: Policy, opponents: Sequence[Po
     with progress_bar(Console(stderr=True), len(played) * episodes, options.quiet) as report_progress:
         results = evaluate(played, episodes, options.seed, progress=report_progress, **env_arguments(options))
     if results.config.stream:
-        return results.to_dict(), [results.table()]
+        return results.to_dict(), [results.table(), table(results, policy.name, names)]
     return report(results, policy.name, names), [table(results, policy.name, names), *filter(None, [illegal_note(results)])]
 
 
 def _grid(options: argparse.Namespace, policy: Policy, opponents: Sequence[Policy]) -> tuple[Any, list[Any]]:
-    if env_arguments(options):
-        raise UsageError("--grid says which worlds are played: leave out the options of one.")
-    found = list(grid(policy, opponents, _episodes(options, "grid"), options.seed))
+    world = env_arguments(options)
+    scenario = world.pop("scenario", None)
+    if world:
+        raise UsageError("--grid says which worlds are played: leave out the options of one, but for --scenario.")
+    found = list(grid(policy, opponents, _episodes(options, "grid"), options.seed, scenario))
     if options.csv is not None:
         write_csv(options.csv, found)
     if options.figure is not None:

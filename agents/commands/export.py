@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from agents.commands.command import exit_status
-from agents.network.inputs import base_size
+from agents.network.slots.inputs import base_size
+from agents.network.slots.layout import Shape
 from agents.policies.card import Card, write_card
 from agents.policies.onnx_file import write_onnx
 from agents.publishing.policies import LearnedPolicy
@@ -21,8 +22,10 @@ def export_onnx(policy: LearnedPolicy, path: Path, slots: int = 8) -> Path:
 
     Closed actions have logits of -1e8: mask, then take the largest.
     """
-    from agents.network.torch_network import SlotNetwork
+    from agents.network.slots.torch_network import SlotNetwork
 
+    if not isinstance(policy.shape, Shape):
+        raise PolicyError(f"{policy.name}: is no network over slots: only these are written as ONNX.")
     write_onnx(SlotNetwork(policy.shape, policy.flat, slots=slots).eval(), base_size(slots), path)
     write_card(path, Card(policy.mechanisms, policy.asked_every))
     return path

@@ -26,8 +26,8 @@ from agents.learning.hypervolume import compare_fronts
 from agents.learning.index_rule import index_rule
 from agents.learning.objective import SCALES, by_measure, headline_values
 from agents.learning.selection import SELECTION_SEED, SELECTION_SPLIT
-from agents.network.layout import Shape
-from agents.network.rollouts import Rollouts
+from agents.network.slots.layout import Shape
+from agents.network.slots.rollouts import Rollouts
 from agents.publishing.policies import FRONT, LearnedPolicy
 from agents.publishing.provenance import provenance
 from agents.publishing.weights import save_weights

@@ -16,8 +16,8 @@ from agents.commands.command import exit_status
 from agents.learning.hypervolume import INDEX_FRONT, LEARNED_FRONT, PREMA, FrontComparison
 from agents.learning.log import read_log
 from agents.learning.objective import SCALES
-from baselines.evaluation.measures import HEADLINES, MEASURES, Measure
-from baselines.evaluation.streams import STREAM_MEASURES
+from baselines.evaluation.measures import HEADLINES, Measure
+from baselines.evaluation.streams import measure_named
 from baselines.report.plots import front, use_log_axis
 from prema_gym.errors import PolicyError
 from prema_gym.exits import Parser
@@ -51,7 +51,7 @@ def curves(runs: Sequence[Path], path: Path, over: str = "over_prema") -> Path:
             color, line = learned_look(number)
             axes.plot([entry["seconds"] / 60 for entry in log], _line(log, name, over, dominate), line,
                       color=color, linewidth=1, label=label)  # fmt: skip
-        measure = MEASURES.get(name) or STREAM_MEASURES[name]
+        measure = measure_named(name)
         axes.axhline(0 if dominate else _level(next(iter(logs.values()))[0], measure, over), color="black", linewidth=0.8)
         axes.set_title(measure.label, fontsize=10)
         axes.grid(alpha=0.3)
@@ -89,7 +89,7 @@ def grid(rows: Sequence[dict[str, Any]], path: Path) -> Path:
         for (i, j), gain in np.ndenumerate(table):
             even = mine[*cells[i], measures[j]]["verdict"] == "even"
             axes.text(j, i, f"({100 * gain:+.0f})" if even else f"{100 * gain:+.0f}", ha="center", va="center", fontsize=7)
-        axes.set_xticks(range(len(measures)), [MEASURES[name].label for name in measures], rotation=30, ha="right", fontsize=8)
+        axes.set_xticks(range(len(measures)), [measure_named(name).label for name in measures], rotation=30, ha="right", fontsize=8)
         axes.set_title(f"versus {opponent}", fontsize=10)
     panels[0].set_yticks(range(len(cells)), [f"{axis} {value}" for axis, value in cells], fontsize=8)
     figure.colorbar(drawn, ax=panels, label="times better, less 1", format=lambda x, _: f"{100 * x:+.0f} %", shrink=0.6)
@@ -100,7 +100,7 @@ def grid(rows: Sequence[dict[str, Any]], path: Path) -> Path:
 def relative_gain(row: dict[str, Any]) -> float:
     """Return how many times better the policy is than the opponent, less 1."""
     ours, theirs = max(row["policy"], 1e-9), max(row["opponent"], 1e-9)
-    ratio = ours / theirs if MEASURES[row["measure"]].higher_is_better else theirs / ours
+    ratio = ours / theirs if measure_named(row["measure"]).higher_is_better else theirs / ours
     return float(ratio - 1)
 
 

@@ -17,10 +17,14 @@ from agents.publishing.policies import BEST, GRAPH, PRETRAINED, LearnedPolicy
 from agents.publishing.weights import SUFFIX, save_weights
 from baselines.evaluation.evaluate import evaluate
 from baselines.evaluation.results import Results
+from prema_gym.config import EnvConfig
 from prema_gym.errors import PolicyError
 from prema_gym.exits import Parser
 
 OPPONENTS = ("PREMA", "INDEX")
+"""Who is compared with where nothing is said, in closed episodes; on streams it is PREMA, and the opponent of the training run."""
+_EACH_ITS_OWN = ("decision_every", "mechanisms", "allow_idle", "reward")
+"""Fields of the training environment that every policy says for itself, or that no measure depends on."""
 _FILLED_IN_BY_SAVING = ("format", "version", "name", "sha256", "network", "mechanisms", "observation")
 """Entries of a card that saving fills in."""
 
@@ -38,21 +42,37 @@ def best_of(run: Path) -> LearnedPolicy:
     return LearnedPolicy(run.name, found.shape, found.flat, found.card)
 
 
-def publish(name: str, runs: Sequence[Path], episodes: int, seed: int, folder: Path = PRETRAINED) -> Path:
-    """Write weights and card of the first of ``runs``; return the path of the weights."""
+def world_of(policy: LearnedPolicy) -> dict[str, Any]:
+    """Return the environment's arguments of the world that a network was trained in."""
+    return {key: value for key, value in policy.card.get("training", {}).items() if key not in _EACH_ITS_OWN}
+
+
+def opponents_of(policy: LearnedPolicy) -> tuple[str, ...]:
+    """Return who a network is compared with where nothing is said."""
+    if not EnvConfig.coerce(world_of(policy)).stream:
+        return OPPONENTS
+    return tuple(dict.fromkeys((OPPONENTS[0], policy.card["arguments"]["opponent"])))
+
+
+def publish(
+    name: str, runs: Sequence[Path], episodes: int, seed: int, folder: Path = PRETRAINED, versus: Sequence[str] | None = None
+) -> Path:
+    """Write weights and card of the first of ``runs``, played in its world; return the path of the weights."""
     policies = [best_of(run) for run in runs]
-    results = evaluate([*policies, *OPPONENTS], episodes, seed)
     chosen = policies[0]
+    opponents = opponents_of(chosen) if versus is None else tuple(versus)
+    results = evaluate([*policies, *opponents], episodes, seed, **world_of(chosen))
     card = {key: value for key, value in chosen.card.items() if key not in _FILLED_IN_BY_SAVING}
     card["evaluation"] = {"split": results.split, "episodes": episodes, "seed": seed}
-    card["runs"] = [_outcome(policy, results) for policy in policies]
+    card["runs"] = [_outcome(policy, results, opponents) for policy in policies]
     return save_weights(folder / f"{name}{SUFFIX}", chosen.shape, chosen.flat, card)
 
 
-def _outcome(policy: LearnedPolicy, results: Results) -> dict[str, Any]:
+def _outcome(policy: LearnedPolicy, results: Results, opponents: Sequence[str]) -> dict[str, Any]:
     """Return the card's entry on a run: how it was made, its results at selection, and how it compares on "eval"."""
     origin = {key: policy.card.get(key) for key in ("command", "seed", "revision")}
-    return {**origin, "selection": policy.card["selection"]["results"], "versus": report(results, policy.name, OPPONENTS)["versus"]}
+    compared = report(results, policy.name, opponents)["versus"]
+    return {**origin, "selection": policy.card["selection"]["results"], "versus": compared}
 
 
 def summary(card: dict[str, Any]) -> str:
@@ -65,7 +85,7 @@ def summary(card: dict[str, Any]) -> str:
 
 
 def _run(options: argparse.Namespace) -> None:
-    path = publish(options.name, options.runs, options.episodes, options.seed, options.output)
+    path = publish(options.name, options.runs, options.episodes, options.seed, options.output, options.versus)
     print(summary(json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))))
     print(f"{path}: written")
 
@@ -77,6 +97,10 @@ def main(given: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "runs", type=Path, nargs="+", help="Folders of runs: the one to publish first, then other seeds of the same command."
     )
+    parser.add_argument(
+        "--versus", nargs="+", metavar="NAME",
+        help="Policies to compare with (default PREMA and INDEX; on streams PREMA and the opponent of the run).",
+    )  # fmt: skip
     parser.add_argument("--episodes", type=int, default=5000, help="Episodes of the split 'eval' (default 5000).")
     parser.add_argument("--seed", type=int, default=123, help="Seed of these episodes (default 123).")
     parser.add_argument(

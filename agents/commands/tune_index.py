@@ -91,7 +91,7 @@ _CAP = {
 INDEX = Space.of("INDEX", _PLAIN, generations=20, population=8)
 """Starts from INDEX-SIMPLE."""
 CAP_INDEX = Space.of("CAP-INDEX", _PLAIN | _CAP, generations=40, population=12)
-"""Starts from where the slot network starts with ``held`` (:mod:`agents.network.layout`), a, c and d from INDEX."""
+"""Starts from where the slot network starts with ``held`` (:mod:`agents.network.slots.layout`), a, c and d from INDEX."""
 
 
 @dataclass(frozen=True)

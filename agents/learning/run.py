@@ -22,12 +22,11 @@ from agents.learning.log import LOG, TrainingLog, progress_line
 from agents.learning.objective import DOMINANCE, SCALES, STANDARD_ERRORS, parse_margins
 from agents.learning.options import flag
 from agents.learning.selection import SELECTION_SEED, SELECTION_SPLIT, Outcome, make_selection
-from agents.network.layout import Shape
 from agents.policies.card import FORMAT as AGENT
 from agents.policies.card import card_path
 from agents.publishing.policies import BEST, GRAPH, LearnedPolicy
 from agents.publishing.provenance import provenance
-from agents.publishing.weights import SUFFIX, save_weights
+from agents.publishing.weights import SUFFIX, form_of, network_entry, save_weights
 from baselines.policies.policy import Policy
 from prema_gym.errors import FileError, PolicyError
 from prema_gym.files import write_bytes, write_text
@@ -38,6 +37,8 @@ CHECKPOINT, RESUMED, STATE = "checkpoint", ".resumed", "state.json"
 The checkpoint is all that ``--resume`` reads; its part that is the algorithm's; progress. The best policy's weights and card have
 the name BEST.
 """
+NETWORK_NAMES = {"slots": "the slot network", "table": "the network over the table", "perceptron": "a perceptron"}
+"""What summaries call the networks that have a compiled form."""
 MAY_CHANGE = frozenset(("steps", "minutes"))
 """Options that a resumed run may be given anew: how long to go on."""
 
@@ -175,7 +176,7 @@ class Run:
         if saved.best is not None and saved.card is not None:
             about = {name: value for name, value in saved.card.items() if name != "shape"}
             if "shape" in saved.card:
-                save_weights(self.folder / BEST, Shape(**saved.card["shape"]), saved.best, about)
+                save_weights(self.folder / BEST, form_of(saved.card["shape"]), saved.best, about)
             else:
                 write_bytes(self.folder / GRAPH, saved.best.tobytes())
                 write_text(card_path(self.folder / GRAPH), json.dumps(about, indent=1) + "\n")
@@ -216,9 +217,9 @@ class Run:
     def _keep(self, policy: Policy, outcome: Outcome) -> None:
         """Remember the best policy and its card, where it has a form that can be published."""
         if isinstance(policy, LearnedPolicy):
-            shape = policy.shape
-            sizes = {"encoder": shape.encoder, "decoder": shape.decoder, "mechanisms": shape.mechanisms}
-            self._saved.best, self._saved.card = policy.flat.copy(), {"shape": sizes, **self._about("the slot network", outcome)}
+            needs = {"allow_idle": policy.allow_idle} if policy.allow_idle else {}
+            card = {"shape": network_entry(policy.shape), **needs, **self._about(NETWORK_NAMES[policy.shape.kind], outcome)}
+            self._saved.best, self._saved.card = policy.flat.copy(), card
         elif isinstance(policy, HasGraph):
             needs = {name: getattr(policy, name) for name in ("mechanisms", "asked_every", "allow_idle")}
             card = {"format": AGENT, **needs, **self._about("a network of its own", outcome)}

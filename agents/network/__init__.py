@@ -1,1 +1,1 @@
-"""The network that scores slots: in compiled code and in torch, and whole episodes under it."""
+"""Networks: actor and critic in torch, what decides in compiled code, and what all forms share."""

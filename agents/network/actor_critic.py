@@ -6,7 +6,7 @@ matter: the logits of closed actions may be anything.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import cast
 
@@ -14,16 +14,15 @@ import numpy as np
 import torch
 from torch import nn
 
-from agents.network.layout import Shape
-from agents.network.torch_network import CRITIC_UNITS, SlotCritic, SlotNetwork
-from prema_gym.config import EnvConfig, mechanism_bits
-from prema_gym.envs.actions import count_actions
+from agents.network.form import Form
+from agents.network.observed import CAUSES, WHERE_EVICTED_TASKS_ASK
+from agents.network.perceptron import PerceptronShape
+from agents.network.slots.layout import Shape
+from agents.network.slots.torch_network import CRITIC_UNITS, SlotCritic, SlotNetwork
 from prema_gym.envs.observation import Layout
 
 SMALL_GAIN = 0.01
 """Gain of an actor's last layer: at first all actions are about as likely."""
-CAUSES = ("arrival", "completion", "quantum")
-"""Features that tell why an NPU is asked; without one it is because an evicted task may be chosen again."""
 KEPT = 1e3
 """Added to the logit of keep where it is the only choice."""
 
@@ -39,10 +38,9 @@ class ActorCritic(nn.Module):
         """Return (B,) values, in the trainer's units."""
         raise NotImplementedError
 
-
-def actions_of(config: EnvConfig) -> int:
-    """Return A."""
-    return int(count_actions(config.num_slots, mechanism_bits(config.mechanisms)))
+    def published(self) -> tuple[Form, np.ndarray] | None:
+        """Return (form, (size,) flat weights) of what decides; None where it has no compiled form."""
+        return None
 
 
 def linear(inputs: int, outputs: int, gain: float = 2**0.5) -> nn.Linear:
@@ -72,7 +70,7 @@ class Commitment(nn.Module):
     def __init__(self, layout: Layout, size: float = 0.0) -> None:
         super().__init__()
         self.running = layout["running"]
-        self.causes = [layout[name].start for name in CAUSES] if "became_ready" in set(layout) else []
+        self.causes = [layout[name].start for name in CAUSES] if WHERE_EVICTED_TASKS_ASK in layout.groups else []
         self.size = nn.Parameter(torch.full((1,), size))
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
@@ -84,12 +82,19 @@ class Commitment(nn.Module):
         return favour + KEPT * busy * (1.0 - observations[:, self.causes].amax(dim=1))
 
 
+def tensors_of(module: nn.Module, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Return those of the module's tensors that have ``names``."""
+    state = module.state_dict()
+    return {name: state[name].detach().cpu().numpy() for name in names}
+
+
 class Perceptron(ActorCritic):
     """Two perceptrons over all features, and the commitment to keep."""
 
-    def __init__(self, layout: Layout, actions: int, hidden: Sequence[int], commitment: float = 0.0) -> None:
+    def __init__(self, layout: Layout, mechanisms: Sequence[str], hidden: Sequence[int], commitment: float = 0.0) -> None:
         super().__init__()
-        self.actor = perceptron([layout.size, *hidden, actions], SMALL_GAIN)
+        self.shape = PerceptronShape(layout.npus, layout.groups, tuple(mechanisms), layout.slots, tuple(hidden))
+        self.actor = perceptron(self.shape.layers, SMALL_GAIN)
         self.critic = perceptron([layout.size, *hidden, 1], 1.0)
         self.commitment = Commitment(layout, commitment)
 
@@ -102,9 +107,13 @@ class Perceptron(ActorCritic):
         """Return (B,) values."""
         return cast(torch.Tensor, self.critic(observations)).squeeze(-1)
 
+    def published(self) -> tuple[Form, np.ndarray]:
+        """Return the actor and its commitment."""
+        return self.shape, self.shape.pack(tensors_of(self, self.shape.tensors))
+
 
 class SlotActorCritic(ActorCritic):
-    """The network over slots of :mod:`agents.network.layout`, which has a compiled form, and its critic."""
+    """The network over slots of :mod:`agents.network.slots.layout`, which has a compiled form, and its critic."""
 
     def __init__(self, shape: Shape, flat: np.ndarray, slots: int, sharpness: float) -> None:
         super().__init__()
@@ -119,3 +128,7 @@ class SlotActorCritic(ActorCritic):
     def values(self, observations: torch.Tensor) -> torch.Tensor:
         """Return (B,) values."""
         return cast(torch.Tensor, self.value(self.critic(observations))).squeeze(-1)
+
+    def published(self) -> tuple[Form, np.ndarray]:
+        """Return the actor."""
+        return self.actor.shape, self.actor.flat()

@@ -3,10 +3,10 @@
 With x_i the features of slot i and c those of the row and of every NPU (the asked one first):
 
     index_i = w . x_i                                          linear in logarithms: a rule such as WSRPT is weights w
-    e_i = tanh(W x_i + V c + b)                                encoder, shared over slots
-    z_i = tanh(P e_i + Q mean_j e_j + R max_j e_j + U c + d)   decoder, shared over slots
+    e_i = softsign(W x_i + V c + b)                                encoder, shared over slots
+    z_i = softsign(P e_i + Q mean_j e_j + R max_j e_j + U c + d)   decoder, shared over slots
     logit(give the NPU to i by mechanism m) = index_i - max index + h_m . z_i + bias_m
-    logit(keep) = that of the running task, without one 0, + k . tanh(means and maxima, c) + bias, one where idle, + commitment
+    logit(keep) = that of the running task, without one 0, + k . softsign(means and maxima, c) + bias, one where idle, + commitment
 
 Means and maxima run over present slots, the maximum of the index over those that the asked NPU may run or runs. The weights serve
 any number of slots in any order. With h and k at zero it plays the rule w.
@@ -14,15 +14,19 @@ any number of slots in any order. With h and k at zero it plays the rule w.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
+import numpy as np
 import torch
 from torch import nn
+from torch.nn.functional import softsign
 
-from agents.network.actor_critic import SMALL_GAIN, ActorCritic, Commitment, linear
-from agents.network.layout import OTHER_MECHANISMS_BIAS
-from agents.network.torch_network import CLOSED, pool
+from agents.network.actor_critic import SMALL_GAIN, ActorCritic, Commitment, linear, tensors_of
+from agents.network.form import Form
+from agents.network.slots.layout import OTHER_MECHANISMS_BIAS
+from agents.network.slots.torch_network import pool
+from agents.network.table import CLOSED, TableShape, common_places, slot_places
 from prema_gym.envs.observation import Layout
 
 IDLE_BIAS = -3.0
@@ -34,18 +38,16 @@ class Reader(nn.Module):
 
     def __init__(self, layout: Layout) -> None:
         super().__init__()
-        blocks = [(block.of, feature.name) for block in layout.blocks for feature in block.features]
-        self.slot_names = [name for of, name in blocks if of == "slot"]
-        common = [place for of, name in blocks if of != "slot" for place in range(layout[name].start, layout[name].stop)]
-        of_slots = [list(range(layout[name].start, layout[name].stop)) for name in self.slot_names]
-        self.register_buffer("slot_places", torch.tensor(of_slots).T.reshape(-1), persistent=False)
-        self.register_buffer("common_places", torch.tensor(common), persistent=False)
-        self.slots, self.common = layout.slots, len(common)
+        first, common = torch.from_numpy(slot_places(layout)), torch.from_numpy(common_places(layout))
+        of_slots = torch.arange(layout.slots).unsqueeze(1) + first
+        self.register_buffer("slot_places", of_slots.reshape(-1), persistent=False)
+        self.register_buffer("common_places", common, persistent=False)
+        self.slots, self.features = layout.slots, len(first)
 
     def forward(self, observations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (features of slots, features of the row)."""
         places, common = cast(torch.Tensor, self.slot_places), cast(torch.Tensor, self.common_places)
-        return observations[:, places].reshape(-1, self.slots, len(self.slot_names)), observations[:, common]
+        return observations[:, places].reshape(-1, self.slots, self.features), observations[:, common]
 
 
 class Encoder(nn.Module):
@@ -57,29 +59,31 @@ class Encoder(nn.Module):
 
     def forward(self, slots: torch.Tensor, common: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (B, T, E) encodings and (B, 2 E) means and maxima."""
-        encoded = torch.tanh(self.own(slots) + self.shared(common).unsqueeze(1))
+        encoded = softsign(self.own(slots) + self.shared(common).unsqueeze(1))
         return encoded, torch.cat(pool(encoded, slots[..., :1]), dim=-1)
 
 
 class TableNetwork(ActorCritic):
     """Actor and critic over the whole context table."""
 
-    def __init__(self, layout: Layout, mechanisms: int, units: int, prior: Mapping[str, float], sharpness: float) -> None:
+    def __init__(self, layout: Layout, mechanisms: Sequence[str], units: int, prior: Mapping[str, float], sharpness: float) -> None:
         """Take the rule ``prior``, weights by the names of features, times ``sharpness``; none makes all actions alike."""
         super().__init__()
+        self.shape = TableShape(layout.npus, layout.groups, tuple(mechanisms), units)
         self.reader = Reader(layout)
-        inputs, common = len(self.reader.slot_names), self.reader.common
-        self.ready, self.running = self.reader.slot_names.index("ready"), self.reader.slot_names.index("running")
-        self.rule = nn.Parameter(torch.tensor([sharpness * prior.get(name, 0.0) for name in self.reader.slot_names]))
+        names = self.shape.slot_features
+        inputs, common = len(names), self.shape.common
+        self.ready, self.running = names.index("ready"), names.index("running")
+        self.rule = nn.Parameter(torch.tensor([sharpness * prior.get(name, 0.0) for name in names]))
         self.encoder = Encoder(inputs, common, units)
         self.own, self.pooled, self.shared = linear(units, units), linear(2 * units, units), linear(common, units, 1.0)
-        self.head = linear(units, mechanisms, SMALL_GAIN)
-        self.keep = nn.Sequential(linear(2 * units + common, units), nn.Tanh(), linear(units, 1, SMALL_GAIN))
+        self.head = linear(units, len(mechanisms), SMALL_GAIN)
+        self.keep = nn.Sequential(linear(2 * units + common, units), nn.Softsign(), linear(units, 1, SMALL_GAIN))
         self.commitment, self.idle_bias = Commitment(layout), nn.Parameter(torch.full((1,), IDLE_BIAS))
         with torch.no_grad():
             self.head.bias[1:] = OTHER_MECHANISMS_BIAS
         self.critic = Encoder(inputs, common, units)
-        self.value = nn.Sequential(linear(2 * units + common, units), nn.Tanh(), linear(units, 1, 1.0))
+        self.value = nn.Sequential(linear(2 * units + common, units), nn.Softsign(), linear(units, 1, 1.0))
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         """Return (B, A) logits."""
@@ -91,7 +95,7 @@ class TableNetwork(ActorCritic):
         index = torch.where(choosable > 0, index - best, torch.zeros_like(index))
         encoded, pooled = self.encoder(slots, common)
         known = self.pooled(pooled) + self.shared(common)
-        logits = index + self.head(torch.tanh(self.own(encoded) + known.unsqueeze(1)))
+        logits = index + self.head(softsign(self.own(encoded) + known.unsqueeze(1)))
         busy = running.amax(dim=1)
         kept = (logits[..., :1] * running).sum(dim=1) + (1.0 - busy) * self.idle_bias
         kept = kept + self.commitment(observations).unsqueeze(1)
@@ -102,3 +106,7 @@ class TableNetwork(ActorCritic):
         slots, common = self.reader(observations)
         _, pooled = self.critic(slots, common)
         return cast(torch.Tensor, self.value(torch.cat([pooled, common], dim=-1))).squeeze(-1)
+
+    def published(self) -> tuple[Form, np.ndarray]:
+        """Return what decides, without the critic."""
+        return self.shape, self.shape.pack(tensors_of(self, self.shape.tensors))

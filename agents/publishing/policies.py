@@ -12,19 +12,20 @@ from typing import Any
 
 import numpy as np
 
-from agents.network.chooser import network_chooser
-from agents.network.compiled import choose_rows, scratch_size
-from agents.network.inputs import base_size
-from agents.network.layout import Shape
+from agents.network.form import Form
+from agents.network.forms import chooser_of
+from agents.network.slots.compiled import choose_rows, scratch_size
+from agents.network.slots.inputs import base_size
+from agents.network.slots.layout import Shape
 from agents.policies.kinds import FOREIGN
 from agents.policies.onnx_file import SUFFIX as ONNX
 from agents.policies.onnx_file import OnnxPolicy, policy_from_onnx
 from agents.publishing.weights import SUFFIX, load_weights
-from baselines.policies.compiled import Chooser
+from baselines.policies.compiled import Chooser, act_compiled
 from baselines.policies.kinds import Kind, register_kind
 from baselines.policies.needs import StatesNeeds
 from baselines.policies.policy import Policy
-from prema_gym.config import MECHANISMS, EnvConfig, NPUConfig, mechanism_bits
+from prema_gym.config import EnvConfig, NPUConfig, mechanism_bits
 from prema_gym.envs.observation import F, G
 from prema_gym.envs.view import View, read_only
 from prema_gym.errors import PolicyError
@@ -45,11 +46,12 @@ class LearnedPolicy(StatesNeeds):
     """A network that plays its largest legal logit."""
 
     name: str
-    shape: Shape
+    shape: Form
     flat: np.ndarray
     """(size,) float64 weights."""
     card: dict[str, Any] = field(default_factory=dict)
     clairvoyant: bool = False
+    _asked: dict[str, Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     @classmethod
     def load(cls, path: str | Path) -> LearnedPolicy:
@@ -66,12 +68,31 @@ class LearnedPolicy(StatesNeeds):
     def act(self, view: View, truth: np.ndarray | None = None) -> np.ndarray:
         """Return (N,) int64 actions."""
         self.warn_if_it_lacks(view.config)
-        actions, _ = self.evaluate(view.observation, view.mask, view.config.mechanisms)
-        return actions
+        if isinstance(self.shape, Shape):
+            actions, _ = self.evaluate(view.observation, view.mask, view.config.mechanisms)
+            return actions
+        return act_compiled(self._own_chooser(view.config), view)
+
+    def check(self, view: View) -> None:
+        """Raise :class:`PolicyError` where the network can't play what a view shows."""
+        self.chooser(view.config)
 
     def chooser(self, config: EnvConfig) -> Chooser:
-        """Return the network in compiled code, for one thread (see :class:`baselines.policies.compiled.Compiled`)."""
-        return network_chooser(self.shape, self.flat, config)
+        """Return the network in compiled code, for one thread (see :class:`baselines.policies.compiled.Compiled`).
+
+        Raises :class:`prema_gym.errors.PolicyError` where it can't play on ``config``.
+        """
+        try:
+            return chooser_of(self.shape, self.flat, config)
+        except PolicyError as error:
+            raise PolicyError(f"{self.name}: {error}") from error
+
+    def _own_chooser(self, config: EnvConfig) -> Chooser:
+        """Return the chooser that :meth:`act` asks; it is kept, as decisions come one by one."""
+        if self._asked.get("config") is not config:
+            self._asked.update(config=config, chooser=self.chooser(config))
+        chooser: Chooser = self._asked["chooser"]
+        return chooser
 
     @property
     def asked_every(self) -> int | None:
@@ -87,7 +108,12 @@ class LearnedPolicy(StatesNeeds):
     @property
     def mechanisms(self) -> tuple[str, ...]:
         """The preemption mechanisms that it knows."""
-        return MECHANISMS[: self.shape.mechanisms]
+        return self.shape.mechanism_names
+
+    @property
+    def allow_idle(self) -> bool:
+        """Whether it was trained to leave NPUs idle though tasks wait."""
+        return self.card.get("allow_idle") is True
 
     def evaluate(
         self, observations: np.ndarray, masks: np.ndarray, mechanisms: Sequence[str] | None = None
@@ -97,6 +123,8 @@ class LearnedPolicy(StatesNeeds):
         ``mechanisms`` are those that the environment allows, by default those that the network knows; raises
         :class:`prema_gym.errors.PolicyError` where the masks have another number of actions than follows from them.
         """
+        if not isinstance(self.shape, Shape):
+            raise PolicyError(f"{self.name}: is no network over slots: play it, its logits are not handed out.")
         allowed = self.mechanisms if mechanisms is None else tuple(mechanisms)
         slots, rest = divmod(masks.shape[1] - 1, len(allowed))
         if rest or observations.shape[1] < base_size(slots):

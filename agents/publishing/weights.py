@@ -17,11 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from agents.network.inputs import ROW_INPUTS, SLOT_INPUTS, R, S
-from agents.network.layout import Shape
-from prema_gym.config import MECHANISMS
-from prema_gym.envs import observation
-from prema_gym.errors import PolicyError
+from agents.network.form import Form
+from agents.network.forms import FORMS
+from agents.network.slots.layout import Shape
+from prema_gym.errors import PolicyError, shown, unknown_name
 from prema_gym.files import is_file, write_bytes
 
 FORMAT = "prema-gym policy"
@@ -29,16 +28,8 @@ VERSION = 2
 SUFFIX = ".safetensors"
 _LENGTH_BYTES = 8
 _LARGEST_HEADER = 1 << 20
-_LARGEST_UNITS = 4096
 _LARGEST_FILE = 256 << 20
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
-
-
-def schema_fingerprint() -> str:
-    """Return a hash over what the network reads of an observation, with bounds and scales: weights fit no other inputs."""
-    features = [*SLOT_INPUTS, *ROW_INPUTS]
-    scales = (observation.LOG_SCALE, observation.REFERENCE_CYCLES, observation.CONTEXT_SCALE_CYCLES, observation.REMAINING_FLOOR)
-    return hashlib.sha256(repr((S, R, features, scales)).encode()).hexdigest()[:16]
 
 
 # --- safetensors ------------------------------------------------------------------------------------------------------------
@@ -105,13 +96,13 @@ class Weights:
     """A network as it was published."""
 
     name: str
-    shape: Shape
+    shape: Form
     flat: np.ndarray
-    """(size,) float64, as :mod:`agents.network.compiled` takes them."""
+    """(size,) float64."""
     card: dict[str, Any]
 
 
-def save_weights(path: Path, shape: Shape, flat: np.ndarray, about: dict[str, Any]) -> Path:
+def save_weights(path: Path, shape: Form, flat: np.ndarray, about: dict[str, Any]) -> Path:
     """Write ``path`` (safetensors; its stem is the policy's name) and the card beside it, which adds ``about``; return ``path``."""
     path = path.with_suffix(SUFFIX)
     data = encode_tensors(shape.unpack(flat))
@@ -120,9 +111,9 @@ def save_weights(path: Path, shape: Shape, flat: np.ndarray, about: dict[str, An
         "version": VERSION,
         "name": path.stem,
         "sha256": hashlib.sha256(data).hexdigest(),
-        "network": {"encoder": shape.encoder, "decoder": shape.decoder, "mechanisms": shape.mechanisms},
-        "mechanisms": list(MECHANISMS[: shape.mechanisms]),
-        "observation": {"fingerprint": schema_fingerprint(), "F": S, "G": R},
+        "network": network_entry(shape),
+        "mechanisms": list(shape.mechanism_names),
+        "observation": shape.schema,
         **about,
     }
     write_bytes(path, data)
@@ -134,11 +125,11 @@ def load_weights(path: str | Path) -> Weights:
     """Return the network published at ``path``; raises :class:`PolicyError` saying what is wrong with the file or its card."""
     path = Path(path).with_suffix(SUFFIX)
     card = _read_card(path.with_suffix(".json"))
+    shape = _form(card, path.with_suffix(".json"))
     data = _read(path)
     if hashlib.sha256(data).hexdigest() != card.get("sha256"):
         decode_tensors(data, str(path))  # says more where it can
         raise PolicyError(f"{path}: is not the file that its card describes (SHA-256 differs): fetch both again.")
-    shape = _shape(card, path)
     tensors = decode_tensors(data, str(path))
     _check_tensors(tensors, shape, path)
     return Weights(path.stem, shape, shape.pack(tensors), card)
@@ -165,24 +156,37 @@ def _read_card(path: Path) -> dict[str, Any]:
         raise PolicyError(f"{path}: is no card of a {FORMAT} (its 'format' says otherwise).")
     if card.get("version") != VERSION:
         raise PolicyError(f"{path}: is of version {card.get('version')!r}: this release reads {VERSION}.")
-    seen, ours = card.get("observation"), {"fingerprint": schema_fingerprint(), "F": S, "G": R}
-    if seen != ours:
-        raise PolicyError(f"{path}: was trained on another observation ({seen}); this release's is {ours}. Train it again.")
     return card
 
 
-def _shape(card: dict[str, Any], path: Path) -> Shape:
-    sizes = card.get("network")
-    names = ("encoder", "decoder", "mechanisms")
-    if not isinstance(sizes, dict) or set(sizes) != set(names):
-        raise PolicyError(f"{path.with_suffix('.json')}: 'network' = {sizes!r}: must have {', '.join(names)}.")
-    for name, limit in zip(names, (_LARGEST_UNITS, _LARGEST_UNITS, len(MECHANISMS)), strict=True):
-        if not isinstance(sizes[name], int) or not 1 <= sizes[name] <= limit:
-            raise PolicyError(f"{path.with_suffix('.json')}: network {name} = {sizes[name]!r}: must be from 1 to {limit}.")
-    return Shape(**sizes)
+def network_entry(shape: Form) -> dict[str, Any]:
+    """Return what a card says of the network."""
+    return {"kind": shape.kind, **shape.described}
 
 
-def _check_tensors(tensors: dict[str, np.ndarray], shape: Shape, path: Path) -> None:
+def form_of(entry: Any) -> Form:
+    """Return the form that a card's entry on the network describes; raises :class:`PolicyError` for what is none."""
+    if not isinstance(entry, dict):
+        raise PolicyError(f"'network' = {shown(entry)}: must be an object.")
+    described = {"kind": Shape.kind, **entry}  # cards of version 0.1 name no kind
+    kind = described.pop("kind")
+    if not isinstance(kind, str) or kind not in FORMS:
+        raise PolicyError(unknown_name("kind of network", kind, FORMS))
+    return FORMS[kind].form.from_described(described)
+
+
+def _form(card: dict[str, Any], path: Path) -> Form:
+    try:
+        form = form_of(card.get("network"))
+    except PolicyError as error:
+        raise PolicyError(f"{path}: {error}") from error
+    seen, ours = card.get("observation"), form.schema
+    if seen != ours:
+        raise PolicyError(f"{path}: was trained on another observation ({seen}); this release's is {ours}. Train it again.")
+    return form
+
+
+def _check_tensors(tensors: dict[str, np.ndarray], shape: Form, path: Path) -> None:
     found = {name: tensor.shape for name, tensor in tensors.items()}
     for name, expected in shape.tensors.items():
         if found.get(name) != expected:

@@ -11,7 +11,7 @@ import numpy as np
 
 from baselines.evaluation.comparison import BOUNDS, REFERENCE
 from baselines.evaluation.episodes import Played
-from baselines.evaluation.measures import CLASS_FAIRNESS, Measure
+from baselines.evaluation.measures import CLASS_FAIRNESS, MEASURES, Measure
 from baselines.evaluation.pooled import QUANTILES, quantile_measure, quantile_name
 from baselines.evaluation.results import Results
 from baselines.evaluation.statistics import weighted_sums
@@ -55,6 +55,11 @@ STREAM_MEASURES: dict[str, Measure] = {
 """What has a value per stream, by name."""
 STREAM_HEADLINES = ("antt", "weighted_antt", "ntt_p99", "deadline_misses", "tardiness", "goodput")
 """What a table of streams shows first."""
+
+
+def measure_named(name: str) -> Measure:
+    """Return the measure called ``name``, of closed episodes or of streams."""
+    return MEASURES.get(name) or STREAM_MEASURES[name]
 
 
 _PROGRESS = 2.0 ** (-(np.arange(HISTOGRAM_BINS) + 0.5) / BINS_PER_OCTAVE)

@@ -10,8 +10,8 @@ import gymnasium
 import numpy as np
 import pytest
 
-from agents.network.inputs import ROW_INPUTS, SLOT_INPUTS, R, S, base_size, fill_inputs
-from agents.network.layout import Shape, parts_of
+from agents.network.slots.inputs import ROW_INPUTS, SLOT_INPUTS, R, S, base_size, fill_inputs
+from agents.network.slots.layout import Shape, parts_of
 from prema_gym import Program, register_program
 from prema_gym._jit import jit
 from prema_gym.config import EnvConfig

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from agents.learning.checkpoint import Saved, load, save
-from agents.network.layout import Shape
+from agents.network.slots.layout import Shape
 from agents.publishing.weights import load_weights, save_weights
 from baselines import evaluate, make_policy, policy_of, register_policy
 from baselines.policies.lookahead import lookahead

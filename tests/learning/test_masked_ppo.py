@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 import torch
 
+from agents.commands.evaluate import cells, grid
 from agents.commands.pictures import _level, curves
-from agents.commands.publish import best_of
+from agents.commands.publish import best_of, publish
 from agents.commands.train import main
 from agents.learning.algorithms.masked_ppo import Options
 from agents.learning.checkpoint import load
@@ -24,8 +25,11 @@ from agents.learning.run import Run
 from agents.learning.training import make_arguments, train
 from agents.network.actor_critic import ActorCritic, Perceptron
 from agents.network.table_network import TableNetwork
+from agents.publishing.policies import LearnedPolicy
 from baselines import evaluate
-from baselines.evaluation.streams import STREAM_MEASURES
+from baselines.evaluation.streams import STREAM_HEADLINES, STREAM_MEASURES
+from baselines.policies.kinds import policy_of
+from baselines.policies.registry import make_policy
 from prema_gym.config import EnvConfig
 from prema_gym.envs.observation import Layout
 from prema_gym.envs.vector_env import PremaVectorEnv
@@ -166,7 +170,7 @@ def seen_by(layout: Layout, rows: int = 6, seed: int = 0) -> torch.Tensor:
 def test_the_table_network_starts_from_its_rule_and_knows_no_order_of_slots() -> None:
     torch.manual_seed(0)
     layout = Layout.of(CLUSTER)
-    network = TableNetwork(layout, 1, 8, {"log_priority": 4.0, "log_remaining": -4.0}, 3.0)
+    network = TableNetwork(layout, ["CHECKPOINT"], 8, {"log_priority": 4.0, "log_remaining": -4.0}, 3.0)
     observations = seen_by(layout)
     logits = network(observations).detach()
     rule = observations[:, layout["log_priority"]] - observations[:, layout["log_remaining"]]
@@ -188,7 +192,7 @@ def test_a_task_is_evicted_where_something_has_come_or_ended_only() -> None:
     for name in ("completion", "arrival", "quantum"):
         observations[:, layout[name]] = 0.0
     observations[1, layout["arrival"]] = 1.0
-    network = Perceptron(layout, 6, [8], commitment=2.0)
+    network = Perceptron(layout, ["CHECKPOINT"], [8], commitment=2.0)
     added = network.commitment(observations).detach().numpy()
     np.testing.assert_allclose(added, [1002.0, 2.0, 1002.0, 1002.0, 1002.0, -2.0])
 
@@ -241,7 +245,7 @@ def test_a_perceptron_learns_within_seconds_and_its_run_is_a_policy(tmp_path: Pa
     first, best = log[0]["values"]["antt"], min(line["values"]["antt"] for line in log)
     assert best < 0.85 * first
     assert log[-1]["training"]["torch_threads"] == 1
-    card = json.loads((tmp_path / "best.onnx.json").read_text())
+    card = json.loads((tmp_path / "best.json").read_text())
     assert card["selection"]["results"]["antt"] == pytest.approx(best)
     played = evaluate([str(tmp_path)], 100, 20_000, split="valid", workload={"num_tasks": 4})
     assert played.mean(tmp_path.name, "antt") == pytest.approx(best, rel=1e-6)
@@ -316,6 +320,35 @@ def test_curves_of_runs_that_choose_by_a_measure_show_it_and_where_the_opponent_
     assert _level(entry, STREAM_MEASURES["goodput"], "over_prema") == 0.5
     with pytest.raises(PolicyError, match="2 kinds of measures"):
         curves([run, logged(tmp_path / "other", antt=2.0)], tmp_path / "curves.png")
+
+
+def test_a_policy_of_a_stream_is_published_with_a_comparison_in_its_own_world(tmp_path: Path) -> None:
+    given = make_arguments("masked_ppo", network="table", steps=64, output=tmp_path / "run", **{**TINY, **STREAM})
+    train(given)
+    path = publish("MINE", [tmp_path / "run"], 2, 7, tmp_path / "published", ["EDF-FEASIBLE"])
+    policy = policy_of(str(path))
+    assert isinstance(policy, LearnedPolicy)
+    assert policy.name == "MINE"
+    compared = policy.card["runs"][0]["versus"]
+    assert set(compared) == {"EDF-FEASIBLE"}
+    assert set(compared["EDF-FEASIBLE"]) == set(STREAM_HEADLINES)
+    played = evaluate([policy, "EDF-FEASIBLE"], 2, 7, scenario="PremaStream-v0")
+    assert compared["EDF-FEASIBLE"]["tardiness"]["difference"] == pytest.approx(
+        played.mean("MINE", "tardiness") - played.mean("EDF-FEASIBLE", "tardiness")
+    )
+
+
+def test_the_grid_of_a_scenario_of_streams_changes_one_thing_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [(axis, value) for axis, value, _ in cells(EnvConfig.coerce({"scenario": "PremaCluster-v0"}))]
+    assert len(set(names)) == len(names) > 15
+    assert {"utilisation", "arrivals", "deadlines", "predictor error", "priorities", "models", "slots", "latency", "npus"} == {
+        axis for axis, _ in names
+    }
+    few = [cell for cell in cells(EnvConfig.coerce({"scenario": "PremaStream-v0"})) if cell[0] == "deadlines"]
+    monkeypatch.setattr("agents.commands.evaluate.cells", lambda config: few)
+    rows = list(grid(make_policy("EDF-FEASIBLE"), [make_policy("WSRPT")], 1, 7, "PremaStream-v0"))
+    assert {row["value"] for row in rows} == {"2 times", "4 times", "8 times"}
+    assert {row["measure"] for row in rows} >= set(STREAM_HEADLINES)
 
 
 def test_a_graph_is_not_published_as_weights(tmp_path: Path) -> None:

@@ -20,11 +20,11 @@ from safetensors.numpy import load_file, save_file
 from agents.commands.evaluate import latency_us, report
 from agents.commands.evaluate import main as evaluate_main
 from agents.learning.index_rule import index_prior, index_rule
-from agents.network.inputs import R, S
-from agents.network.layout import HIGH, LEAST_PP, MEDIUM, MOST_PP, PROJECTED, REMAINING, Shape
-from agents.network.torch_network import SlotNetwork
+from agents.network.slots.inputs import R, S
+from agents.network.slots.layout import HIGH, LEAST_PP, MEDIUM, MOST_PP, PROJECTED, REMAINING, Shape
+from agents.network.slots.torch_network import SlotNetwork
 from agents.publishing.policies import PRETRAINED, LearnedPolicy, pretrained
-from agents.publishing.weights import decode_tensors, encode_tensors, load_weights, save_weights, schema_fingerprint
+from agents.publishing.weights import decode_tensors, encode_tensors, load_weights, save_weights
 from baselines.evaluation.episodes import play_policy
 from baselines.evaluation.evaluate import evaluate
 from baselines.policies.heuristic import Heuristic
@@ -285,7 +285,8 @@ def test_weights_that_are_not_those_of_the_card_are_refused(published: Path) -> 
         ({"observation": {"fingerprint": "0", "F": 15, "G": 9}}, "another observation"),
         ({"network": {"encoder": 2, "decoder": 1, "mechanisms": 1}}, "must be"),
         ({"network": {"encoder": 10**9, "decoder": 1, "mechanisms": 1}}, "must be from 1 to"),
-        ({"network": None}, "must have encoder"),
+        ({"network": None}, "must be an object"),
+        ({"network": {"kind": "slots", "encoder": 1}}, "must have encoder"),
     ],
 )
 def test_a_card_that_does_not_fit_is_refused(published: Path, change: dict[str, object], message: str) -> None:
@@ -319,7 +320,7 @@ def test_published_policies_load_and_fit_this_observation() -> None:
     for name, factory in factories.items():
         policy = factory()
         assert policy.name == name
-        assert policy.card["observation"]["fingerprint"] == schema_fingerprint()  # type: ignore[attr-defined]
+        assert policy.card["observation"]["fingerprint"] == Shape().schema["fingerprint"]  # type: ignore[attr-defined]
         assert policy.card["command"].startswith("python -m agents.")  # type: ignore[attr-defined]
         assert re.fullmatch(r"[0-9a-f]{40}", policy.card["revision"])  # type: ignore[attr-defined]
 

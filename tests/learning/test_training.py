@@ -29,8 +29,8 @@ from agents.learning.options import option, option_fields
 from agents.learning.registry import NoOptions, register_algorithm, register_network
 from agents.learning.sb3.training import build_env, read_parameters, slot_network
 from agents.learning.training import make_arguments, train
-from agents.network.layout import Shape
-from agents.network.rollouts import Rollouts
+from agents.network.slots.layout import Shape
+from agents.network.slots.rollouts import Rollouts
 from agents.publishing.policies import PRETRAINED, LearnedPolicy
 from agents.publishing.weights import load_weights, save_weights
 from baselines.evaluation.episodes import play_policy

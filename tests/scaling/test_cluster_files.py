@@ -17,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from scaling.on_ray import needs_ray
 from tools.kills.workers import ROOT, below, processes
-from tools.on_ray import needs_ray
 
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text(encoding="utf-8")
 CLUSTER = ROOT / "deploy" / "cluster.yaml"

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode
+from scaling.on_ray import HAS_RAY, needs_ray
 from tools.kills.workers import ROOT, below
-from tools.on_ray import HAS_RAY, needs_ray
 
 from agents.commands.rllib import main
 from agents.learning.rllib.rows import MaskedRows

@@ -9,8 +9,8 @@ import signal
 import time
 
 import pytest
+from scaling.on_ray import is_alive, needs_ray
 from tools.kills.workers import below, kill_players, players, processes, results, start, whole
-from tools.on_ray import is_alive, needs_ray
 
 pytestmark = needs_ray
 PATIENCE_S = 60.0

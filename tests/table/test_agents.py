@@ -20,7 +20,7 @@ from agents import policy_from_onnx, policy_from_sb3, policy_from_torch
 from agents.commands.evaluate import main as evaluate_main
 from agents.commands.export import main as export_main
 from agents.learning.sb3.adapter import PremaVecEnv
-from agents.network.layout import Shape
+from agents.network.slots.layout import Shape
 from agents.policies.card import Card, read_card, write_card
 from agents.publishing.policies import LearnedPolicy
 from agents.publishing.weights import save_weights

@@ -2,8 +2,8 @@
 
 All candidates of a generation play the same fresh episodes of the split "train" (common random numbers), and so does the opponent.
 A candidate's score is a weighted sum of its improvements over the opponent; the weights follow the running mean of the improvements
-and are largest for the smallest. The search is over part of the network's B (see :mod:`agents.network.layout`), its prior and its
-cap, 106 numbers: none of them lies behind a hidden layer, so each changes decisions from the first generation on.
+and are largest for the smallest. The search is over part of the network's B (see :mod:`agents.network.slots.layout`), its prior and
+its cap, 106 numbers: none of them lies behind a hidden layer, so each changes decisions from the first generation on.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from agents.learning.index_rule import index_prior, index_rule
 from agents.learning.objective import DECAY, headline_values, improvements, objective_weights
 from agents.learning.options import option
 from agents.learning.run import Run
-from agents.network.layout import CONTEXT_NAMES, INPUT_NAMES, Shape
-from agents.network.rollouts import Rollouts
+from agents.network.form import Form
+from agents.network.slots.layout import CONTEXT_NAMES, INPUT_NAMES, Shape
+from agents.network.slots.rollouts import Rollouts
 from agents.publishing.policies import LearnedPolicy
 from agents.publishing.weights import load_weights
 from baselines.evaluation.episodes import play_policy
@@ -126,9 +127,9 @@ class Search:
         optimizer = CMA(mean=np.zeros(searched), sigma=1.0, seed=seed, population_size=population)
         return cls(shape, origin, deviations, optimizer, seed, mean_weights=origin.copy())
 
-    def start_from(self, shape: Shape, flat: np.ndarray) -> None:
+    def start_from(self, shape: Form, flat: np.ndarray) -> None:
         """Start from the flat weights of another network in place of the index rule; its shape must be that of the search."""
-        if shape != self.shape:
+        if not isinstance(shape, Shape) or shape != self.shape:
             raise PolicyError(f"a network of {shape}: the search goes on from {self.shape} only.")
         self.origin = self.mean_weights = flat.copy()
 

@@ -32,7 +32,7 @@ from agents.learning.gradients.reward import AdaptiveReward, first_reward, seed_
 from agents.learning.gradients.rows import Rows, at_loads
 from agents.learning.registry import module_builder
 from agents.learning.run import Run
-from agents.network.actor_critic import ActorCritic, SlotActorCritic
+from agents.network.actor_critic import ActorCritic
 from agents.policies.card import Card
 from agents.policies.onnx_file import write_onnx
 from agents.policies.torch_module import TorchPolicy
@@ -272,10 +272,9 @@ class Trainer:
 
     def policy(self) -> Policy:
         """Return the policy that plays the largest logit, in compiled code where the network has such a form."""
-        if isinstance(self.network, SlotActorCritic):
-            actor = self.network.actor
-            return LearnedPolicy("learner", actor.shape, actor.flat())
-        config = self.run.arguments.selection_config
+        published, config = self.network.published(), self.run.arguments.selection_config
+        if published is not None:
+            return LearnedPolicy("learner", *published, {"asked_every": config.decision_every, "allow_idle": config.allow_idle})
         card = Card(tuple(config.mechanisms), config.decision_every, config.allow_idle)
         return ModulePolicy(self.network, "learner", card, self.rows.features)
 

@@ -21,7 +21,7 @@ def build(arguments: Arguments, *, masked: bool) -> tuple[Any, dict[str, Any]]:
 
 def module(arguments: Arguments, config: EnvConfig) -> ActorCritic:
     """Return two perceptrons, actor and critic, with orthogonal random weights."""
-    from agents.network.actor_critic import Perceptron, actions_of
+    from agents.network.actor_critic import Perceptron
     from prema_gym.envs.observation import Layout
 
-    return Perceptron(Layout.of(config), actions_of(config), HIDDEN_UNITS, getattr(arguments.options, "commitment", 0.0))
+    return Perceptron(Layout.of(config), config.mechanisms, HIDDEN_UNITS, getattr(arguments.options, "commitment", 0.0))

@@ -12,9 +12,10 @@ from agents.learning.arguments import Arguments
 from agents.learning.index_rule import index_prior, index_rule
 from agents.learning.objective import DOMINANCE
 from agents.learning.options import option
-from agents.network.layout import Shape, enlarge_network
+from agents.network.slots.layout import Shape, enlarge_network
 from agents.publishing.weights import load_weights
 from prema_gym.config import EnvConfig
+from prema_gym.errors import PolicyError
 
 if TYPE_CHECKING:
     from agents.network.actor_critic import ActorCritic
@@ -60,6 +61,8 @@ def initial_network(arguments: Arguments, options: Options) -> tuple[Shape, np.n
         prior = index_prior(index_rule(rule))
         return shape, shape.initial(prior, arguments.seed, held=True, cap=not options.no_cap)
     weights = load_weights(options.init)
+    if not isinstance(weights.shape, Shape):
+        raise PolicyError(f"--init {options.init}: is no network over slots.")
     if weights.shape == shape:
         return shape, weights.flat
     return shape, enlarge_network(weights.shape, weights.flat, shape, arguments.seed)

@@ -42,4 +42,4 @@ def module(arguments: Arguments, config: EnvConfig) -> ActorCritic:
     from prema_gym.envs.observation import Layout
 
     options: Options = arguments.network_options
-    return TableNetwork(Layout.of(config), len(config.mechanisms), options.units, PRIORS[options.prior], options.sharpness)
+    return TableNetwork(Layout.of(config), config.mechanisms, options.units, PRIORS[options.prior], options.sharpness)

@@ -10,8 +10,8 @@ from sb3_contrib.common.maskable.policies import MaskableActorCriticPolicy
 from stable_baselines3.common.policies import ActorCriticPolicy
 from torch import nn
 
-from agents.network.layout import Shape
-from agents.network.torch_network import CRITIC_UNITS, SlotCritic, SlotNetwork
+from agents.network.slots.layout import Shape
+from agents.network.slots.torch_network import CRITIC_UNITS, SlotCritic, SlotNetwork
 
 
 class SlotExtractor(nn.Module):

@@ -26,7 +26,7 @@ from agents.learning.gradients.reward import AdaptiveReward, first_reward, seed_
 from agents.learning.log import TENSORBOARD
 from agents.learning.run import Run
 from agents.learning.sb3.adapter import PremaVecEnv
-from agents.network.layout import Shape
+from agents.network.slots.layout import Shape
 from agents.policies.sb3 import policy_from_sb3
 from agents.publishing.policies import LearnedPolicy
 from baselines.policies.policy import Policy

@@ -1,4 +1,4 @@
-"""The index rule under a cap on progress per priority, which learned policies have too (:mod:`agents.network.layout`).
+"""The index rule under a cap on progress per priority, which learned policies have too (:mod:`agents.network.slots.layout`).
 
 Fairness is the smallest over the largest progress per priority, (1 / NTT) / priority, of an episode's tasks. With r the logarithm
 of a task's progress per priority, should it run to its end from now on:

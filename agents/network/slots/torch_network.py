@@ -1,4 +1,4 @@
-"""The network in torch: the mathematics of :mod:`agents.network.layout`, and a critic beside it."""
+"""The network in torch: the mathematics of :mod:`agents.network.slots.layout`, and a critic beside it."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from torch import nn
 from torch.nn.functional import softsign
 
-from agents.network.inputs import LOG_PRIORITIES, ROW_SOURCES, SLOT_SOURCES, TOLERANCE, R, S
-from agents.network.layout import (
+from agents.network.slots.inputs import LOG_PRIORITIES, ROW_SOURCES, SLOT_SOURCES, TOLERANCE, R, S
+from agents.network.slots.layout import (
     ADVANTAGE_SCALE,
     ELAPSED,
     HIGH,
@@ -42,7 +42,7 @@ def slots_of(size: int) -> int:
 
 
 def read_observation(observations: torch.Tensor, slots: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return the ((B, T, S), (B, R)) inputs of slots and row of (B, D) observations: :func:`agents.network.inputs.fill_inputs`."""
+    """Return the ((B, T, S), (B, R)) inputs of slots and row of (B, D) observations, as ``fill_inputs`` does."""
     base = observations[:, : slots * F].reshape(-1, F, slots).transpose(1, 2)
     read = base[..., torch.from_numpy(SLOT_SOURCES)]
     flagged = torch.from_numpy(LOG_PRIORITIES).to(read)
@@ -75,7 +75,7 @@ class SlotNetwork(nn.Module):
         return cast(torch.Tensor, self.weights[_key(name)])
 
     def flat(self) -> np.ndarray:
-        """Return the (size,) float64 weights for :mod:`agents.network.compiled`."""
+        """Return the (size,) float64 weights for :mod:`agents.network.slots.compiled`."""
         return self.shape.pack({name: self._weight(name).detach().cpu().numpy() for name in self.shape.tensors})
 
     def index(self, slots: torch.Tensor) -> torch.Tensor:

@@ -30,8 +30,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from agents.network.inputs import ROW_INPUTS, SLOT_INPUTS, R
+from agents.network.form import MOST_UNITS, Form, check_entries, fingerprint, whole
+from agents.network.slots.inputs import ROW_INPUTS, SLOT_INPUTS, R, S
 from prema_gym._jit import jit_inline
+from prema_gym.config import MECHANISMS
 
 ADVANTAGE_SCALE = 4.0
 """index_i - max index is divided by this before it enters the encoder."""
@@ -64,9 +66,10 @@ LEAST_PP, MOST_PP = (CONTEXT_NAMES.index(name) - 1 for name in ("min_log_pp", "m
 
 
 @dataclass(frozen=True)
-class Shape:
-    """Sizes of a network."""
+class Shape(Form):
+    """Sizes of a network over slots."""
 
+    kind = "slots"
     encoder: int = 6
     """E: units of the encoder."""
     decoder: int = 6
@@ -96,23 +99,30 @@ class Shape:
         }
 
     @property
-    def size(self) -> int:
-        """Number of weights."""
-        return sum(int(np.prod(shape)) for shape in self.tensors.values())
+    def described(self) -> dict[str, Any]:
+        """E, H and M."""
+        return {"encoder": self.encoder, "decoder": self.decoder, "mechanisms": self.mechanisms}
+
+    @classmethod
+    def from_described(cls, described: Mapping[str, Any]) -> Shape:
+        """Return the form that a card describes; raises :class:`prema_gym.errors.PolicyError` saying what is wrong."""
+        most = {"encoder": MOST_UNITS, "decoder": MOST_UNITS, "mechanisms": len(MECHANISMS)}
+        check_entries(described, tuple(most))
+        return cls(**{name: whole(described, name, limit) for name, limit in most.items()})
+
+    @property
+    def schema(self) -> dict[str, Any]:
+        """The inputs of :mod:`agents.network.slots.inputs`, with their bounds and scales."""
+        return {"fingerprint": fingerprint(S, R, [*SLOT_INPUTS, *ROW_INPUTS]), "F": S, "G": R}
+
+    @property
+    def mechanism_names(self) -> tuple[str, ...]:
+        """The first M."""
+        return MECHANISMS[: self.mechanisms]
 
     def sizes(self, mechanisms: int, slots: int) -> np.ndarray:
         """(5,) int64 for compiled code: E, H, M, the bits of the ``mechanisms`` that the environment allows, and T."""
         return np.array([self.encoder, self.decoder, self.mechanisms, mechanisms, slots], np.int64)
-
-    def pack(self, tensors: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Return the (size,) float64 flat weights."""
-        return np.concatenate([np.asarray(tensors[name], np.float64).ravel() for name in self.tensors])
-
-    def unpack(self, flat: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the tensors of (size,) flat weights, float32."""
-        ends = np.cumsum([int(np.prod(shape)) for shape in self.tensors.values()])
-        parts = np.split(np.asarray(flat, np.float32), ends[:-1])
-        return {name: part.reshape(shape).copy() for (name, shape), part in zip(self.tensors.items(), parts, strict=True)}
 
     def initial(self, prior: np.ndarray, seed: int, *, held: bool = False, cap: bool = True) -> np.ndarray:
         """Return flat weights that play the index rule ``prior`` (a, c, log d): random hidden layers, zero B and head.

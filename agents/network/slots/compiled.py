@@ -1,14 +1,14 @@
 """The network over slots in compiled code: what learned policies compute without torch, and what CMA-ES searches.
 
-The mathematics is in :mod:`agents.network.layout`. ``read`` is what :mod:`agents.network.inputs` reads of an observation.
+The mathematics is in :mod:`agents.network.slots.layout`; ``read`` is what ``agents.network.slots.inputs`` takes of an observation.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from agents.network.inputs import R, S, fill_inputs, inputs_size
-from agents.network.layout import (
+from agents.network.slots.inputs import R, S, fill_inputs, inputs_size
+from agents.network.slots.layout import (
     ADVANTAGE_SCALE,
     CONTEXT,
     ELAPSED,

@@ -8,8 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from agents.network.chooser import network_chooser
-from agents.network.layout import Shape
+from agents.network.slots.chooser import network_chooser
+from agents.network.slots.layout import Shape
 from baselines.evaluation.episodes import EpisodePlayer, Played
 from prema_gym.config import EnvConfig
 from prema_gym.sim.simulator import Simulator

@@ -1,37 +1,32 @@
-"""The network as a compiled policy: observation, mask and forward pass without returning to Python."""
+"""The network over slots as a compiled policy: observation, mask and forward pass without returning to Python."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from agents.network.compiled import choose, scratch_size
-from agents.network.inputs import base_size
-from agents.network.layout import Shape
+from agents.network.slots.compiled import choose, scratch_size
+from agents.network.slots.inputs import base_size
+from agents.network.slots.layout import Shape
+from agents.network.workspace import features_at, fill_record, flags_at, numbers_at, record_dtype
 from baselines.policies.compiled import Chooser, policy_entry
 from prema_gym._jit import jit_borrowing
 from prema_gym.config import EnvConfig, mechanism_bits
 from prema_gym.envs.actions import count_actions, fill_mask
 from prema_gym.envs.observation import observe_base
-from prema_gym.sim.borrow import borrowed
 
 _ARRAYS = {"observation": np.float32, "mask": np.int8, "weights": np.float64, "scratch": np.float64, "logits": np.float64}
 """Weights and work space, by name: ``params`` holds the address and the size of each."""
-_PARAMS = np.dtype(
-    [("sizes", np.int64, (5,)), *((name, np.int64) for name in _ARRAYS), *((f"{name}_size", np.int64) for name in _ARRAYS)]
-)
-_numbers = borrowed(np.float64, 1)
-_features = borrowed(np.float32, 1)
-_flags = borrowed(np.int8, 1)
+_PARAMS = record_dtype(tuple(_ARRAYS), {"sizes": 5})
 
 
 @jit_borrowing
 def _choose(seen, params):
     """Return the action of the largest legal logit."""
-    observation = _features(params.observation, (params.observation_size,))
-    mask = _flags(params.mask, (params.mask_size,))
-    weights = _numbers(params.weights, (params.weights_size,))
-    scratch = _numbers(params.scratch, (params.scratch_size,))
-    logits = _numbers(params.logits, (params.logits_size,))
+    observation = features_at(params.observation, (params.observation_size,))
+    mask = flags_at(params.mask, (params.mask_size,))
+    weights = numbers_at(params.weights, (params.weights_size,))
+    scratch = numbers_at(params.scratch, (params.scratch_size,))
+    logits = numbers_at(params.logits, (params.logits_size,))
     observe_base(seen.npu, seen.table, seen.rules, observation)
     fill_mask(seen.npu, seen.table, seen.rules.mechanisms, True, mask)
     return choose(observation, mask, params.sizes, weights, scratch, logits)
@@ -52,8 +47,5 @@ def network_chooser(shape: Shape, flat: np.ndarray, config: EnvConfig) -> Choose
     }
     arrays = {name: np.zeros(size, _ARRAYS[name]) for name, size in sizes.items()}
     arrays["weights"] = np.ascontiguousarray(flat, np.float64)
-    params = np.zeros(1, _PARAMS)
-    params["sizes"] = shape.sizes(bits, slots)
-    for name, array in arrays.items():
-        params[name], params[f"{name}_size"] = array.ctypes.data, array.size
+    params = fill_record(_PARAMS, arrays, {"sizes": shape.sizes(bits, slots)})
     return Chooser(_ENTRY, params, holds=tuple(arrays.values()))
