@@ -75,6 +75,7 @@ def _cluster(name: str, measure: str = "deadline_misses", **workload: Any) -> Wo
 _WORLDS = (
     World("PremaStream-v0", {"scenario": "PremaStream-v0"}),
     World("PremaCluster-v0", {"scenario": "PremaCluster-v0"}),
+    World("PremaCluster-v0, tardiness", {"scenario": "PremaCluster-v0"}, "tardiness"),
     _cluster("PremaCluster-v0, load 1.0", arrivals={"utilisation": 1.0}),
     _cluster("PremaCluster-v0, bursts", arrivals={"process": "bursty", "utilisation": 0.8}),
     _cluster("PremaCluster-v0, unknown lengths", models=["RNN-SA", "RNN-MT1", "RNN-MT2", "RNN-ASR"]),
