@@ -6,7 +6,8 @@
     python -m agents.evaluate --policy results/rllib/0 --versus PREMA INDEX
 
 The settings are those that the page on learning recommends: CHECKPOINT alone, decisions on arrivals and completions, no discount.
-A runner that dies is started again. ``best.onnx`` in the run's folder is the network that was best on "valid", with its card.
+A runner that dies is started again. The run's folder holds the network that was best on "valid" with its card:
+``best.safetensors``, or of several NPUs ``best.onnx``.
 """
 
 from __future__ import annotations

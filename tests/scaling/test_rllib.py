@@ -147,7 +147,7 @@ def test_a_killed_runner_does_not_end_the_run_and_what_it_learned_is_played_and_
     assert log[-1]["restarts"] >= 1
     assert log[-1]["best"] == min(line["weighted_antt"] for line in log)
 
-    card = json.loads((folder / "best.onnx.json").read_text())
+    card = json.loads((folder / "best.json").read_text())
     assert (card["mechanisms"], card["asked_every"], card["seed"], card["algorithm"]) == (["CHECKPOINT"], None, 3, "PPO (RLlib)")
     policy = policy_of(str(folder))
     assert policy.name == "mine"

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 from ray.rllib.core.columns import Columns
 from ray.rllib.core.distribution.torch.torch_distribution import TorchCategorical
 from ray.rllib.core.rl_module.apis import InferenceOnlyAPI, ValueFunctionAPI
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from torch import nn
+
+from agents.network.perceptron import PerceptronShape
+from prema_gym.config import EnvConfig
+from prema_gym.envs.observation import Layout
 
 CLOSED = -1e8
 """Logit of an illegal action."""
@@ -28,6 +33,15 @@ def _layer(inputs: int, units: int, gain: float) -> nn.Linear:
     nn.init.orthogonal_(layer.weight, gain)
     nn.init.zeros_(layer.bias)
     return layer
+
+
+def published(actor: nn.Module, config: EnvConfig) -> tuple[PerceptronShape, np.ndarray]:
+    """Return the actor of a run on ``config``, of one NPU, as (form, (size,) flat weights); it favours keeping by nothing."""
+    layout = Layout.of(config)
+    hidden = tuple(int(layer.out_features) for layer in actor.children() if isinstance(layer, nn.Linear))[:-1]
+    shape = PerceptronShape(layout.npus, layout.groups, tuple(config.mechanisms), layout.slots, hidden)
+    tensors = {f"actor.{name}": tensor.detach().cpu().numpy() for name, tensor in actor.state_dict().items()}
+    return shape, shape.pack({**tensors, "commitment.size": np.zeros(1)})
 
 
 class MaskedPerceptron(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):

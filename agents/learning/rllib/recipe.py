@@ -1,7 +1,7 @@
 """Masked PPO of RLlib (new API stack): runners play on other processes or machines, this one learns, evaluates and writes.
 
-A runner that dies is started again, and training goes on with the others meanwhile. The folder of the run holds ``best.onnx`` with
-its card, ``log.jsonl``, ``state.json``, and ``checkpoint``, RLlib's own.
+A runner that dies is started again, and training goes on with the others meanwhile. The folder of the run holds the best
+network with its card, ``log.jsonl``, ``state.json``, and ``checkpoint``, RLlib's own.
 """
 
 from __future__ import annotations
@@ -23,15 +23,18 @@ from ray.rllib.algorithms.ppo import PPO, PPOConfig
 from ray.rllib.core.rl_module.rl_module import RLModuleSpec
 
 from agents.learning.options import recorded
-from agents.learning.rllib.module import MaskedPerceptron
+from agents.learning.rllib.module import MaskedPerceptron, published
 from agents.learning.rllib.options import Options
 from agents.learning.rllib.rows import MaskedRows
 from agents.learning.selection import PREMA, SELECTION_SEED, SELECTION_SPLIT
 from agents.policies.card import Card, write_card
-from agents.policies.onnx_file import SUFFIX, write_onnx
+from agents.policies.onnx_file import SUFFIX as ONNX
+from agents.policies.onnx_file import write_onnx
 from agents.policies.torch_module import policy_from_torch
 from agents.publishing.policies import BEST
 from agents.publishing.provenance import provenance
+from agents.publishing.weights import SUFFIX as WEIGHTS
+from agents.publishing.weights import save_weights
 from baselines.evaluation.evaluate import evaluate
 from prema_gym.config import EnvConfig
 from prema_gym.errors import PolicyError
@@ -142,7 +145,12 @@ class Training:
             self._train(algorithm)
         finally:
             algorithm.stop()
-        return self.folder / f"{BEST}{SUFFIX}"
+        return self.best
+
+    @property
+    def best(self) -> Path:
+        """Where the best network lies: weights; on several NPUs, where published perceptrons evict on events only, a graph."""
+        return self.folder / f"{BEST}{ONNX if len(self.config.all_npus) > 1 else WEIGHTS}"
 
     def _train(self, algorithm: PPO) -> None:
         self.progress.evaluated = int(self.share * self.options.evaluations)  # a resumed run may be longer than it was to be
@@ -203,9 +211,7 @@ class Training:
         return found.mean(found.policies[0], MEASURE)
 
     def _export(self, actor: torch.nn.Module) -> None:
-        """Write the best network as ONNX, and a card that says what it needs and how it was made."""
-        path = self.folder / f"{BEST}{SUFFIX}"
-        write_onnx(actor.eval(), self.config_features, path)
+        """Write the best network, and a card that says what it needs and how it was made."""
         about = {
             "summary": "masked PPO of RLlib on a perceptron over all slots.",
             "command": self.command,
@@ -222,7 +228,12 @@ class Training:
             },
             **provenance(),
         }
-        write_card(path, self.card, about)
+        if self.best.suffix == WEIGHTS:
+            needs = {"asked_every": self.card.asked_every, "allow_idle": self.card.allow_idle}
+            save_weights(self.best, *published(actor, self.config), {**needs, **about})
+            return
+        write_onnx(actor.eval(), self.config_features, self.best)
+        write_card(self.best, self.card, about)
 
     @property
     def config_features(self) -> int:
