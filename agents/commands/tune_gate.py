@@ -176,15 +176,18 @@ def without_idle_terms(judge: Judge, rule: Heuristic, mean: float) -> tuple[Heur
     return rule, mean
 
 
-def tune(judge: Judge, evaluations: int, name: str = "GATE", base: str = UNGATED) -> dict[str, Any]:
-    """Return what is frozen: the rule, its results, and those of its opponents: without a gate, without terms about deadlines."""
+def tune(judge: Judge, evaluations: int, name: str = "GATE", base: str = UNGATED, *, deadlines: bool = False) -> dict[str, Any]:
+    """Return what is frozen: the rule, its results, and those of its opponents: without a gate, without terms about deadlines.
+
+    The gate over UNGATED has terms about ``deadlines`` where these are to be searched too.
+    """
     opponents = {base: make_policy(base)} | ({} if name == "GATE" else {"GATE": make_policy("GATE")})
     results = {opponent: judge.mean(policy) for opponent, policy in opponents.items()}
     if base != UNGATED:
         (best, mean), played = best_of_grid(judge, base, name, evaluations), evaluations
     else:
-        best, mean, played = search(judge, GATE if name == "GATE" else GATE_DEADLINE, evaluations, name)
-    if name == "GATE-DEADLINE":
+        best, mean, played = search(judge, GATE_DEADLINE if deadlines else GATE, evaluations, name)
+    if deadlines and base == UNGATED:
         best, mean = without_idle_terms(judge, best, mean)
     return {
         "evaluations": played,
@@ -211,6 +214,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     add("--tasks", type=int, default=32, help="Tasks of an episode (default %(default)s).")
     add("--window", type=float, default=0.2, help="Window of the workload's arrivals (default %(default)s).")
     add("--measure", metavar="NAME", help="What is to become small (default weighted_antt; of a scenario its main measure).")
+    add("--name", metavar="NAME", help="Name of the rule that is frozen (default GATE, GATE-DEADLINE or GATE-BASE).")
     add("--evaluations", type=int, default=2000, help="Candidates that are played (default %(default)s).")
     add("--episodes", type=int, default=200, help="Episodes that each candidate plays (default %(default)s).")
     add("--seed", type=int, default=0, help="Seed of the episodes and of the search (default 0).")
@@ -226,6 +230,12 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if options.measure not in allowed:
         parser.error(f"argument --measure: {unknown_name('measure', options.measure, allowed)}")
     return options
+
+
+def _usual_name(options: argparse.Namespace) -> str:
+    if options.base != UNGATED:
+        return f"GATE-{options.base}"
+    return "GATE" if options.scenario is None else "GATE-DEADLINE"
 
 
 def _world(options: argparse.Namespace) -> dict[str, Any]:
@@ -244,9 +254,7 @@ def _config(options: argparse.Namespace) -> EnvConfig:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Tune, write the file, say what was found."""
     options, started = parse(arguments), time.monotonic()
-    name = "GATE" if options.scenario is None else "GATE-DEADLINE"
-    if options.base != UNGATED:
-        name = f"GATE-{options.base}"
+    name = options.name or _usual_name(options)
     judge = Judge(_config(options), options.measure, options.episodes, options.seed, options.threads)
     given = sys.argv[1:] if arguments is None else arguments
     origin = {
@@ -256,7 +264,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "episodes": judge.episodes,
         **_world(options),
     }
-    found = tune(judge, options.evaluations, name, options.base)
+    found = tune(judge, options.evaluations, name, options.base, deadlines=options.scenario is not None)
     known = json.loads(options.output.read_text(encoding="utf-8")) if options.output.exists() else {}
     write_text(options.output, json.dumps({**known, name: {**origin, **found}}, indent=1) + "\n")
     print(json.dumps(found))

@@ -29,7 +29,7 @@ Report = Callable[[str, int], None]
 
 RULES = (
     "PREMA", "WSRPT", "INDEX", "EDF-FEASIBLE", "WMRL", "DEADLINE-RESIDUAL", "GATE", "GATE/INDEX", "GATE/WMRL",
-    "GATE/DEADLINE-RESIDUAL", "GATE-DEADLINE", "GATE-EDF-FEASIBLE",
+    "GATE/DEADLINE-RESIDUAL", "GATE-DEADLINE", "GATE-EDF-FEASIBLE", "GATE-TARDINESS",
 )  # fmt: skip
 """Who may be the best rule."""
 MEASURES = ("deadline_misses", "tardiness", "weighted_antt", "ntt_p99")

@@ -37,7 +37,7 @@ def test_points_are_spaced_along_the_whole_front() -> None:
 
 
 def test_the_file_names_its_command_and_its_split() -> None:
-    assert list(TUNED) == [*tune_index.PARTS, "GATE", "GATE-DEADLINE", "GATE-EDF-FEASIBLE", "BATCHING"]
+    assert list(TUNED) == [*tune_index.PARTS, "GATE", "GATE-DEADLINE", "GATE-EDF-FEASIBLE", "GATE-TARDINESS", "BATCHING"]
     for part in (TUNED[name] for name in tune_index.PARTS):
         assert part["split"] == "valid"
         assert part["command"].startswith("python -m agents.tune_index")
@@ -54,13 +54,20 @@ def test_the_gate_is_tuned_on_train_for_the_npus_that_the_file_names() -> None:
     assert part["rules"]["GATE"]["results"]["weighted_antt"] < part["opponents"]["WSRPT"]["weighted_antt"]
 
 
-@pytest.mark.parametrize(("name", "opponent"), [("GATE-DEADLINE", "GATE"), ("GATE-EDF-FEASIBLE", "EDF-FEASIBLE")])
-def test_gates_for_deadlines_are_tuned_on_train_in_the_scenario_that_the_file_names(name: str, opponent: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "opponent", "measure"),
+    [
+        ("GATE-DEADLINE", "GATE", "deadline_misses"),
+        ("GATE-EDF-FEASIBLE", "EDF-FEASIBLE", "deadline_misses"),
+        ("GATE-TARDINESS", "GATE", "tardiness"),
+    ],
+)
+def test_gates_for_deadlines_are_tuned_on_train_in_the_scenario_that_the_file_names(name: str, opponent: str, measure: str) -> None:
     part = TUNED[name]
     assert part["command"].startswith("python -m agents.tune_gate --scenario PremaCluster-v0")
     assert (part["split"], part["scenario"]) == ("train", "PremaCluster-v0")
     assert make_policy(name).parameters == part["rules"][name]["parameters"]  # type: ignore[attr-defined]
-    assert part["rules"][name]["results"]["deadline_misses"] < part["opponents"][opponent]["deadline_misses"]
+    assert part["rules"][name]["results"][measure] < part["opponents"][opponent][measure]
 
 
 def test_without_deadlines_the_gate_for_them_plays_as_one_without_its_terms() -> None:
@@ -138,6 +145,7 @@ def test_what_is_not_tuned_stays_as_it_is_in_the_file(tmp_path) -> None:
         "GATE": True,
         "GATE-DEADLINE": True,
         "GATE-EDF-FEASIBLE": True,
+        "GATE-TARDINESS": True,
         "BATCHING": True,
     }
 
