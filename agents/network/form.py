@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from prema_gym.config import EnvConfig
 from prema_gym.envs import observation
 from prema_gym.errors import PolicyError, shown
 
@@ -46,6 +47,10 @@ class Form(ABC):
     @abstractmethod
     def mechanism_names(self) -> tuple[str, ...]:
         """The preemption mechanisms that it has columns for."""
+
+    def refusal(self, config: EnvConfig) -> str | None:
+        """Return why the network can't play on ``config``, whatever the mechanisms there; None where it can."""
+        return None
 
     @property
     def size(self) -> int:

@@ -59,20 +59,27 @@ class Observed(Form):
         """Return where features lie in observations of T ``slots``."""
         return Layout(slots, self.npus, self.groups)
 
-    def check_plays(self, config: EnvConfig) -> Layout:
-        """Return the layout of ``config``; raises :class:`PolicyError` where it is not what the network reads."""
+    def refusal(self, config: EnvConfig) -> str | None:
+        """Return why the network can't play on ``config``: another layout; None where it can."""
         layout = Layout.of(config)
-        if (layout.npus, layout.groups) != (self.npus, self.groups):
-            raise PolicyError(
-                f"the network reads {', '.join(self.groups)} of {self.npus} NPUs, this environment shows "
-                f"{', '.join(layout.groups)} of {layout.npus}: play it on the kind of environment that it was trained on."
-            )
+        if (layout.npus, layout.groups) == (self.npus, self.groups):
+            return None
+        return (
+            f"the network reads {', '.join(self.groups)} of {self.npus} NPUs, this environment shows "
+            f"{', '.join(layout.groups)} of {layout.npus}: play it on the kind of environment that it was trained on."
+        )
+
+    def check_plays(self, config: EnvConfig) -> Layout:
+        """Return the layout of ``config``; raises :class:`PolicyError` where the network can't play there."""
+        refused = self.refusal(config)
+        if refused is not None:
+            raise PolicyError(refused)
         if set(config.mechanisms) != set(self.mechanisms):
             raise PolicyError(
                 f"the network has columns for {', '.join(self.mechanisms)}, this environment for {', '.join(config.mechanisms)}: "
                 "leave mechanisms out, and it plays with its own."
             )
-        return layout
+        return Layout.of(config)
 
 
 def observed_entries(described: Mapping[str, Any]) -> dict[str, Any]:

@@ -62,6 +62,12 @@ class PerceptronShape(Observed):
             found[f"actor.{_LAYERS_APART * number}.bias"] = (outputs,)
         return {**found, "commitment.size": (1,)}
 
+    def refusal(self, config: EnvConfig) -> str | None:
+        """Return why the network can't play on ``config``: another layout, or another number of slots; None where it can."""
+        if config.num_slots != self.slots:
+            return f"the perceptron reads {self.slots} slots, this environment has {config.num_slots}."
+        return super().refusal(config)
+
     @property
     def described(self) -> dict[str, Any]:
         """What a card says of the form."""
@@ -129,8 +135,6 @@ def perceptron_chooser(shape: PerceptronShape, flat: np.ndarray, config: EnvConf
 
     Raises :class:`prema_gym.errors.PolicyError` where it can't play on ``config``.
     """
-    if config.num_slots != shape.slots:
-        raise PolicyError(f"the perceptron reads {shape.slots} slots, this environment has {config.num_slots}.")
     layers = np.array(shape.layers, np.int64)
     params, holds = observed_params(
         _PARAMS, shape, config, compiled_weights(shape, flat), 2 * int(max(*shape.hidden, 1, 1)), layers=layers

@@ -73,6 +73,10 @@ class LearnedPolicy(StatesNeeds):
             return actions
         return act_compiled(self._own_chooser(view.config), view)
 
+    def plays(self, config: EnvConfig) -> bool:
+        """Return whether the network reads what ``config`` shows."""
+        return self.shape.refusal(config) is None
+
     def check(self, view: View) -> None:
         """Raise :class:`PolicyError` where the network can't play what a view shows."""
         self.chooser(view.config)

@@ -26,7 +26,7 @@ from baselines.commands.options import (
 from baselines.evaluation.evaluate import evaluate
 from baselines.evaluation.results import REFERENCE, Results
 from baselines.policies.kinds import policies_of
-from baselines.policies.needs import config_for
+from baselines.policies.needs import config_for, plays
 from baselines.policies.registry import POLICIES, make_policy
 from baselines.report.isolated import isolated_table
 from baselines.report.tables import TABLE_WIDTH, fairness_notes, fairness_table, fitting_table, headline, notes, utilisation_table
@@ -55,10 +55,11 @@ FAMILY = "-FRONT-"
 """Part of the names of a family's members: there are too many of them to be shown unasked."""
 
 
-def default_policies(several: bool = False) -> list[str]:
-    """Return what is compared unless ``--policies`` says otherwise, on one NPU or on ``several``."""
-    added = ON_SEVERAL_NPUS if several else ()
-    return [*DEFAULT_POLICIES, *added, *(name for name in POLICIES.plugins() if FAMILY not in name)]
+def default_policies(config: EnvConfig) -> list[str]:
+    """Return what is compared on ``config`` unless ``--policies`` says otherwise."""
+    added = ON_SEVERAL_NPUS if len(config.all_npus) > 1 else ()
+    installed = (name for name in POLICIES.plugins() if FAMILY not in name)
+    return [*DEFAULT_POLICIES, *added, *(name for name in installed if plays(make_policy(name), config))]
 
 
 FAIRNESS_HINT = 'Fairness above is the paper\'s; a claim of "fairer" needs more than it: --fairness.'
@@ -127,12 +128,14 @@ def build_parser() -> Parser:
     return parser
 
 
-def chosen_policies(given: Sequence[str] | None, several: bool = False) -> list[str]:
-    """Return what ``--policies`` names, each once, None replaced by the default ones, and ``all`` by every registered one."""
+def chosen_policies(given: Sequence[str] | None, config: EnvConfig) -> list[str]:
+    """Return what ``--policies`` names, each once, None replaced by the default ones, and ``all`` by all that play ``config``."""
     if given is None:
-        return default_policies(several)
+        return default_policies(config)
     if list(given) == ["all"]:
-        return [*POLICIES, *(name for name in ON_SEVERAL_NPUS if several and name not in POLICIES)]
+        several = len(config.all_npus) > 1
+        registered = [name for name in POLICIES if plays(make_policy(name), config)]
+        return [*registered, *(name for name in ON_SEVERAL_NPUS if several and name not in POLICIES)]
     return list(dict.fromkeys(given))
 
 
@@ -160,7 +163,7 @@ def run(options: argparse.Namespace, errors: Console) -> Results:
     """Play what ``options`` ask for, with a progress bar on ``errors``."""
     arguments = env_arguments(options)
     config = EnvConfig.coerce(arguments)
-    policies = policies_of(chosen_policies(options.policies, len(config.all_npus) > 1))
+    policies = policies_of(chosen_policies(options.policies, config))
     Simulator(config)  # a wrong configuration is an error before the bar appears
     episodes = options.episodes if options.trace is None else len(options.trace)
     with progress_bar(errors, len(policies) * max(episodes, 0), options.quiet) as report:

@@ -107,17 +107,22 @@ def build_parser() -> Parser:
 
 def cells_of(options: argparse.Namespace) -> list[Cell]:
     """Return the cells that the command line asks for, each once, loads rising; a wrong argument is an error here."""
-    policies = chosen_policies(options.policies)
-    policies_of(policies)  # raises for an unknown one
-    contents = {policy: content_of(policy) for policy in policies}
     for load in options.loads:
         if not 0 < load <= 100:
             raise UsageError(f"--loads {load:g}: must be above 0 and at most 100.")
     check_numbers(options)
+    return [cell for scenario in scenarios_of(options) for cell in _cells_in(options, scenario)]
+
+
+def _cells_in(options: argparse.Namespace, scenario: str) -> list[Cell]:
+    """Return the cells in one scenario."""
+    by_load = arguments_by_load(options, scenario)
+    policies = chosen_policies(options.policies, EnvConfig.coerce(json.loads(next(iter(by_load.values())))))
+    policies_of(policies)  # raises for an unknown one
+    contents = {policy: content_of(policy) for policy in policies}
     return [
         Cell(policy, scenario, load, options.episodes, seed, options.split, arguments, contents[policy])
-        for scenario in scenarios_of(options)
-        for load, arguments in arguments_by_load(options, scenario).items()
+        for load, arguments in by_load.items()
         for policy in policies
         for seed in seeds_of(options)
     ]

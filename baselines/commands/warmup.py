@@ -14,6 +14,7 @@ from baselines.commands.compare import default_policies
 from baselines.evaluation.evaluate import evaluate
 from prema_gym._jit.cache import cache_dir
 from prema_gym.checks import one_of
+from prema_gym.config import EnvConfig
 from prema_gym.errors import UsageError
 from prema_gym.exits import Parser, guarded
 
@@ -48,7 +49,7 @@ def step_rows(arguments: dict[str, Any]) -> None:
 
 def compare_all(arguments: dict[str, Any]) -> None:
     """Play an episode under every policy of the default comparison."""
-    evaluate(default_policies("npus" in arguments), episodes=2, seed=1, **arguments)
+    evaluate(default_policies(EnvConfig.coerce(arguments)), episodes=2, seed=1, **arguments)
 
 
 PARTS: dict[str, Callable[[dict[str, Any]], None]] = {

@@ -6,11 +6,12 @@ None there, and ``actions``, the number that it was trained with, which tells ho
 that leaves an NPU idle though tasks wait. PREMA, whose tokens grow while tasks wait, is asked at every quantum; shortest job first
 need not be.
 
-Three more hooks are optional. ``start_episodes(starts)``, with (N,) bool, is called before ``act`` where the decision of a row is
-its episode's first: what remembers something of a row forgets it then. ``check(view)`` raises a PolicyError where the policy can't
-play what a view of its environment shows; it is called before anything is played. ``on_rows(core)`` returns what plays on the
-rows of a core, for a policy that a view is not enough for: a planner copies the rows. Unless it says ``clairvoyant`` its decisions
-must not depend on their truth; that is its author's to keep, and a test's to see.
+Four more hooks are optional. ``plays(config)`` tells whether the policy plays on a configuration at all: one that doesn't is
+left out where nobody names it. ``start_episodes(starts)``, with (N,) bool, is called before ``act`` where the decision of a row
+is its episode's first: what remembers something of a row forgets it then. ``check(view)`` raises a PolicyError where the policy
+can't play what a view of its environment shows; it is called before anything is played. ``on_rows(core)`` returns what plays on
+the rows of a core, for a policy that a view is not enough for: a planner copies the rows. Unless it says ``clairvoyant`` its
+decisions must not depend on their truth; that is its author's to keep, and a test's to see.
 """
 
 from __future__ import annotations
@@ -66,6 +67,12 @@ def config_for(policy: object, config: EnvConfig, arguments: Mapping[str, Any]) 
     given = with_scenario(arguments)
     needed = {name: value for name, value in env_arguments(policy, slots=config.num_slots).items() if name not in given}
     return dataclasses.replace(config, **needed)
+
+
+def plays(policy: object, config: EnvConfig) -> bool:
+    """Return whether ``policy`` plays on ``config``, with the mechanisms that it needs; one that doesn't say so plays anywhere."""
+    hook = getattr(policy, "plays", None)
+    return hook is None or bool(hook(config))
 
 
 def on_rows(policy: Policy, core: Core) -> Policy:

@@ -15,8 +15,9 @@ from agents.network.form import Form
 from agents.network.table_network import TableNetwork
 from agents.publishing.policies import LearnedPolicy
 from agents.publishing.weights import form_of, load_weights, network_entry, save_weights
+from baselines.commands.compare import chosen_policies
 from baselines.evaluation.episodes import play_policy
-from baselines.policies.registry import make_policy
+from baselines.policies.registry import POLICIES, make_policy
 from prema_gym.config import EnvConfig
 from prema_gym.envs.observation import Layout
 from prema_gym.envs.vector_env import PremaVectorEnv
@@ -109,6 +110,17 @@ def test_an_environment_of_another_kind_is_refused(kind: str, elsewhere: str, sa
     with pytest.raises(PolicyError) as error:
         play_policy(policy, EnvConfig.coerce(WORLDS[elsewhere]), 1, 7)
     assert str(error.value).startswith(said)
+
+
+def test_where_nobody_names_policies_those_of_other_worlds_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = EnvConfig.coerce(WORLDS["unlike NPUs"])
+    policy = policy_of(network_of("table", world), "ELSEWHERE")
+    monkeypatch.setitem(POLICIES._factories, "ELSEWHERE", lambda: policy)
+    monkeypatch.setattr(POLICIES, "_plugins", [*POLICIES.plugins(), "ELSEWHERE"])
+    for given in (None, ["all"]):
+        assert "ELSEWHERE" in chosen_policies(given, world)
+        assert "ELSEWHERE" not in chosen_policies(given, EnvConfig())
+    assert chosen_policies(["ELSEWHERE"], EnvConfig()) == ["ELSEWHERE"]
 
 
 @pytest.mark.parametrize("kind", ["table", "perceptron"])

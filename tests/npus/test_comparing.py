@@ -12,6 +12,7 @@ import pytest
 from baselines import evaluate
 from baselines.commands.compare import ON_SEVERAL_NPUS, default_policies, main
 from prema_gym import Program, register_program
+from prema_gym.config import EnvConfig
 
 AT_ONCE = {"models": ["small"], "batches": [1], "num_tasks": 2, "window": 0.0}
 """Two tasks of 200 cycles (600 on edge) that arrive together at cycle 0."""
@@ -76,4 +77,4 @@ def test_a_wrong_option_is_an_error_of_one_line(options: list[str], message: str
 
 
 def test_the_policies_for_several_npus_are_compared_where_there_are_several() -> None:
-    assert set(default_policies(several=True)) - set(default_policies()) == set(ON_SEVERAL_NPUS)
+    assert set(default_policies(EnvConfig(npus=["prema", "edge"]))) - set(default_policies(EnvConfig())) == set(ON_SEVERAL_NPUS)

@@ -52,8 +52,8 @@ def test_one_run_prints_a_table_and_writes_the_files(tmp_path, capsys):
     assert written["episodes"] == 6
     assert written["seed"] == 5
     assert written["npu"] == "prema"
-    assert list(written["policies"]) == default_policies()
-    assert set(written["versus_np_fcfs"]) == set(default_policies()) - {"NP-FCFS"}
+    assert list(written["policies"]) == default_policies(EnvConfig())
+    assert set(written["versus_np_fcfs"]) == set(default_policies(EnvConfig())) - {"NP-FCFS"}
     for key in ("antt", "stp", "fairness", "sla_violation", "hp_tail", "weighted_antt", "preemptions", "overhead_share"):
         assert set(written["policies"]["PREMA"][key]) == {"mean", "ci95"}
 
