@@ -104,10 +104,11 @@ class LearnedPolicy(StatesNeeds):
         return self.card.get("asked_every", 1)
 
     @property
-    def trained_on(self) -> NPUConfig | None:
-        """The NPU that its card says it was trained on; None where it says nothing."""
-        fields = self.card.get("training", {}).get("npu")
-        return None if fields is None else NPUConfig.coerce(fields)
+    def trained_on(self) -> tuple[NPUConfig, ...] | None:
+        """The NPUs that its card says it was trained on; None where it says nothing."""
+        training = self.card.get("training", {})
+        found = training.get("npus") or [training.get("npu")]
+        return None if None in found else tuple(map(NPUConfig.coerce, found))
 
     @property
     def mechanisms(self) -> tuple[str, ...]:

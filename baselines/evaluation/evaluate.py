@@ -35,9 +35,9 @@ def _check(policy: Policy, config: EnvConfig) -> None:
 
 
 def _trained_elsewhere(policy: Policy, config: EnvConfig) -> bool:
-    """Whether ``policy`` says what it was trained on, and that is anything else than the one NPU of ``config``."""
+    """Whether ``policy`` says what NPUs it was trained on, and these are others than those of ``config``."""
     trained_on = getattr(policy, "trained_on", None)
-    return trained_on is not None and config.all_npus != (trained_on,)
+    return trained_on is not None and config.all_npus != trained_on
 
 
 MOST_EPISODES = 1 << 31

@@ -15,6 +15,7 @@ from agents.network.form import Form
 from agents.network.table_network import TableNetwork
 from agents.publishing.policies import LearnedPolicy
 from agents.publishing.weights import form_of, load_weights, network_entry, save_weights
+from baselines import evaluate
 from baselines.commands.compare import chosen_policies
 from baselines.evaluation.episodes import play_policy
 from baselines.policies.registry import POLICIES, make_policy
@@ -88,6 +89,14 @@ def test_weights_are_the_same_network_after_a_file(kind: str, tmp_path: Path) ->
     assert (loaded.mechanisms, loaded.allow_idle, loaded.asked_every) == (("CHECKPOINT",), True, 1)
     mine, theirs = (play_policy(each, config, 2, 7) for each in (policy, loaded))
     np.testing.assert_array_equal(mine.metrics, theirs.metrics)
+
+
+def test_a_network_is_marked_on_other_npus_than_those_of_its_training_alone() -> None:
+    world = WORLDS["unlike NPUs"]
+    trained = EnvConfig.coerce(world)
+    policy = policy_of(network_of("table", trained), asked_every=None, training=trained.to_dict())
+    assert evaluate([policy], 1, **world).trained_elsewhere == ()
+    assert evaluate([policy], 1, **{**world, "npus": ["prema"] * 4}).trained_elsewhere == ("net",)
 
 
 def test_a_network_over_the_table_serves_any_number_of_slots() -> None:
