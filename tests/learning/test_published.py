@@ -320,7 +320,7 @@ def test_published_policies_load_and_fit_this_observation() -> None:
     for name, factory in factories.items():
         policy = factory()
         assert policy.name == name
-        assert policy.card["observation"]["fingerprint"] == Shape().schema["fingerprint"]  # type: ignore[attr-defined]
+        assert policy.card["observation"]["fingerprint"] == policy.shape.schema["fingerprint"]  # type: ignore[attr-defined]
         assert policy.card["command"].startswith("python -m agents.")  # type: ignore[attr-defined]
         assert re.fullmatch(r"[0-9a-f]{40}", policy.card["revision"])  # type: ignore[attr-defined]
 
