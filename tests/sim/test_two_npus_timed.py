@@ -98,6 +98,37 @@ def test_decision_every_thins_the_quantum_of_the_row(player: Player, every: int 
     assert played.log[-2:] == [(1000, "run", 2, 1), (1300, "completion", 2, 1)]
 
 
+@pytest.mark.parametrize("every", [2, None])
+def test_a_quantum_that_is_thinned_away_asks_no_idle_npu_either(player: Player, every: int | None) -> None:
+    # The slow NPU idles on purpose beside a task that it could take; the only quantum before the fast one completes is at 600.
+    decisions = [
+        Decision(0, 0, give(0), "arrival"),
+        Decision(0, 1, KEEP, "arrival"),
+        Decision(1000, 0, give(1), "completion"),
+    ]
+    machine = setup(FAST, SLOW, allow_idle=True, quantum=600, decision_every=every)
+    played = play(player, machine, [LONG, SHORT], decisions)
+    assert played.log[-1] == (1300, "completion", 1, 0)
+
+
+def test_an_invocation_that_asks_nobody_counts_the_quanta_anew(player: Player) -> None:
+    # The fast NPU stalls until 100, while the slow one has taken the second task unasked and gives it up for the third: asked at
+    # 50, at its point at 300, saved at 490. At 100 the fast NPU answers to the arrival at 50 and finds nothing to take. The quantum
+    # of 600 that begins there is the first to expire with a task that waits, at 700; the second would be due at 1300. At 1090 the
+    # slow NPU takes the saved task up again, restores it until 1285 and runs its other 1800 cycles.
+    decisions = [Decision(0, 0, give(0), "arrival"), Decision(50, 1, give(2), "arrival")]
+    machine = setup(FAST, SLOW, latency=100, quantum=600, decision_every=2)
+    played = play(player, machine, [LONG, LONG, Arrival(50, "short")], decisions)
+    assert played.log[-6:] == [
+        (490, "run", 2, 1),
+        (1090, "completion", 2, 1),
+        (1090, "dispatch", 1, 1),
+        (1100, "completion", 0, 0),
+        (1285, "run", 1, 1),
+        (3085, "completion", 1, 1),
+    ]
+
+
 # --- Scheduler latency ----------------------------------------------------------------------------------------------------------
 
 
