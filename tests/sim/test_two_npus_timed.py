@@ -169,23 +169,24 @@ def test_a_move_of_the_second_pass_follows_upon_the_stall_of_the_first(player: P
     ]
 
 
-def test_a_chosen_move_of_the_second_pass_costs_its_own_latency_behind_the_stall(player: Player) -> None:
-    # As before, but two tasks are left: NPU 0 has a choice, which takes another 20 cycles.
+@pytest.mark.parametrize("latency", [1, 20])
+def test_a_chosen_move_of_the_second_pass_costs_its_own_latency_behind_the_stall(player: Player, latency: int) -> None:
+    # As before, but two tasks are left: NPU 0 has a choice, which takes as many cycles again.
     decisions = [
         Decision(0, 0, KEEP, "arrival"),
         Decision(0, 1, give(1), "arrival", may_keep=False),
         Decision(0, 0, give(2), "arrival", asking_pass=2, may_keep=False),
-        Decision(320, 0, KEEP, "completion"),  # NPU 1 then takes the long task, its only move
+        Decision(latency + 300, 0, KEEP, "completion"),  # NPU 1 then takes the long task, its only move
     ]
-    played = play(player, setup(latency=20), [LONG, SHORT, SHORT], decisions)
-    assert [entry for entry in played.log[3:] if entry[0] <= 40] == [
+    played = play(player, setup(latency=latency), [LONG, SHORT, SHORT], decisions)
+    assert [entry for entry in played.log[3:] if entry[0] <= 2 * latency] == [
         (0, "stall", -1, 0),
         (0, "stall", -1, 1),
-        (20, "stall", -1, 0),
-        (20, "dispatch", 1, 1),
-        (20, "run", 1, 1),
-        (40, "dispatch", 2, 0),
-        (40, "run", 2, 0),
+        (latency, "stall", -1, 0),
+        (latency, "dispatch", 1, 1),
+        (latency, "run", 1, 1),
+        (2 * latency, "dispatch", 2, 0),
+        (2 * latency, "run", 2, 0),
     ]
 
 
