@@ -31,12 +31,10 @@ SIMULATOR = Plan(
 )
 """Of the machine with one NPU, and of what it is worth."""
 TWO_BY_HAND = ("sim/test_two_npus_by_hand.py", "sim/test_two_npus_unlike.py", "sim/test_two_npus_timed.py")
-SEVERAL = Plan(games=("several", "streams"), tests=("sim/test_hand_solved.py", *TWO_BY_HAND))
+BATCHES_BY_HAND = tuple(f"batching/test_{name}_by_hand.py" for name in ("batching", "preempted_batches", "waiting"))
+SEVERAL = Plan(games=("several", "streams"), tests=("sim/test_hand_solved.py", *TWO_BY_HAND, *BATCHES_BY_HAND))
 """Of the driver of several NPUs, which plays batches and streams too."""
-BATCHES = Plan(
-    games=("several", "streams"),
-    tests=tuple(f"batching/test_{name}_by_hand.py" for name in ("batching", "preempted_batches", "waiting")),
-)
+BATCHES = Plan(games=("several", "streams"), tests=BATCHES_BY_HAND)
 STREAMS = Plan(
     games=("streams",),
     tests=("streams/test_streams_by_hand.py", "streams/test_traces_at_reset.py", "streams/test_streams.py"),
