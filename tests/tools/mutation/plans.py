@@ -32,8 +32,10 @@ SIMULATOR = Plan(
 """Of the machine with one NPU, and of what it is worth."""
 TWO_BY_HAND = ("sim/test_two_npus_by_hand.py", "sim/test_two_npus_unlike.py", "sim/test_two_npus_timed.py")
 BATCHES_BY_HAND = tuple(f"batching/test_{name}_by_hand.py" for name in ("batching", "preempted_batches", "waiting"))
-SEVERAL = Plan(games=("several", "streams"), tests=("sim/test_hand_solved.py", *TWO_BY_HAND, *BATCHES_BY_HAND))
+ON_ONE = ("sim/test_hand_solved.py", "sim/test_golden_episodes.py::test_both_drivers_play_a_few_of_them_alike")
+SEVERAL = Plan(games=("several", "streams"), tests=(*ON_ONE, *TWO_BY_HAND, *BATCHES_BY_HAND))
 """Of the driver of several NPUs, which plays batches and streams too."""
+LEVELS = Plan(SEVERAL.games, ("workloads/test_levels.py", "sim/test_hand_solved.py"))
 BATCHES = Plan(games=("several", "streams"), tests=BATCHES_BY_HAND)
 STREAMS = Plan(
     games=("streams",),
@@ -58,11 +60,12 @@ SHOWN = ("envs/test_observation_groups.py", "envs/test_observation.py::test_an_e
 OBSERVATION = "prema_gym.envs.observation"
 SIM = ("tables", "programs", "table", "switch", "straight", "kernel")
 """Rooms of the simulator that one NPU plays in."""
-SIM_SEVERAL = ("asking", "events", "phases", "levels")
+SIM_SEVERAL = ("asking", "events", "phases")
 STREAM_ROOMS = ("again", "arrivals", "backlog", "cohort", "lists", "metrics")
 _GROUPS: tuple[tuple[Plan, str, tuple[str, ...]], ...] = (
     (SIMULATOR, "prema_gym.sim", (*SIM, "simulator")),
     (SEVERAL, "prema_gym.sim", SIM_SEVERAL),
+    (LEVELS, "prema_gym.sim", ("levels",)),
     (BATCHES, "prema_gym.sim", ("batches",)),
     (STREAMS, "prema_gym.sim.streams", STREAM_ROOMS),
     (SIMULATOR, "prema_gym", ("metrics",)),
