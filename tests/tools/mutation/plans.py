@@ -42,6 +42,8 @@ STREAMS = Plan(
     tests=("streams/test_streams_by_hand.py", "streams/test_traces_at_reset.py", "streams/test_streams.py"),
 )
 """Of requests that come and go: the backlog, the cohort that is measured, lists and files."""
+ARRIVALS = Plan(("streams", "episodes"), STREAMS.tests)
+"""Of what stands between the machine and its requests: a stream, or the tasks of a closed episode."""
 DRAWN = "workloads/test_drawing.py"
 DRAWING = Plan(
     tests=(
@@ -61,13 +63,14 @@ OBSERVATION = "prema_gym.envs.observation"
 SIM = ("tables", "programs", "table", "switch", "straight", "kernel")
 """Rooms of the simulator that one NPU plays in."""
 SIM_SEVERAL = ("asking", "events", "phases")
-STREAM_ROOMS = ("again", "arrivals", "backlog", "cohort", "lists", "metrics")
+STREAM_ROOMS = ("again", "backlog", "cohort", "lists", "metrics")
 _GROUPS: tuple[tuple[Plan, str, tuple[str, ...]], ...] = (
     (SIMULATOR, "prema_gym.sim", (*SIM, "simulator")),
     (SEVERAL, "prema_gym.sim", SIM_SEVERAL),
     (LEVELS, "prema_gym.sim", ("levels",)),
     (BATCHES, "prema_gym.sim", ("batches",)),
     (STREAMS, "prema_gym.sim.streams", STREAM_ROOMS),
+    (ARRIVALS, "prema_gym.sim.streams", ("arrivals",)),
     (SIMULATOR, "prema_gym", ("metrics",)),
     (SIMULATOR, "prema_gym.envs", ("reward_terms", "step_reward")),
     (STREAMS, "prema_gym.envs", ("stream_reward",)),
