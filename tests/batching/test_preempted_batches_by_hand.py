@@ -325,6 +325,28 @@ def test_a_checkpointed_batch_goes_on_at_the_other_npu(player: Player) -> None:
     ]
 
 
+def test_members_show_the_npu_that_their_leader_is_bound_to_before_it_is_free(player: Player) -> None:
+    # As before, but NPU 0 is asked at 450, while NPU 1 makes room for the batch: both of its tasks are said to be NPU 1's. That
+    # hears of the arrival at 695. At 1390 NPU 0 takes the short task.
+    trace = [ECHO, ECHO, LONG, Arrival(130, "long"), Arrival(450, "short")]
+    decisions = [
+        Decision(0, 0, give(0), "arrival"),
+        Decision(0, 1, give(2), "arrival"),
+        Decision(130, 0, give(3), "arrival"),
+        Decision(390, 0, KEEP, "ready"),
+        Decision(390, 1, give(0), "ready"),
+        Decision(450, 0, KEEP, "arrival"),
+        Decision(500, 0, KEEP, "ready"),
+        *(Decision(695, npu, KEEP, "arrival") for npu in (0, 1)),
+        Decision(895, 0, KEEP, "completion"),
+        Decision(895, 1, give(2), "completion"),
+        Decision(1390, 0, give(4), "completion"),
+    ]
+    played = play(player, batching_setup(FAST, FAST), trace, decisions)
+    assert [(slot["state"], slot["npu"]) for slot in played.shown[4]["slots"][:2]] == [("waiting", -1), ("joined", -1)]
+    assert [(slot["state"], slot["npu"]) for slot in played.shown[5]["slots"][:2]] == [("bound", 1), ("joined", 1)]
+
+
 def test_a_bound_batch_waits_without_tokens_and_nobody_else_joins_it(player: Player) -> None:
     # Both NPUs run long tasks. From 130 NPU 0 drains for the two that came then. At 500 NPU 1 is asked about another: the two have
     # waited 370 cycles each and earned nothing. All complete as they should: at 1000 the two begin, and the other alone on NPU 1.

@@ -98,6 +98,37 @@ def test_decision_every_thins_the_quantum_of_the_row(player: Player, every: int 
     assert played.log[-2:] == [(1000, "run", 2, 1), (1300, "completion", 2, 1)]
 
 
+@pytest.mark.parametrize("every", [2, None])
+def test_a_quantum_that_is_thinned_away_asks_no_idle_npu_either(player: Player, every: int | None) -> None:
+    # The slow NPU idles on purpose beside a task that it could take; the only quantum before the fast one completes is at 600.
+    decisions = [
+        Decision(0, 0, give(0), "arrival"),
+        Decision(0, 1, KEEP, "arrival"),
+        Decision(1000, 0, give(1), "completion"),
+    ]
+    machine = setup(FAST, SLOW, allow_idle=True, quantum=600, decision_every=every)
+    played = play(player, machine, [LONG, SHORT], decisions)
+    assert played.log[-1] == (1300, "completion", 1, 0)
+
+
+def test_an_invocation_that_asks_nobody_counts_the_quanta_anew(player: Player) -> None:
+    # The fast NPU stalls until 100, while the slow one has taken the second task unasked and gives it up for the third: asked at
+    # 50, at its point at 300, saved at 490. At 100 the fast NPU answers to the arrival at 50 and finds nothing to take. The quantum
+    # of 600 that begins there is the first to expire with a task that waits, at 700; the second would be due at 1300. At 1090 the
+    # slow NPU takes the saved task up again, restores it until 1285 and runs its other 1800 cycles.
+    decisions = [Decision(0, 0, give(0), "arrival"), Decision(50, 1, give(2), "arrival")]
+    machine = setup(FAST, SLOW, latency=100, quantum=600, decision_every=2)
+    played = play(player, machine, [LONG, LONG, Arrival(50, "short")], decisions)
+    assert played.log[-6:] == [
+        (490, "run", 2, 1),
+        (1090, "completion", 2, 1),
+        (1090, "dispatch", 1, 1),
+        (1100, "completion", 0, 0),
+        (1285, "run", 1, 1),
+        (3085, "completion", 1, 1),
+    ]
+
+
 # --- Scheduler latency ----------------------------------------------------------------------------------------------------------
 
 
@@ -138,23 +169,24 @@ def test_a_move_of_the_second_pass_follows_upon_the_stall_of_the_first(player: P
     ]
 
 
-def test_a_chosen_move_of_the_second_pass_costs_its_own_latency_behind_the_stall(player: Player) -> None:
-    # As before, but two tasks are left: NPU 0 has a choice, which takes another 20 cycles.
+@pytest.mark.parametrize("latency", [1, 20])
+def test_a_chosen_move_of_the_second_pass_costs_its_own_latency_behind_the_stall(player: Player, latency: int) -> None:
+    # As before, but two tasks are left: NPU 0 has a choice, which takes as many cycles again.
     decisions = [
         Decision(0, 0, KEEP, "arrival"),
         Decision(0, 1, give(1), "arrival", may_keep=False),
         Decision(0, 0, give(2), "arrival", asking_pass=2, may_keep=False),
-        Decision(320, 0, KEEP, "completion"),  # NPU 1 then takes the long task, its only move
+        Decision(latency + 300, 0, KEEP, "completion"),  # NPU 1 then takes the long task, its only move
     ]
-    played = play(player, setup(latency=20), [LONG, SHORT, SHORT], decisions)
-    assert [entry for entry in played.log[3:] if entry[0] <= 40] == [
+    played = play(player, setup(latency=latency), [LONG, SHORT, SHORT], decisions)
+    assert [entry for entry in played.log[3:] if entry[0] <= 2 * latency] == [
         (0, "stall", -1, 0),
         (0, "stall", -1, 1),
-        (20, "stall", -1, 0),
-        (20, "dispatch", 1, 1),
-        (20, "run", 1, 1),
-        (40, "dispatch", 2, 0),
-        (40, "run", 2, 0),
+        (latency, "stall", -1, 0),
+        (latency, "dispatch", 1, 1),
+        (latency, "run", 1, 1),
+        (2 * latency, "dispatch", 2, 0),
+        (2 * latency, "run", 2, 0),
     ]
 
 

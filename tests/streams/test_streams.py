@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import gymnasium
 import numpy as np
 import pytest
+from reference.drawing import Stream
 from streams import random_streams
 
-from prema_gym import Program, register_program
+from prema_gym import NPUConfig, Program, register_program
 from prema_gym.errors import ConfigError, TraceError
 from prema_gym.sim.streams.cohort import HISTOGRAM_BINS, histogram_bin
 from prema_gym.sim.streams.metrics import histogram_quantiles
@@ -122,6 +124,25 @@ def test_closed_clients_never_have_more_requests_than_there_are_of_them() -> Non
     assert most == 2
     assert sum(event["event"] == "arrival" for event in env.events()) == 512
     assert played["metrics"]["utilisation"] > 0.5
+
+
+def test_clients_think_as_plain_python_draws_and_whoever_is_done_first_sends() -> None:
+    # The first to have thought sends at 0. Every think time is the next of the episode; a completion starts one.
+    clients, think = 3, 2000.0
+    arrivals = {"process": "closed", "clients": clients, "think_ms": 1000 * think / NPUConfig().clock_hz}
+    env = _make(workload={"arrivals": arrivals})
+    _, info = env.reset(seed=3)
+    _play(env, info, np.random.default_rng(0))
+    drawn = Stream(int(env._core.simulator.state.machine[0]["episode_seed"]))
+    thoughts = (int(think * drawn.substream(7, number).exponential(0) + 0.5) for number in itertools.count())
+    first = [next(thoughts) for _ in range(clients)]
+    sends = [cycle - min(first) for cycle in first]
+    for event in env.events():
+        if event["event"] == "arrival":
+            assert event["cycle"] == min(sends)
+            sends.remove(min(sends))
+        elif event["event"] == "completion":
+            sends.append(event["cycle"] + next(thoughts))
 
 
 def test_what_a_stream_has_not_is_refused() -> None:

@@ -111,16 +111,16 @@ class Played(NamedTuple):
     core: Core
 
 
-def play(world: World, player: str, *, by_events: bool = False) -> Played:
-    """Play ``ROWS`` episodes of ``world``, on request with the driver that is meant for several NPUs."""
-    core = Core(world.arguments, ROWS, log_entries=LOG_ENTRIES)
+def play(world: World, player: str, *, by_events: bool = False, rows: int = ROWS) -> Played:
+    """Play ``rows`` episodes of ``world``, on request with the driver that is meant for several NPUs."""
+    core = Core(world.arguments, rows, log_entries=LOG_ENTRIES)
     if by_events:
         core.simulator.state = core.simulator.state._replace(several=1)
         core.simulator._bind()
-    for row in range(ROWS):
+    for row in range(rows):
         core.simulator.seed(row, world.seed + 1000 * row)
     words, state = core.simulator.words, core.simulator.state
-    reset_rows(words, np.ones(ROWS, np.bool_), core.split, core.outcomes, core.observations, core.masks)
+    reset_rows(words, np.ones(rows, np.bool_), core.split, core.outcomes, core.observations, core.masks)
     digest = hashlib.sha256()
     metrics = np.full_like(core.outcomes["metrics"], np.nan)
     for step in range(MOST_STEPS):
@@ -132,7 +132,7 @@ def play(world: World, player: str, *, by_events: bool = False) -> Played:
             digest.update(np.ascontiguousarray(view.table[name][playing]).tobytes())
         actions = np.where(playing, _actions(player, view, step), 0)
         step_rows(
-            words, 0, ROWS, actions, core.weights, DISABLED, core.split, core.outcomes, core.observations, core.masks,
+            words, 0, rows, actions, core.weights, DISABLED, core.split, core.outcomes, core.observations, core.masks,
             core.observations[:0],
         )  # fmt: skip
         digest.update(core.outcomes["reward"][playing].tobytes())
@@ -140,7 +140,7 @@ def play(world: World, player: str, *, by_events: bool = False) -> Played:
         metrics[ended] = core.outcomes["metrics"][ended]
     digest.update(np.delete(metrics, [METRICS.index(name) for name in LATER_METRICS], axis=1).tobytes())
     digest.update(state.tasks["completion_cycles"].tobytes())
-    for row in range(ROWS):
+    for row in range(rows):
         digest.update("\n".join(log_lines(core, row)).encode())
     return Played(digest.hexdigest(), core)
 

@@ -13,7 +13,7 @@ import importlib.util
 import os
 import resource
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -197,17 +197,18 @@ def start(mutant: Mutant, plan: Plan, episodes: int, seconds: float) -> int:
     os.dup2(silent, 2)
     sys.meta_path.insert(0, _Finder(mutant))
     try:
-        noticed = any(first_difference(game, episodes, seconds) for game in plan.games) or _fails(plan.tests)
+        noticed = any(first_difference(game, episodes, seconds) for game in plan.games) or _fails(plan)
     except BaseException:
         noticed = True
     os._exit(int(noticed))
 
 
-def _fails(tests: Sequence[str]) -> bool:
-    """Return whether any of ``tests`` fails."""
+def _fails(plan: Plan) -> bool:
+    """Return whether any test of ``plan`` fails."""
     import pytest
 
-    if not tests:
+    if not plan.tests:
         return False
-    places = [str(ROOT / "tests" / name) for name in tests]
-    return pytest.main(["-x", "-q", "-W", "ignore", "--assert=plain", "-p", "no:cacheprovider", *places]) != 0
+    places = [str(ROOT / "tests" / name) for name in plan.tests]
+    skipped = [f"--deselect=tests/{name}" for name in plan.skipped]
+    return pytest.main(["-x", "-q", "-W", "ignore", "--assert=plain", "-p", "no:cacheprovider", *skipped, *places]) != 0

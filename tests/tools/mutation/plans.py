@@ -15,6 +15,8 @@ class Plan:
     """Names in GAMES."""
     tests: tuple[str, ...] = ()
     """Of the folder ``tests``, as pytest takes them."""
+    skipped: tuple[str, ...] = ()
+    """Those among them that take minutes where the code runs interpreted."""
 
 
 SIMULATOR = Plan(
@@ -25,20 +27,23 @@ SIMULATOR = Plan(
         "sim/test_simulator.py",
         "sim/test_differential.py::test_rows_of_a_vector_play_what_the_reference_plays",
     ),
+    skipped=("sim/test_simulator.py::test_a_trace_keeps_the_output_lengths_that_it_gives",),
 )
 """Of the machine with one NPU, and of what it is worth."""
 TWO_BY_HAND = ("sim/test_two_npus_by_hand.py", "sim/test_two_npus_unlike.py", "sim/test_two_npus_timed.py")
-SEVERAL = Plan(games=("several", "streams"), tests=("sim/test_hand_solved.py", *TWO_BY_HAND))
+BATCHES_BY_HAND = tuple(f"batching/test_{name}_by_hand.py" for name in ("batching", "preempted_batches", "waiting"))
+ON_ONE = ("sim/test_hand_solved.py", "sim/test_golden_episodes.py::test_both_drivers_play_a_few_of_them_alike")
+SEVERAL = Plan(games=("several", "streams"), tests=(*ON_ONE, *TWO_BY_HAND, *BATCHES_BY_HAND))
 """Of the driver of several NPUs, which plays batches and streams too."""
-BATCHES = Plan(
-    games=("several", "streams"),
-    tests=tuple(f"batching/test_{name}_by_hand.py" for name in ("batching", "preempted_batches", "waiting")),
-)
+LEVELS = Plan(SEVERAL.games, ("workloads/test_levels.py", "sim/test_hand_solved.py"))
+BATCHES = Plan(games=("several", "streams"), tests=BATCHES_BY_HAND)
 STREAMS = Plan(
     games=("streams",),
     tests=("streams/test_streams_by_hand.py", "streams/test_traces_at_reset.py", "streams/test_streams.py"),
 )
 """Of requests that come and go: the backlog, the cohort that is measured, lists and files."""
+ARRIVALS = Plan(("streams", "episodes"), STREAMS.tests)
+"""Of what stands between the machine and its requests: a stream, or the tasks of a closed episode."""
 DRAWN = "workloads/test_drawing.py"
 DRAWING = Plan(
     tests=(
@@ -57,17 +62,19 @@ SHOWN = ("envs/test_observation_groups.py", "envs/test_observation.py::test_an_e
 OBSERVATION = "prema_gym.envs.observation"
 SIM = ("tables", "programs", "table", "switch", "straight", "kernel")
 """Rooms of the simulator that one NPU plays in."""
-SIM_SEVERAL = ("asking", "events", "phases", "levels")
-STREAM_ROOMS = ("again", "arrivals", "backlog", "cohort", "lists", "metrics")
+SIM_SEVERAL = ("asking", "events", "phases")
+STREAM_ROOMS = ("again", "backlog", "cohort", "lists", "metrics")
 _GROUPS: tuple[tuple[Plan, str, tuple[str, ...]], ...] = (
     (SIMULATOR, "prema_gym.sim", (*SIM, "simulator")),
     (SEVERAL, "prema_gym.sim", SIM_SEVERAL),
+    (LEVELS, "prema_gym.sim", ("levels",)),
     (BATCHES, "prema_gym.sim", ("batches",)),
     (STREAMS, "prema_gym.sim.streams", STREAM_ROOMS),
+    (ARRIVALS, "prema_gym.sim.streams", ("arrivals",)),
     (SIMULATOR, "prema_gym", ("metrics",)),
     (SIMULATOR, "prema_gym.envs", ("reward_terms", "step_reward")),
     (STREAMS, "prema_gym.envs", ("stream_reward",)),
-    (Plan(("streams", "several"), SIMULATOR.tests), "prema_gym.sim", ("worth",)),
+    (Plan(("streams", "episodes"), ("envs/test_reward_and_metrics.py", STREAMS.tests[0])), "prema_gym.sim", ("worth",)),
     (DRAWING, "prema_gym.workloads", ("seeding", "arrivals", "drawing")),
     (Plan(("episodes", "several"), ("envs/test_actions.py",)), "prema_gym.envs", ("actions",)),
     (Plan(("episodes",), SHOWN), OBSERVATION, ("base", "features", "lanes")),
