@@ -32,6 +32,8 @@ SIMULATOR = Plan(
 """Of the machine with one NPU, and of what it is worth."""
 SHARED = replace(SIMULATOR, games=("episodes", "several", "streams"))
 """Of the rooms that one NPU plays in and others too: several NPUs, batches, streams."""
+OWNER = replace(SIMULATOR, games=("episodes", "streams"), tests=(*SIMULATOR.tests, "streams/test_streams.py"))
+"""Of what owns the arrays of all of them."""
 TWO_BY_HAND = ("sim/test_two_npus_by_hand.py", "sim/test_two_npus_unlike.py", "sim/test_two_npus_timed.py")
 BATCHES_BY_HAND = tuple(f"batching/test_{name}_by_hand.py" for name in ("batching", "preempted_batches", "waiting"))
 ON_ONE = ("sim/test_hand_solved.py", "sim/test_golden_episodes.py::test_both_drivers_play_a_few_of_them_alike")
@@ -68,7 +70,7 @@ SIM_SEVERAL = ("asking", "events", "phases")
 STREAM_ROOMS = ("again", "backlog", "cohort", "lists", "metrics")
 _GROUPS: tuple[tuple[Plan, str, tuple[str, ...]], ...] = (
     (SHARED, "prema_gym.sim", SIM),
-    (SIMULATOR, "prema_gym.sim", ("simulator",)),
+    (OWNER, "prema_gym.sim", ("simulator",)),
     (SEVERAL, "prema_gym.sim", SIM_SEVERAL),
     (LEVELS, "prema_gym.sim", ("levels",)),
     (BATCHES, "prema_gym.sim", ("batches",)),
