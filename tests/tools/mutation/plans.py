@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,10 @@ SIMULATOR = Plan(
     skipped=("sim/test_simulator.py::test_a_trace_keeps_the_output_lengths_that_it_gives",),
 )
 """Of the machine with one NPU, and of what it is worth."""
+SHARED = replace(SIMULATOR, games=("episodes", "several", "streams"))
+"""Of the rooms that one NPU plays in and others too: several NPUs, batches, streams."""
+OWNER = replace(SIMULATOR, games=("episodes", "streams"), tests=(*SIMULATOR.tests, "streams/test_streams.py"))
+"""Of what owns the arrays of all of them."""
 TWO_BY_HAND = ("sim/test_two_npus_by_hand.py", "sim/test_two_npus_unlike.py", "sim/test_two_npus_timed.py")
 BATCHES_BY_HAND = tuple(f"batching/test_{name}_by_hand.py" for name in ("batching", "preempted_batches", "waiting"))
 ON_ONE = ("sim/test_hand_solved.py", "sim/test_golden_episodes.py::test_both_drivers_play_a_few_of_them_alike")
@@ -65,7 +69,8 @@ SIM = ("tables", "programs", "table", "switch", "straight", "kernel")
 SIM_SEVERAL = ("asking", "events", "phases")
 STREAM_ROOMS = ("again", "backlog", "cohort", "lists", "metrics")
 _GROUPS: tuple[tuple[Plan, str, tuple[str, ...]], ...] = (
-    (SIMULATOR, "prema_gym.sim", (*SIM, "simulator")),
+    (SHARED, "prema_gym.sim", SIM),
+    (OWNER, "prema_gym.sim", ("simulator",)),
     (SEVERAL, "prema_gym.sim", SIM_SEVERAL),
     (LEVELS, "prema_gym.sim", ("levels",)),
     (BATCHES, "prema_gym.sim", ("batches",)),
