@@ -56,6 +56,16 @@ def test_quantiles_count_nothing_of_the_list_that_was_played_before() -> None:
     assert same(play(env, 100), play(fresh, 100))
 
 
+def test_a_row_that_goes_on_with_a_drawn_stream_has_no_list_any_more() -> None:
+    env = PremaEnv(**STREAM)
+    env.reset(seed=3)
+    drawn = env.get_state()
+    env.reset(options={"trace": listed("long", 30)})
+    assert env._core.simulator.listing_in(0) is not None
+    env.set_state(drawn)
+    assert env._core.simulator.listing_in(0) is None
+
+
 def test_a_stream_from_a_file_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "requests.jsonl"
     path.write_text("".join(json.dumps(task) + "\n" for task in listed("long", 30)), encoding="utf-8")

@@ -141,6 +141,14 @@ def test_a_drawn_task_is_the_same_request_on_every_configuration() -> None:
     assert len(set(factors[:, 0])) == 3
 
 
+def test_true_totals_are_those_of_the_present_tasks() -> None:
+    env = _make()
+    env.reset(
+        options={"trace": [{"arrival_cycles": cycle, "model": model} for cycle, model in ((0, "long"), (0, "short"), (9, "long"))]}
+    )
+    assert env._core.simulator.true_totals().tolist() == [[900, 70, 0, 0]]
+
+
 def test_a_trace_of_more_tasks_than_slots_is_refused() -> None:
     simulator = Simulator(_make().config)
     task = TraceTask(arrival_cycles=0, model="long", batch=1, priority=1, input_length=None, output_length=None)
@@ -194,6 +202,8 @@ def test_an_episode_depends_on_nothing_that_the_one_before_left() -> None:
             record[name] = 3
     (first, _), (fresh_first, _) = env.reset(seed=2), fresh.reset(seed=2)
     np.testing.assert_array_equal(first, fresh_first)
+    for name in ("machine", "engines", "status", "npus", "table", "reward"):
+        np.testing.assert_array_equal(getattr(state, name), getattr(fresh._core.simulator.state, name), err_msg=name)
     over = False
     while not over:
         action = env.action_masks().argmax()

@@ -32,7 +32,7 @@ SIMULATOR = Plan(
 """Of the machine with one NPU, and of what it is worth."""
 SHARED = replace(SIMULATOR, games=("episodes", "several", "streams"))
 """Of the rooms that one NPU plays in and others too: several NPUs, batches, streams."""
-OWNER = replace(SIMULATOR, games=("episodes", "streams"), tests=(*SIMULATOR.tests, "streams/test_streams.py"))
+OWNER = replace(SHARED, tests=(*SIMULATOR.tests, "streams/test_streams.py", "envs/test_state_moved.py"))
 """Of what owns the arrays of all of them."""
 TWO_BY_HAND = ("sim/test_two_npus_by_hand.py", "sim/test_two_npus_unlike.py", "sim/test_two_npus_timed.py")
 BATCHES_BY_HAND = tuple(f"batching/test_{name}_by_hand.py" for name in ("batching", "preempted_batches", "waiting"))
