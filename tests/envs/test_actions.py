@@ -12,7 +12,7 @@ import pytest
 import prema_gym  # noqa: F401  # registers Prema-v0
 from prema_gym import ConfigError
 from prema_gym.config import MECHANISMS, mechanism_bits
-from prema_gym.envs.actions import NO_ACTION, count_actions, decode, dispatch, encode, is_action
+from prema_gym.envs.actions import NO_ACTION, count_actions, decode, dispatch, encode, is_action, is_legal
 from prema_gym.types import CHECKPOINT, DRAIN, KILL, NONE
 
 SUBSETS = [subset for count in (1, 2, 3) for subset in itertools.combinations(MECHANISMS, count)]
@@ -64,6 +64,15 @@ def test_the_action_space_has_a_column_for_every_mechanism_allowed(subset):
 def test_actions_are_the_numbers_from_keep_to_the_last_column(subset):
     bits = mechanism_bits(subset)
     assert [action for action in range(-2, 20) if is_action(action, 5, bits)] == list(range(1 + 5 * len(subset)))
+
+
+@pytest.mark.parametrize("subset", SUBSETS)
+def test_what_is_legal_is_what_the_mask_says_and_no_number_beyond_it(subset):
+    env = busy_env(subset)
+    state = env._core.simulator.state
+    status, table = (array.view(np.recarray)[0] for array in (state.status, state.table))
+    legal = [action for action in range(-7, 15) if is_legal(status, table, mechanism_bits(subset), action)]
+    assert legal == np.flatnonzero(env.action_masks()).tolist()
 
 
 @pytest.mark.parametrize("subset", SUBSETS)

@@ -133,6 +133,16 @@ def test_predictions_are_those_of_plain_python(error):
     assert (least < 0.5) == (error > 1)
 
 
+def test_a_drawn_request_takes_as_long_as_its_own_output():
+    machine = simulator(40, mix=MIX[3:])
+    tables = machine.tables
+    for task in episode(machine, 16):
+        program = tables.programs[task["program"]]
+        assert task["isolated_cycles"] == tables.totals[program["first_total"] + task["output_length"] - 1]
+        assert task["output_length"] <= program["totals"]
+    assert len(set(machine.state.tasks[0]["isolated_cycles"].tolist())) > 10
+
+
 def test_arrivals_over_a_window_are_those_of_plain_python():
     machine = simulator(30, mix=MIX, window=0.7)
     for seed in episode_seeds("env", 12, 10).tolist():

@@ -55,6 +55,7 @@ DRAWING = Plan(
         f"{DRAWN}::test_arrivals_at_a_rate_are_those_of_plain_python",
         f"{DRAWN}::test_arrivals_in_bursts_are_those_of_plain_python",
         f"{DRAWN}::test_predictions_are_those_of_plain_python",
+        f"{DRAWN}::test_a_drawn_request_takes_as_long_as_its_own_output",
         "streams/test_traces_at_reset.py::test_a_listed_deadline_counts_from_the_arrival_by_the_prediction_or_is_as_given",
         f"{DRAWN}::test_deadlines_count_from_the_arrival_by_the_class",
         f"{DRAWN}::test_no_two_of_split_seed_row_and_episode_share_a_seed",
@@ -62,7 +63,11 @@ DRAWING = Plan(
     games=("streams",),
 )
 """Of what an episode draws: a twin in plain Python, and streams, a third of which are given as lists and files."""
-SHOWN = ("envs/test_observation_groups.py", "envs/test_observation.py::test_an_empty_slot_shows_nothing")
+SHOWN = (
+    "envs/test_observation_groups.py",
+    "envs/test_observation.py::test_an_empty_slot_shows_nothing",
+    "envs/test_observation.py::test_features_are_named_once_and_documented",
+)
 OBSERVATION = "prema_gym.envs.observation"
 SIM = ("tables", "programs", "table", "switch", "straight", "kernel")
 """Rooms of the simulator that one NPU plays in."""
