@@ -290,16 +290,22 @@ def test_a_waiting_npu_is_offered_a_killed_batch_in_pass_two_and_others_may_join
     assert played.end["account"] == {"useful": 1600, "wasted": 130, "overhead": 0, "idle": 530}
 
 
+UNTIL_THE_BATCH_MOVES = [
+    Decision(0, 0, give(0), "arrival"),
+    Decision(0, 1, give(2), "arrival"),
+    Decision(130, 0, give(3), "arrival"),
+    Decision(390, 0, KEEP, "ready"),
+    Decision(390, 1, give(0), "ready"),
+]
+"""From NPU 0, where it was evicted, to NPU 1, of the two tests that follow."""
+
+
 def test_a_checkpointed_batch_goes_on_at_the_other_npu(player: Player) -> None:
     # NPU 1 runs a long task from 0. NPU 0's batch makes room at 130, commit at 200, saved at 390: NPU 1 is told, and gives way at
     # 390 (commit at 400, saved at 500). The batch is restored there by 695, with 200 cycles left: its member moves with it.
     trace = [ECHO, ECHO, LONG, Arrival(130, "long")]
     decisions = [
-        Decision(0, 0, give(0), "arrival"),
-        Decision(0, 1, give(2), "arrival"),
-        Decision(130, 0, give(3), "arrival"),
-        Decision(390, 0, KEEP, "ready"),
-        Decision(390, 1, give(0), "ready"),
+        *UNTIL_THE_BATCH_MOVES,
         # At 500 the long task is choosable for NPU 0, which runs the other until 1390.
         Decision(500, 0, KEEP, "ready"),
         Decision(895, 0, KEEP, "completion"),
@@ -330,11 +336,7 @@ def test_members_show_the_npu_that_their_leader_is_bound_to_before_it_is_free(pl
     # hears of the arrival at 695. At 1390 NPU 0 takes the short task.
     trace = [ECHO, ECHO, LONG, Arrival(130, "long"), Arrival(450, "short")]
     decisions = [
-        Decision(0, 0, give(0), "arrival"),
-        Decision(0, 1, give(2), "arrival"),
-        Decision(130, 0, give(3), "arrival"),
-        Decision(390, 0, KEEP, "ready"),
-        Decision(390, 1, give(0), "ready"),
+        *UNTIL_THE_BATCH_MOVES,
         Decision(450, 0, KEEP, "arrival"),
         Decision(500, 0, KEEP, "ready"),
         *(Decision(695, npu, KEEP, "arrival") for npu in (0, 1)),
