@@ -19,9 +19,9 @@ import numpy as np
 from agents.publishing.policies import policy_from_run
 from baselines.evaluation.evaluate import evaluate
 from baselines.policies.registry import make_policy
-from baselines.studies.headroom import GRIDS, MEASURES, RULES, World, best_rule, tuned
+from baselines.studies.headroom import GRIDS, MEASURES, RULES, WORLDS, best_rule, tuned
 
-WORLD = World("PremaCluster-v0, tardiness", {"scenario": "PremaCluster-v0"}, "tardiness")
+WORLD = WORLDS["PremaCluster-v0, tardiness"]
 DRAWS, TUNING = 10_000, 32
 
 

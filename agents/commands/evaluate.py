@@ -117,13 +117,12 @@ def cells(config: EnvConfig) -> Iterator[Cell]:
 
 
 def stream_cells(config: EnvConfig) -> Iterator[Cell]:
-    """Yield the cells of a scenario of streams; utilisations are those that its open arrivals may have."""
+    """Yield the cells of a scenario of streams; loads where its arrivals have a utilisation."""
     arrivals = config.workload.arrivals
     rate = None if arrivals is None else arrivals.utilisation
-    for share in (0.5, 0.75, 1.0, 1.1) if rate is not None else ():
-        load = round(share * float(rate or 0.0), 3)
-        yield "utilisation", f"{load:g}", {"workload": {"arrivals": {"process": "poisson", "utilisation": load}}}
     if rate is not None:
+        for load in (round(share * rate, 3) for share in (0.5, 0.75, 1.0, 1.1)):
+            yield "utilisation", f"{load:g}", {"workload": {"arrivals": {"process": "poisson", "utilisation": load}}}
         yield "arrivals", "bursty", {"workload": {"arrivals": {"process": "bursty", "utilisation": round(0.9 * rate, 3)}}}
     for sla in (2.0, 4.0, 8.0):
         yield "deadlines", f"{sla:g} times", {"workload": {"sla": sla}}
@@ -177,7 +176,7 @@ def grid(
     """Yield a row for each cell, opponent and measure; in the world of ``scenario``, or where that is None in closed episodes."""
     register_unseen()
     world = {} if scenario is None else {"scenario": scenario}
-    for axis, value, arguments in cells(EnvConfig.coerce(with_scenario(world))):
+    for axis, value, arguments in cells(EnvConfig.coerce(world)):
         results = evaluate([policy, *opponents], episodes, seed, **{**world, **arguments})
         decisions = results.mean(policy.name, "decisions")
         names = [opponent.name for opponent in opponents]

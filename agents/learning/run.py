@@ -37,8 +37,6 @@ CHECKPOINT, RESUMED, STATE = "checkpoint", ".resumed", "state.json"
 The checkpoint is all that ``--resume`` reads; its part that is the algorithm's; progress. The best policy's weights and card have
 the name BEST.
 """
-NETWORK_NAMES = {"slots": "the slot network", "table": "the network over the table", "perceptron": "a perceptron"}
-"""What summaries call the networks that have a compiled form."""
 MAY_CHANGE = frozenset(("steps", "minutes"))
 """Options that a resumed run may be given anew: how long to go on."""
 
@@ -218,7 +216,7 @@ class Run:
         """Remember the best policy and its card, where it has a form that can be published."""
         if isinstance(policy, LearnedPolicy):
             needs = {"allow_idle": policy.allow_idle} if policy.allow_idle else {}
-            card = {"shape": network_entry(policy.shape), **needs, **self._about(NETWORK_NAMES[policy.shape.kind], outcome)}
+            card = {"shape": network_entry(policy.shape), **needs, **self._about(policy.shape.words, outcome)}
             self._saved.best, self._saved.card = policy.flat.copy(), card
         elif isinstance(policy, HasGraph):
             needs = {name: getattr(policy, name) for name in ("mechanisms", "asked_every", "allow_idle")}

@@ -22,6 +22,8 @@ class Form(ABC):
 
     kind: ClassVar[str]
     """What cards call it."""
+    words: ClassVar[str]
+    """What summaries call it."""
 
     @property
     @abstractmethod

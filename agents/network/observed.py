@@ -106,14 +106,13 @@ def observed_dtype(*numbers: str, arrays: tuple[str, ...] = ()) -> np.dtype:
 
 
 def observed_params(
-    dtype: np.dtype, form: Observed, config: EnvConfig, weights: np.ndarray, scratch: int, **own: Any
+    dtype: np.dtype, layout: Layout, config: EnvConfig, weights: np.ndarray, scratch: int, **own: Any
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...]]:
-    """Return (``params``, the arrays that it points to) of a network on ``config``.
+    """Return (``params``, the arrays that it points to) of a network on ``config``, which shows ``layout``.
 
     ``weights`` are those that the compiled network takes, ``scratch`` how many numbers it works in; ``own`` are its numbers and
     arrays.
     """
-    layout = form.check_plays(config)
     actions = int(count_actions(config.num_slots, mechanism_bits(config.mechanisms)))
     sizes = {"observation": layout.size, "mask": actions, "scratch": scratch, "logits": actions}
     arrays = {name: np.zeros(size, ARRAYS[name]) for name, size in sizes.items()}
@@ -121,7 +120,7 @@ def observed_params(
     arrays |= {name: np.ascontiguousarray(value) for name, value in own.items() if isinstance(value, np.ndarray)}
     numbers = {name: value for name, value in own.items() if not isinstance(value, np.ndarray)}
     numbers |= {"stream": config.stream, "running": layout["running"].start}
-    numbers["cause"] = layout[CAUSES[0]].start if WHERE_EVICTED_TASKS_ASK in form.groups else -1
+    numbers["cause"] = layout[CAUSES[0]].start if WHERE_EVICTED_TASKS_ASK in layout.groups else -1
     return fill_record(dtype, arrays, numbers), tuple(arrays.values())
 
 

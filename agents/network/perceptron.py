@@ -41,7 +41,7 @@ _LAYERS_APART = 2
 class PerceptronShape(Observed):
     """Sizes of a perceptron, which is bound to its number of slots."""
 
-    kind = "perceptron"
+    kind, words = "perceptron", "a perceptron"
     slots: int
     """T."""
     hidden: tuple[int, ...]
@@ -135,8 +135,8 @@ def perceptron_chooser(shape: PerceptronShape, flat: np.ndarray, config: EnvConf
 
     Raises :class:`prema_gym.errors.PolicyError` where it can't play on ``config``.
     """
-    layers = np.array(shape.layers, np.int64)
+    layout, widest = shape.check_plays(config), max((*shape.hidden, 1))
     params, holds = observed_params(
-        _PARAMS, shape, config, compiled_weights(shape, flat), 2 * int(max(*shape.hidden, 1, 1)), layers=layers
+        _PARAMS, layout, config, compiled_weights(shape, flat), 2 * widest, layers=np.array(shape.layers, np.int64)
     )
     return Chooser(_ENTRY, params, holds=holds)

@@ -40,7 +40,7 @@ CLOSED = -1e8
 class TableShape(Observed):
     """Sizes of a network over the table; it serves any number of slots."""
 
-    kind = "table"
+    kind, words = "table", "the network over the table"
     units: int
     """E: units of each layer."""
 
@@ -251,7 +251,7 @@ def _read_slot(observation, places, i, slot):
 
 @jit_borrowing
 def _encode(observation, places, parts, work):
-    """Fill the index and the encodings of present slots, and their means and maxima; return the number of present slots."""
+    """Fill the index and the encodings of present slots, and their means and maxima."""
     e, present = work.known.shape[0], 0
     copy(parts.encoder_bias, work.known)
     add_product(parts.common, work.common, work.known)
@@ -272,7 +272,6 @@ def _encode(observation, places, parts, work):
         present += 1
     for u in range(e):
         work.pooled[u] /= max(present, 1)
-    return present
 
 
 @jit_borrowing
@@ -360,7 +359,7 @@ def table_chooser(shape: TableShape, flat: np.ndarray, config: EnvConfig) -> Cho
     layout = shape.check_plays(config)
     params, holds = observed_params(
         _PARAMS,
-        shape,
+        layout,
         config,
         compiled_weights(shape, flat),
         scratch_size(shape, config.num_slots),

@@ -129,7 +129,7 @@ class Search:
 
     def start_from(self, shape: Form, flat: np.ndarray) -> None:
         """Start from the flat weights of another network in place of the index rule; its shape must be that of the search."""
-        if not isinstance(shape, Shape) or shape != self.shape:
+        if shape != self.shape:
             raise PolicyError(f"a network of {shape}: the search goes on from {self.shape} only.")
         self.origin = self.mean_weights = flat.copy()
 

@@ -12,27 +12,13 @@ from ray.rllib.core.rl_module.apis import InferenceOnlyAPI, ValueFunctionAPI
 from ray.rllib.core.rl_module.torch.torch_rl_module import TorchRLModule
 from torch import nn
 
+from agents.network.actor_critic import SMALL_GAIN, perceptron
 from agents.network.perceptron import PerceptronShape
 from prema_gym.config import EnvConfig
 from prema_gym.envs.observation import Layout
 
 CLOSED = -1e8
 """Logit of an illegal action."""
-
-
-def perceptron(features: int, hidden: tuple[int, ...], outputs: int, gain: float) -> nn.Sequential:
-    """Return a perceptron with orthogonal weights; ``gain`` is that of its last layer."""
-    layers: list[nn.Module] = []
-    for inputs, units in zip((features, *hidden), hidden, strict=False):
-        layers += [_layer(inputs, units, 2**0.5), nn.Tanh()]
-    return nn.Sequential(*layers, _layer(hidden[-1], outputs, gain))
-
-
-def _layer(inputs: int, units: int, gain: float) -> nn.Linear:
-    layer = nn.Linear(inputs, units)
-    nn.init.orthogonal_(layer.weight, gain)
-    nn.init.zeros_(layer.bias)
-    return layer
 
 
 def published(actor: nn.Module, config: EnvConfig) -> tuple[PerceptronShape, np.ndarray]:
@@ -52,8 +38,8 @@ class MaskedPerceptron(TorchRLModule, ValueFunctionAPI, InferenceOnlyAPI):
         actions = int(self.action_space.n)
         self.features = self.observation_space.shape[0] - actions
         hidden = tuple(self.model_config["hidden"])
-        self.actor = perceptron(self.features, hidden, actions, 0.01)
-        self.critic = perceptron(self.features, hidden, 1, 1.0)
+        self.actor = perceptron([self.features, *hidden, actions], SMALL_GAIN)
+        self.critic = perceptron([self.features, *hidden, 1], 1.0)
         self.action_dist_cls = TorchCategorical
 
     def get_non_inference_attributes(self) -> list[str]:

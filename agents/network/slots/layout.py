@@ -69,7 +69,7 @@ LEAST_PP, MOST_PP = (CONTEXT_NAMES.index(name) - 1 for name in ("min_log_pp", "m
 class Shape(Form):
     """Sizes of a network over slots."""
 
-    kind = "slots"
+    kind, words = "slots", "the slot network"
     encoder: int = 6
     """E: units of the encoder."""
     decoder: int = 6
